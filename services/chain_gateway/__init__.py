@@ -1,0 +1,1 @@
+"""The only process that holds the backend key or talks to a Stacks node."""

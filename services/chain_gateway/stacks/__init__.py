@@ -1,0 +1,1 @@
+"""The Stacks codec: addresses, Clarity values, transactions, signed messages, and a node's HTTP interface."""
