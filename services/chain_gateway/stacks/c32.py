@@ -1,6 +1,6 @@
 """Stacks addresses: c32check of a version and a HASH160 (SIP-005).
 
-Strict where other decoders are lenient: lower case, the look-alikes O, L and I, a version that no Stacks account
+Strict where other decoders are lenient: lower case, the look-alikes O, L and I, a version that no account
 has, and any spelling but the canonical one are refused.
 """
 
