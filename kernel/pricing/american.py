@@ -1,0 +1,90 @@
+"""Value of a policy that may be exercised at any time: closed form plus one integral.
+
+Why this is exact. Below the floor waiting gains nothing (the payout has reached its cap), so touching F ends
+the policy. Above it the best boundary is `max(b, F)`, where b is that of the put without a cap: at or below b
+even the more valuable uncapped put is exercised at once; above max(b, F) the holder can follow the uncapped
+put of a maturity so short that its boundary, which only rises as expiry nears, stays above F throughout, and
+that is worth more than exercising (Broadie and Detemple, "American capped call options on dividend-paying
+assets", 1995). What exercise above F adds to `touch_value` is then the interest on the strike while the price
+lies between F and b without having touched F: an integral over the time left. With a rate of zero it is nil.
+
+The functions take float arrays of one shape and do not check them: see `kernel.pricing.policy`.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Final
+
+import numpy as np
+
+from kernel.pricing.boundary import exercise_boundary
+from kernel.pricing.capped import payoff, touch_value
+from kernel.pricing.normal import Array, normal_cdf_array
+
+_QUADRATURE: Final = 32
+# Below this the interest on the strike is less than 1e-12 of it.
+_NEGLIGIBLE_INTEREST: Final = 1e-12
+
+
+def american_value(
+    is_sbtc: Array,
+    spot: Array,
+    strike: Array,
+    floor: Array,
+    volatility: float,
+    rate: float,
+    time_years: Array,
+    horizon: float,
+) -> Array:
+    """Value per BTC in USD, one-dimensional arrays of one length; 0 < `time_years` <= `horizon`, `rate` >= 0.
+
+    The exercise boundary is the one solved for `horizon`, which rows of several calls may share.
+    """
+    now = payoff(is_sbtc, spot, strike, floor)
+    value = now.copy()
+    waiting = spot > floor
+    if not waiting.any():
+        return value
+    held = [column[waiting] for column in (spot, strike, floor, time_years)]
+    kept = touch_value(held[0], held[1], held[2], volatility, rate, held[3])
+    if rate * horizon > _NEGLIGIBLE_INTEREST:
+        kept = kept + _interest_gained(held[0], held[1], held[2], volatility, rate, held[3], horizon)
+    value[waiting] = np.clip(kept, now[waiting], held[1] - held[2])
+    return value
+
+
+@functools.cache
+def _quadrature() -> tuple[Array, Array]:
+    # Shares of the interval, dense like a square root at both ends, where the integrand behaves like one.
+    points, weights = np.polynomial.legendre.leggauss(_QUADRATURE)
+    angle = 0.25 * np.pi * (points + 1.0)
+    return np.sin(angle) ** 2, 0.25 * np.pi * weights * np.sin(2.0 * angle)
+
+
+def _interest_gained(
+    spot: Array,
+    strike: Array,
+    floor: Array,
+    volatility: float,
+    rate: float,
+    time_years: Array,
+    horizon: float,
+) -> Array:
+    boundary = exercise_boundary(volatility, rate, horizon)
+    above_floor = np.minimum(boundary.time_to_reach(np.log(strike / floor)), time_years)
+    shares, weights = _quadrature()
+    left = above_floor[:, None] * shares
+    passed = time_years[:, None] - left
+    edge = np.minimum(boundary.depth(left), np.log(strike / floor)[:, None])
+    deviation = volatility * np.sqrt(passed)
+    drift = (rate - 0.5 * volatility**2) * passed
+    to_floor = np.log(floor / spot)[:, None]
+    to_edge = np.log(strike / spot)[:, None] - edge
+    mirror = to_floor - to_edge
+    bounds = np.stack((to_edge - drift, to_floor - drift, -mirror - to_floor - drift, -to_floor - drift))
+    below = normal_cdf_array(bounds / deviation)
+    image = np.exp((2.0 * rate / volatility**2 - 1.0) * to_floor)
+    between = below[0] - below[1] - image * (below[2] - below[3])
+    gained = (np.exp(-rate * passed) * between * weights).sum(axis=1)
+    return np.asarray(rate * strike * above_floor * gained)
