@@ -1,4 +1,4 @@
-"""Clarity values. Each checks itself when it is made and raises `CodecError`, so no bad one can be serialized."""
+"""Clarity values. Each checks itself when made and raises `CodecError`: no bad one can be serialized."""
 
 from __future__ import annotations
 

@@ -30,9 +30,9 @@ class Kind(IntEnum):
 class KeyOrder(Enum):
     """The order in which a tuple's keys are written.
 
-    The chain's ``to-consensus-buff?`` sorts by bytes; the Stacks JavaScript libraries sort by Unicode collation. The
-    two agree for keys of lower-case letters, digits and hyphens, and differ for upper case, ``_``, ``!`` and ``?``:
-    what such a library signs with such a key, the chain hashes to something else.
+    The chain's ``to-consensus-buff?`` sorts by bytes; the Stacks JavaScript libraries sort by Unicode
+    collation. The two agree for keys of lower-case letters, digits and hyphens, and differ for upper case,
+    ``_``, ``!`` and ``?``: what such a library signs with such a key, the chain hashes to something else.
     """
 
     CHAIN = "chain"

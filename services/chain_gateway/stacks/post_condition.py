@@ -1,0 +1,200 @@
+"""Post-conditions: what a transaction may move, checked by the node after it ran (SIP-005)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from services.chain_gateway.stacks.c32 import Address, parse_address
+from services.chain_gateway.stacks.clarity import (
+    ClarityValue,
+    ContractPrincipal,
+    Principal,
+    StandardPrincipal,
+    check_contract_name,
+    check_name,
+    read_value,
+    serialize,
+)
+from services.chain_gateway.stacks.clarity_read import read_address, read_contract_name, read_name
+from services.chain_gateway.stacks.clarity_write import name_bytes
+from services.chain_gateway.stacks.errors import CodecError
+from services.chain_gateway.stacks.reader import Reader
+
+_ORIGIN = 0x01
+_STANDARD = 0x02
+_CONTRACT = 0x03
+_STX = 0x00
+_FT = 0x01
+_NFT = 0x02
+
+
+class PostConditionMode(IntEnum):
+    """What happens to transfers that no post-condition names. ORIGINATOR needs a recent epoch."""
+
+    ALLOW = 1
+    DENY = 2
+    ORIGINATOR = 3
+    """Deny for the originator's assets, allow for those of others."""
+
+
+class FungibleCode(IntEnum):
+    """How the amount sent must compare with the one named."""
+
+    EQUAL = 1
+    GREATER = 2
+    GREATER_OR_EQUAL = 3
+    LESS = 4
+    LESS_OR_EQUAL = 5
+
+
+class NonFungibleCode(IntEnum):
+    """Whether the item was sent. MAYBE_SENT needs a recent epoch."""
+
+    SENT = 0x10
+    NOT_SENT = 0x11
+    MAYBE_SENT = 0x12
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Stands for whoever signs the transaction."""
+
+
+ORIGIN = Origin()
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A token: the contract that defines it and its name there."""
+
+    address: Address
+    contract_name: str
+    asset_name: str
+
+    def __post_init__(self) -> None:
+        check_contract_name(self.contract_name)
+        check_name(self.asset_name)
+
+    @property
+    def text(self) -> str:
+        """``ADDRESS.contract::asset``."""
+        return f"{self.address.text}.{self.contract_name}::{self.asset_name}"
+
+
+@dataclass(frozen=True, slots=True)
+class StxPostCondition:
+    """How many micro-STX `principal` sends."""
+
+    principal: Principal | Origin
+    code: FungibleCode
+    amount_ustx: int
+
+    def __post_init__(self) -> None:
+        check_u64(self.amount_ustx)
+
+
+@dataclass(frozen=True, slots=True)
+class FtPostCondition:
+    """How many base units of `asset` `principal` sends."""
+
+    principal: Principal | Origin
+    asset: Asset
+    code: FungibleCode
+    amount: int
+
+    def __post_init__(self) -> None:
+        check_u64(self.amount)
+
+
+@dataclass(frozen=True, slots=True)
+class NftPostCondition:
+    """Whether `principal` sends the item `item` of `asset`."""
+
+    principal: Principal | Origin
+    asset: Asset
+    item: ClarityValue
+    code: NonFungibleCode
+
+
+PostCondition = StxPostCondition | FtPostCondition | NftPostCondition
+
+
+def check_u64(number: int) -> int:
+    """Gives back a number of 64 bits without sign; raises `CodecError` for another."""
+    if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < 1 << 64:
+        raise CodecError("not an unsigned number of 64 bits")
+    return number
+
+
+def parse_asset(text: str) -> Asset:
+    """Reads ``ADDRESS.contract::asset``; raises `CodecError` for anything else."""
+    contract, _, asset_name = text.partition("::")
+    account, _, contract_name = contract.partition(".")
+    return Asset(parse_address(account), contract_name, asset_name)
+
+
+def write_post_condition(condition: PostCondition) -> bytes:
+    """The bytes of one post-condition."""
+    principal = _principal_bytes(condition.principal)
+    match condition:
+        case StxPostCondition():
+            tail = bytes([condition.code]) + condition.amount_ustx.to_bytes(8, "big")
+            return bytes([_STX]) + principal + tail
+        case FtPostCondition():
+            tail = bytes([condition.code]) + condition.amount.to_bytes(8, "big")
+            return bytes([_FT]) + principal + _asset_bytes(condition.asset) + tail
+        case NftPostCondition():
+            tail = serialize(condition.item) + bytes([condition.code])
+            return bytes([_NFT]) + principal + _asset_bytes(condition.asset) + tail
+
+
+def read_post_condition(reader: Reader) -> PostCondition:
+    """The next post-condition of a transaction."""
+    kind = reader.unsigned(1)
+    principal = _read_principal(reader)
+    if kind == _STX:
+        return StxPostCondition(principal, _fungible_code(reader), reader.unsigned(8))
+    if kind not in (_FT, _NFT):
+        raise CodecError("unknown kind of post-condition")
+    asset = Asset(read_address(reader), read_contract_name(reader), read_name(reader))
+    if kind == _FT:
+        return FtPostCondition(principal, asset, _fungible_code(reader), reader.unsigned(8))
+    item = read_value(reader)
+    try:
+        return NftPostCondition(principal, asset, item, NonFungibleCode(reader.unsigned(1)))
+    except ValueError as error:
+        raise CodecError("unknown code of a post-condition") from error
+
+
+def _fungible_code(reader: Reader) -> FungibleCode:
+    try:
+        return FungibleCode(reader.unsigned(1))
+    except ValueError as error:
+        raise CodecError("unknown code of a post-condition") from error
+
+
+def _principal_bytes(principal: Principal | Origin) -> bytes:
+    if isinstance(principal, Origin):
+        return bytes([_ORIGIN])
+    address = bytes([principal.address.version]) + principal.address.hash160
+    if isinstance(principal, ContractPrincipal):
+        return bytes([_CONTRACT]) + address + name_bytes(principal.name)
+    return bytes([_STANDARD]) + address
+
+
+def _read_principal(reader: Reader) -> Principal | Origin:
+    match reader.unsigned(1):
+        case 0x01:
+            return ORIGIN
+        case 0x02:
+            return StandardPrincipal(read_address(reader))
+        case 0x03:
+            return ContractPrincipal(read_address(reader), read_contract_name(reader))
+        case _:
+            raise CodecError("unknown kind of principal in a post-condition")
+
+
+def _asset_bytes(asset: Asset) -> bytes:
+    address = bytes([asset.address.version]) + asset.address.hash160
+    return address + name_bytes(asset.contract_name) + name_bytes(asset.asset_name)

@@ -1,0 +1,99 @@
+"""Who signs: one interface for a key in a file and a key in a vault."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Protocol
+
+from coincurve import PrivateKey
+
+from services.chain_gateway.stacks.c32 import Address
+from services.chain_gateway.stacks.errors import CodecError
+from services.chain_gateway.stacks.keys import address_of, check_signature
+
+
+class KeyFileError(Exception):
+    """A key file that is missing, readable by others, or holds no key. Its text never shows the content."""
+
+
+class Signer(Protocol):
+    """Signs digests with one key, which never leaves it."""
+
+    @property
+    def public_key(self) -> bytes:
+        """33 bytes, or 65 for a key whose account is that of the uncompressed spelling."""
+        ...
+
+    def address(self, version: int) -> Address:
+        """The key's account under an address version."""
+        ...
+
+    def sign_digest(self, digest: bytes) -> bytes:
+        """Signs 32 bytes; answers R || S || V, low-s. May take a network round trip."""
+        ...
+
+
+class KeySigner:
+    """Signs with a private key held in this process (RFC 6979, low-s)."""
+
+    __slots__ = ("_key", "_public_key")
+
+    def __init__(self, private_key: bytes) -> None:
+        """`private_key` has 32 bytes, or 33 that end in 01 for a compressed public key."""
+        compressed = len(private_key) == 33 and private_key[32] == 1
+        if not compressed and len(private_key) != 32:
+            raise CodecError("a private key has 32 bytes, or 33 that end in 01")
+        try:
+            self._key = PrivateKey(private_key[:32])
+        except ValueError:
+            raise CodecError("a private key is out of range") from None
+        self._public_key = self._key.public_key.format(compressed=compressed)
+
+    @classmethod
+    def from_hex(cls, text: str) -> KeySigner:
+        """Reads 64 or 66 hex digits; the error does not repeat them."""
+        try:
+            private_key = bytes.fromhex(text.strip())
+        except ValueError:
+            raise CodecError("a private key is not hex") from None
+        return cls(private_key)
+
+    @classmethod
+    def from_file(cls, path: Path) -> KeySigner:
+        """Reads a key file of mode 0600 that holds hex; raises `KeyFileError` otherwise."""
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        except OSError as error:
+            raise KeyFileError(f"cannot open the key file {path}: {error.strerror}") from None
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode) or stat.S_IMODE(status.st_mode) != 0o600:
+                raise KeyFileError(f"the key file {path} must be a regular file of mode 0600")
+            content = file.read(256)
+        try:
+            return cls.from_hex(content.decode("ascii"))
+        except (CodecError, UnicodeDecodeError):
+            raise KeyFileError(f"the key file {path} holds no private key in hex") from None
+
+    @property
+    def public_key(self) -> bytes:
+        """33 bytes, or 65 for a key of 32 bytes without the 01."""
+        return self._public_key
+
+    def address(self, version: int) -> Address:
+        """The key's account under an address version."""
+        return address_of(self._public_key, version)
+
+    def sign_digest(self, digest: bytes) -> bytes:
+        """Signs 32 bytes; answers R || S || V, low-s."""
+        if len(digest) != 32:
+            raise CodecError("a digest has 32 bytes")
+        return check_signature(self._key.sign_recoverable(digest, hasher=None))
+
+    def __repr__(self) -> str:
+        return f"KeySigner(public_key={self._public_key.hex()})"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a signer is not copied to another process")
