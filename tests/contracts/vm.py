@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from deploy.devnet.node_program import node_environment, node_executable
 from services.chain_gateway.stacks.clarity import (
     ClarityValue,
     ResponseErr,
@@ -81,15 +79,6 @@ class CallResult:
         return self.value
 
 
-def node_executable() -> str:
-    """Node of this interpreter's environment, else the one on PATH."""
-    beside = Path(sys.executable).parent / "node"
-    found = str(beside) if beside.exists() else shutil.which("node")
-    if found is None:
-        raise FileNotFoundError("node is not installed: run `make setup`")
-    return found
-
-
 def _result(answer: Mapping[str, Any]) -> CallResult:
     value = deserialize(bytes.fromhex(answer["result"]))
     inner = value.value if isinstance(value, ResponseOk | ResponseErr) else value
@@ -111,9 +100,8 @@ class VM:
 
     def __init__(self, genesis_time: int | None = None) -> None:
         command = [node_executable(), str(_VM_FOLDER / "vm.mjs")]
-        environment = {key: value for key, value in os.environ.items() if key != "NODE_OPTIONS"}
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=node_environment()
         )
         self._contracts: dict[str, str] = {}
         self._sequence = 0
