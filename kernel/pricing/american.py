@@ -13,7 +13,6 @@ The functions take float arrays of one shape and do not check them: see `kernel.
 
 from __future__ import annotations
 
-import functools
 from typing import Final
 
 import numpy as np
@@ -54,12 +53,14 @@ def american_value(
     return value
 
 
-@functools.cache
-def _quadrature() -> tuple[Array, Array]:
+def _build_quadrature() -> tuple[Array, Array]:
     # Shares of the interval, dense like a square root at both ends, where the integrand behaves like one.
     points, weights = np.polynomial.legendre.leggauss(_QUADRATURE)
     angle = 0.25 * np.pi * (points + 1.0)
     return np.sin(angle) ** 2, 0.25 * np.pi * weights * np.sin(2.0 * angle)
+
+
+_SHARES, _WEIGHTS = _build_quadrature()
 
 
 def _interest_gained(
@@ -73,8 +74,7 @@ def _interest_gained(
 ) -> Array:
     boundary = exercise_boundary(volatility, rate, horizon)
     above_floor = np.minimum(boundary.time_to_reach(np.log(strike / floor)), time_years)
-    shares, weights = _quadrature()
-    left = above_floor[:, None] * shares
+    left = above_floor[:, None] * _SHARES
     passed = time_years[:, None] - left
     edge = np.minimum(boundary.depth(left), np.log(strike / floor)[:, None])
     deviation = volatility * np.sqrt(passed)
@@ -86,5 +86,5 @@ def _interest_gained(
     below = normal_cdf_array(bounds / deviation)
     image = np.exp((2.0 * rate / volatility**2 - 1.0) * to_floor)
     between = below[0] - below[1] - image * (below[2] - below[3])
-    gained = (np.exp(-rate * passed) * between * weights).sum(axis=1)
+    gained = (np.exp(-rate * passed) * between * _WEIGHTS).sum(axis=1)
     return np.asarray(rate * strike * above_floor * gained)

@@ -43,7 +43,9 @@ class CashOrNothingPut:
     delta: float
 
 
-def european_put(spot: float, strike: float, volatility: float, rate: float, time_years: float) -> EuropeanPut:
+def european_put(
+    spot: float, strike: float, volatility: float, rate: float, time_years: float
+) -> EuropeanPut:
     """The European put with its Greeks; every argument positive, the rate any finite number."""
     d1, d2 = _d1_d2(spot, strike, volatility, rate, time_years)
     root_time = math.sqrt(time_years)
@@ -86,7 +88,11 @@ def implied_volatility(value: float, spot: float, strike: float, rate: float, ti
     """
     check_finite("value", value)
     low, high = _LOWEST_VOLATILITY, _HIGHEST_VOLATILITY
-    if not put_value(spot, strike, low, rate, time_years) < value < put_value(spot, strike, high, rate, time_years):
+    if (
+        not put_value(spot, strike, low, rate, time_years)
+        < value
+        < put_value(spot, strike, high, rate, time_years)
+    ):
         raise PricingError(f"no volatility gives the value {value!r}")
     guess = min(max(_inflection(spot, strike, rate, time_years), 0.1), 5.0)
     for _ in range(_MAX_STEPS):
@@ -106,7 +112,7 @@ def implied_volatility(value: float, spot: float, strike: float, rate: float, ti
 
 
 def _inflection(spot: float, strike: float, rate: float, time_years: float) -> float:
-    # Vega is greatest here, and Newton's method from here converges monotonically (Manaster and Koehler, 1982).
+    # Vega is greatest here: from here Newton's method converges monotonically (Manaster and Koehler, 1982).
     return math.sqrt(2.0 * abs(math.log(spot / strike) + rate * time_years) / time_years)
 
 

@@ -24,7 +24,13 @@ def payoff(is_sbtc: Array, price: Array, strike: Array, floor: Array) -> Array:
 
 
 def european_value(
-    is_sbtc: Array, spot: Array, strike: Array, floor: Array, volatility: float, rate: float, time_years: Array
+    is_sbtc: Array,
+    spot: Array,
+    strike: Array,
+    floor: Array,
+    volatility: float,
+    rate: float,
+    time_years: Array,
 ) -> Array:
     """Value of the payoff at expiry; `time_years` > 0. Good to 1e-14 of spot."""
     weight = np.where(is_sbtc > 0.0, strike / floor, 1.0)

@@ -108,7 +108,7 @@ def value_policy(
 
 
 def mark_portfolio(portfolio: Portfolio, spot: float, volatility: float, rate: float) -> PortfolioValue:
-    """Model values of many policies in one market; the same figures as `value_policy` to 1e-6 of spot.
+    """Model values of many policies in one market; the same figures as `value_policy` to 5e-6 of spot.
 
     The exercise boundary is solved once, for the longest time left. Arguments as for `value_policy`.
     """
@@ -123,7 +123,11 @@ def mark_portfolio(portfolio: Portfolio, spot: float, volatility: float, rate: f
     horizon = float(portfolio.time_years.max(initial=0.0))
     for start in range(0, alive.size, _CHUNK):
         rows = alive[start : start + _CHUNK]
-        strike, floor, years = portfolio.strike_usd[rows], portfolio.floor_usd[rows], portfolio.time_years[rows]
+        strike, floor, years = (
+            portfolio.strike_usd[rows],
+            portfolio.floor_usd[rows],
+            portfolio.time_years[rows],
+        )
         sbtc, prices = is_sbtc[rows], spots[rows]
         european[rows] = european_value(sbtc, prices, strike, floor, volatility, rate, years)
         best = american_value(sbtc, prices, strike, floor, volatility, rate, years, horizon)

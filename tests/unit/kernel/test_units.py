@@ -77,7 +77,7 @@ def test_payout_never_grows_with_the_price(policy: Terms, first: int, second: in
 
 @given(policy=terms(), btc=ANY_PRICE, stx=STX_PRICE)
 def test_payout_is_the_exact_value_rounded_down(policy: Terms, btc: int, stx: int) -> None:
-    """The payout is the formula in rationals, capped, less a fraction of one base unit; 0 out of the money."""
+    """The payout is the formula in rationals, capped, less a fraction of a base unit; 0 out of the money."""
     settled = max(btc, policy.floor)
     unit_price = settled if policy.token is Token.SBTC else 100 * stx
     exact = Fraction(policy.amount * max(policy.strike - settled, 0), unit_price)
@@ -140,7 +140,9 @@ def test_ratios_enclose_the_exact_one(part: int, whole: int) -> None:
 def test_premium_rounds_up_in_either_token(value: int, price: int, stx: int, token: Token) -> None:
     """A premium in base units is worth at least the USD value, by less than one base unit."""
     paid = units.premium_base_units(token, value, price, stx)
-    unit_value = Fraction(price, units.SATS_PER_BTC) if token is Token.SBTC else Fraction(stx, units.USTX_PER_STX)
+    unit_value = (
+        Fraction(price, units.SATS_PER_BTC) if token is Token.SBTC else Fraction(stx, units.USTX_PER_STX)
+    )
     assert 0 <= paid * unit_value - value < unit_value
 
 
