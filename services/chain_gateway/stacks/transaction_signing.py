@@ -1,7 +1,7 @@
 """What is signed in a transaction, by whom, and whether it holds.
 
-Each signer signs the hash of (current hash, kind of authorization, fee, nonce). The current hash starts as the
-id of the transaction with every signature, fee and nonce cleared; in the sequential modes it takes in each
+Each signer signs the hash of (current hash, kind of authorization, fee, nonce). The current hash starts as
+the id of the transaction with every signature, fee and nonce cleared; in sequential modes it takes in each
 signature.
 """
 
@@ -104,7 +104,7 @@ def sign_multisig(
 
 
 def verify_transaction(transaction: Transaction) -> Verified:
-    """Proves that each signature recovers to a key and the keys hash to the account; else `SignatureError`."""
+    """Proves that each signature recovers to a key and the keys hash to the account, or `SignatureError`."""
     current, origin_keys = _verify(transaction.origin, initial_sighash(transaction), _ORIGIN)
     if transaction.sponsor is None:
         return Verified(origin_keys, ())

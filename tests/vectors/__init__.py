@@ -1,0 +1,1 @@
+"""Compares our codec and pricing with values that other implementations computed."""
