@@ -100,9 +100,7 @@ def ratio_bps_up(part: int, whole: int) -> int:
 
 def notional_usd_e8(amount_sats: int, price_e8: int) -> int:
     """Size x price in USD e8, rounded down: a figure for people and limits, never paid."""
-    return mul_div_down(
-        check_amount("amount_sats", amount_sats), check_amount("price_e8", price_e8), SATS_PER_BTC
-    )
+    return mul_div_down(check_amount("amount_sats", amount_sats), check_amount("price_e8", price_e8), SATS_PER_BTC)
 
 
 def max_payout(
@@ -175,9 +173,7 @@ def usd_e8_from_float(value_usd: float) -> int:
 
 def premium_usd_e8(value_per_btc_e8: int, amount_sats: int, loading_bps: int) -> int:
     """Premium in USD e8: value per BTC x size x (1 + loading), rounded up once."""
-    value = _product(
-        check_amount("value_per_btc_e8", value_per_btc_e8), check_amount("amount_sats", amount_sats)
-    )
+    value = _product(check_amount("value_per_btc_e8", value_per_btc_e8), check_amount("amount_sats", amount_sats))
     return mul_div_up(value, BPS + check_amount("loading_bps", loading_bps), SATS_PER_BTC * BPS)
 
 

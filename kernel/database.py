@@ -1,0 +1,131 @@
+"""Postgres: one engine per process, one schema per service, migrations under an advisory lock.
+
+Tables are SQLModel classes whose metadata names the service's schema. Isolation is READ COMMITTED; what must be
+exact takes row locks or compares versions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+_POOL_SIZE: Final = 5
+
+
+def _async_url(url: str) -> str:
+    return url.replace("postgresql://", "postgresql+asyncpg://", 1)
+
+
+class Database:
+    """The engine of one process. `url` is `postgresql://user:password@host:port/database`."""
+
+    def __init__(self, url: str, pool_size: int = _POOL_SIZE) -> None:
+        self.url = url
+        self.engine: AsyncEngine = create_async_engine(
+            _async_url(url), pool_size=pool_size, max_overflow=0, pool_pre_ping=True
+        )
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """One database transaction: committed at the end, rolled back on any exception."""
+        async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    async def notifications(self, channel: str) -> Notifications:
+        """A listener on a NOTIFY channel, on a connection of its own."""
+        listener = Notifications(self.url, channel)
+        await listener.connect()
+        return listener
+
+    async def close(self) -> None:
+        """Closes every pooled connection."""
+        await self.engine.dispose()
+
+
+async def notify(session: AsyncSession, channel: str, payload: str = "") -> None:
+    """NOTIFY at commit. A hint only: whoever listens must also poll."""
+    await session.connection()
+    await session.exec(sa.select(sa.func.pg_notify(channel, payload)))  # type: ignore[call-overload]
+
+
+class Notifications:
+    """Wakes a waiter when something was notified; a lost connection only costs the poll interval."""
+
+    def __init__(self, url: str, channel: str) -> None:
+        self._url = url
+        self._channel = channel
+        self._event = asyncio.Event()
+        self._connection: asyncpg.Connection[asyncpg.Record] | None = None
+
+    async def connect(self) -> None:
+        """Opens the connection and listens."""
+        self._connection = await asyncpg.connect(self._url)
+        await self._connection.add_listener(self._channel, self._wake)
+
+    def _wake(self, *_: object) -> None:
+        self._event.set()
+
+    async def wait(self, timeout_seconds: float) -> None:
+        """Returns at the next notification, at once if one came since the last wait, or after the timeout."""
+        if self._connection is None or self._connection.is_closed():
+            try:
+                await self.connect()
+            except (OSError, asyncpg.PostgresError):
+                await asyncio.sleep(timeout_seconds)
+                return
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._event.wait()
+        except TimeoutError:
+            return
+        finally:
+            self._event.clear()
+
+    async def close(self) -> None:
+        """Ends listening."""
+        if self._connection is not None:
+            await self._connection.close()
+
+
+async def migrate(url: str, schema: str, migrations: Path) -> None:
+    """Brings one schema to its newest revision; safe to run from several processes at once.
+
+    `migrations` is an Alembic script folder with `versions/`; its `env.py` is kernel/migration_environment.py's.
+    """
+    engine = create_async_engine(_async_url(url), poolclass=sa.NullPool)
+    try:
+        async with engine.connect() as connection:
+            await _migrate_locked(connection, schema, migrations)
+    finally:
+        await engine.dispose()
+
+
+async def _migrate_locked(connection: AsyncConnection, schema: str, migrations: Path) -> None:
+    lock = zlib.crc32(f"bithedge migration {schema}".encode())
+    await connection.execute(sa.text("SELECT pg_advisory_lock(:lock)"), {"lock": lock})
+    try:
+        await connection.execute(sa.schema.CreateSchema(schema, if_not_exists=True))
+        await connection.commit()
+        await connection.run_sync(_upgrade, schema, migrations)
+        await connection.commit()
+    finally:
+        await connection.rollback()
+        await connection.execute(sa.text("SELECT pg_advisory_unlock(:lock)"), {"lock": lock})
+
+
+def _upgrade(connection: sa.Connection, schema: str, migrations: Path) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(migrations))
+    config.attributes.update(connection=connection, schema=schema)
+    command.upgrade(config, "head")

@@ -1,0 +1,35 @@
+"""How a process starts and ends: uvloop, logging, one clear line for what a person must mend."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Coroutine
+from typing import Any, NoReturn
+
+import uvloop
+
+from kernel.log import configure_logging
+from kernel.settings import SettingsError
+
+
+def run_process(service: str, main: Coroutine[Any, Any, None]) -> None:
+    """Runs a long-lived process to its end. Exits 2 with one line for a wrong setting or a port in use."""
+    configure_logging(service, os.environ.get("LOG_LEVEL", "INFO"))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(main)
+    except (SettingsError, OSError) as error:
+        print(f"{service}: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
+
+
+def end_command(code: int) -> NoReturn:
+    """Ends a short-lived process that used the Temporal client, whose threads can crash a normal exit.
+
+    Flushes and leaves without running the interpreter's own end (temporalio issue 300).
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -1,0 +1,56 @@
+"""The chain's tip as other services know it, followed over the gateway's stream; carries market time."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from typing import Final
+
+import grpc
+from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as gateway_pb2
+from bithedge.chain_gateway.v1 import chain_gateway_service_pb2_grpc as gateway_grpc
+
+from kernel.errors import Unavailable
+from kernel.log import get_logger
+
+_RETRY_SECONDS: Final = 0.5
+
+
+class TipFollower:
+    """Keeps the latest tip; its `now` is market time. Run `follow` in the background."""
+
+    def __init__(self, gateway: grpc.aio.Channel) -> None:
+        self._stub = gateway_grpc.ChainGatewayServiceStub(gateway)
+        self._tip: gateway_pb2.Tip | None = None
+        self._changed = asyncio.Condition()
+
+    @property
+    def tip(self) -> gateway_pb2.Tip:
+        """The latest tip; Unavailable before the first."""
+        if self._tip is None:
+            raise Unavailable("TIP_UNKNOWN", "the tip of the chain is not known yet")
+        return self._tip
+
+    def now(self) -> dt.datetime:
+        """Market time, UTC."""
+        return self.tip.market_time.ToDatetime(dt.UTC)
+
+    async def changed(self, timeout_seconds: float) -> None:
+        """Returns at the next change of the tip, or after the timeout."""
+        try:
+            async with asyncio.timeout(timeout_seconds), self._changed:
+                await self._changed.wait()
+        except TimeoutError:
+            return
+
+    async def follow(self) -> None:
+        """Follows the gateway until cancelled; a lost stream is opened again."""
+        while True:
+            try:
+                async for answer in self._stub.WatchTip(gateway_pb2.WatchTipRequest(), wait_for_ready=True):
+                    async with self._changed:
+                        self._tip = answer.tip
+                        self._changed.notify_all()
+            except (grpc.aio.AioRpcError, Unavailable) as error:
+                get_logger().warning("tip stream lost", error=str(error)[:200])
+            await asyncio.sleep(_RETRY_SECONDS)

@@ -1,0 +1,150 @@
+"""Outbox, lease and idempotency on a real Postgres."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import sqlalchemy as sa
+from bithedge.policy.v1 import policy_service_pb2 as pb
+from sqlmodel import Field, MetaData, SQLModel, col, select
+
+from kernel.database import Database
+from kernel.errors import AlreadyExists, InvalidArgument
+from kernel.idempotency import IdempotencyRecord, claim, complete
+from kernel.lease import LeaderLease, LeaseLost, LeaseRecord
+from kernel.outbox import DeliveryError, OutboxRecord, Relay, post
+
+METADATA = MetaData(schema="kernel_test")
+
+
+class Request(IdempotencyRecord, table=True):
+    """Requests of the test's schema."""
+
+    metadata = METADATA
+    __tablename__ = "request"
+
+
+class Outbox(OutboxRecord, table=True):
+    """Outbox of the test's schema."""
+
+    metadata = METADATA
+    __tablename__ = "outbox"
+
+
+class Lease(LeaseRecord, table=True):
+    """Leases of the test's schema."""
+
+    metadata = METADATA
+    __tablename__ = "lease"
+
+
+class Effect(SQLModel, table=True):
+    """What a request did."""
+
+    metadata = METADATA
+    __tablename__ = "effect"
+    id: int | None = Field(default=None, primary_key=True)
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """A database with the test's tables."""
+    database = Database(database_url)
+    async with database.engine.begin() as connection:
+        await connection.execute(sa.schema.CreateSchema("kernel_test"))
+        await connection.run_sync(METADATA.create_all)
+    yield database
+    await database.close()
+
+
+async def _request(database: Database, name: str, request_id: str = "r1") -> pb.GetPolicyResponse:
+    request = pb.GetPolicyRequest(name=name)
+    async with database.transaction() as session:
+        stored = await claim(session, Request, "SP1", request, request_id, pb.GetPolicyResponse)
+        if stored is not None:
+            return stored
+        session.add(Effect())
+        response = pb.GetPolicyResponse()
+        response.policy.name = name
+        await complete(session, Request, "SP1", request, request_id, response)
+        return response
+
+
+async def test_concurrent_repeats_have_one_effect_and_one_answer(database: Database) -> None:
+    """Twenty equal requests at once: one effect, twenty equal answers."""
+    answers = await asyncio.gather(*(_request(database, "policies/a") for _ in range(20)))
+    async with database.transaction() as session:
+        effects = (await session.exec(select(Effect))).all()
+    assert [answer.policy.name for answer in answers] == ["policies/a"] * 20
+    assert len(effects) == 1
+
+
+async def test_a_request_id_with_another_body_is_refused(database: Database) -> None:
+    """The same id for another request is ALREADY_EXISTS, a malformed id INVALID_ARGUMENT."""
+    await _request(database, "policies/a")
+    with pytest.raises(AlreadyExists) as refused:
+        await _request(database, "policies/b")
+    assert refused.value.reason == "REQUEST_ID_REUSED"
+    with pytest.raises(InvalidArgument):
+        await _request(database, "policies/a", request_id="")
+
+
+async def test_the_outbox_delivers_what_was_committed_and_only_that(database: Database) -> None:
+    """A rolled-back row is never delivered; a failed delivery is tried again."""
+    delivered: list[str] = []
+    failures = {"b": 2}
+
+    async def deliver(row: OutboxRecord) -> None:
+        if failures.get(row.key, 0) > 0:
+            failures[row.key] -= 1
+            raise DeliveryError("not now")
+        delivered.append(row.key)
+
+    async with database.transaction() as session:
+        await post(session, Outbox, "start", "a", {})
+        await post(session, Outbox, "start", "b", {"n": 1})
+    with pytest.raises(ZeroDivisionError):
+        async with database.transaction() as session:
+            await post(session, Outbox, "start", "never", {})
+            _ = 1 // 0
+    relay = asyncio.ensure_future(Relay(database, Outbox, deliver).run())
+    async with asyncio.timeout(10):
+        while len(delivered) < 2:
+            await asyncio.sleep(0.02)
+    relay.cancel()
+    async with database.transaction() as session:
+        attempts = (await session.exec(select(Outbox.attempts).where(col(Outbox.key) == "b"))).one()
+    assert sorted(delivered) == ["a", "b"]
+    assert attempts == 3
+
+
+async def test_one_replica_leads_and_a_lost_lease_rolls_its_write_back(database: Database) -> None:
+    """Of two replicas one works; when its lease lapses the other takes over and fences its writes."""
+    working: list[str] = []
+
+    async def work(name: str) -> None:
+        working.append(name)
+        await asyncio.Event().wait()
+
+    first, second = LeaderLease(database, Lease, "sweep"), LeaderLease(database, Lease, "sweep")
+    tasks = [asyncio.ensure_future(first.lead(lambda: work("first")))]
+    async with asyncio.timeout(10):
+        while not working:
+            await asyncio.sleep(0.02)
+    tasks.append(asyncio.ensure_future(second.lead(lambda: work("second"))))
+    async with database.transaction() as session:
+        await first.check(session)
+        with pytest.raises(LeaseLost):
+            await second.check(session)
+    tasks[0].cancel()
+    async with asyncio.timeout(10):
+        while "second" not in working:
+            await asyncio.sleep(0.02)
+    async with database.transaction() as session:
+        await second.check(session)
+        with pytest.raises(LeaseLost):
+            await first.check(session)
+    tasks[1].cancel()
+    assert working == ["first", "second"]
