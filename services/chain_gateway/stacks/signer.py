@@ -64,14 +64,17 @@ class KeySigner:
     def from_file(cls, path: Path) -> KeySigner:
         """Reads a key file of mode 0600 that holds hex; raises `KeyFileError` otherwise."""
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         except OSError as error:
             raise KeyFileError(f"cannot open the key file {path}: {error.strerror}") from None
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode) or stat.S_IMODE(status.st_mode) != 0o600:
+        try:
+            # Of what was opened, not of the path, which somebody could exchange in between.
+            mode = os.fstat(descriptor).st_mode
+            if not stat.S_ISREG(mode) or stat.S_IMODE(mode) != 0o600:
                 raise KeyFileError(f"the key file {path} must be a regular file of mode 0600")
-            content = file.read(256)
+            content = os.read(descriptor, 256)
+        finally:
+            os.close(descriptor)
         try:
             return cls.from_hex(content.decode("ascii"))
         except (CodecError, UnicodeDecodeError):
