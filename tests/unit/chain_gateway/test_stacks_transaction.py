@@ -176,8 +176,8 @@ def test_a_signer_is_not_taken_at_its_word() -> None:
         sign_transaction(unsigned, _OtherKey())
     with pytest.raises(CodecError):
         sign_transaction(unsigned, _OWNERS[1])
+    shared = multi_sig(HashMode.P2SH, [_OWNERS[0].public_key], 1, 0, 0)
     with pytest.raises(CodecError):
-        shared = multi_sig(HashMode.P2SH, [_OWNERS[0].public_key], 1, 0, 0)
         sign_transaction(replace(unsigned, origin=shared), _OWNERS[0])
 
 
