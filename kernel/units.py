@@ -122,6 +122,15 @@ def max_payout(
     return _quotient(_product(gain, BPS), divisor)
 
 
+def stx_cap_price_e8(stx_price_e8: int, haircut_bps: int) -> int:
+    """STX price (USD e8, rounded up) below which the collateral caps a payout at the floor.
+
+    `stx_price_e8` is the quote's. At BTC prices above the floor the cap binds only at a lower STX price.
+    """
+    check_positive("stx_price_e8", stx_price_e8)
+    return bps_of_up(stx_price_e8, BPS - check_bps("haircut_bps", haircut_bps))
+
+
 def payout(
     token: Token,
     amount_sats: int,

@@ -98,7 +98,7 @@ def test_sbtc_payout_at_and_below_the_floor_is_the_collateral(policy: Terms, bel
 @given(policy=terms(st.just(Token.STX)), stx=STX_PRICE, btc=BTC_PRICE)
 def test_stx_cap_binds_only_below_the_haircut_price(policy: Terms, stx: int, btc: int) -> None:
     """While STX keeps its price less the haircut, the holder gets the full USD value of the put."""
-    assume(stx * BPS >= policy.quoted_stx * (BPS - policy.haircut))
+    assume(stx >= units.stx_cap_price_e8(policy.quoted_stx, policy.haircut))
     value = policy.amount * max(policy.strike - max(btc, policy.floor), 0)
     assert policy.payout(btc, stx) == value // (100 * stx)
 
