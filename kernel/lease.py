@@ -10,7 +10,7 @@ from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
-from sqlmodel import Field, SQLModel, select
+from sqlmodel import Field, SQLModel, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from kernel.database import Database
@@ -75,15 +75,15 @@ class LeaderLease:
         table, now = self._table, sa.func.now()
         term = now + dt.timedelta(seconds=_TERM_SECONDS)
         statement = insert(table).values(name=self._name, holder=self._holder, epoch=1, expire_time=term)
-        mine = table.holder == self._holder
+        mine = col(table.holder) == self._holder
         statement = statement.on_conflict_do_update(
             index_elements=["name"],
             set_={
                 "holder": self._holder,
                 "expire_time": term,
-                "epoch": sa.case((mine, table.epoch), else_=table.epoch + 1),  # type: ignore[arg-type]
+                "epoch": sa.case((mine, col(table.epoch)), else_=col(table.epoch) + 1),
             },
-            where=sa.or_(mine, table.expire_time < now),  # type: ignore[arg-type]
+            where=sa.or_(mine, col(table.expire_time) < now),
         )
         async with self._database.transaction() as session:
             row = (await session.exec(statement.returning(sa.column("epoch")))).first()
@@ -94,7 +94,7 @@ class LeaderLease:
         async with self._database.transaction() as session:
             await session.exec(
                 sa.update(self._table)
-                .where(self._table.name == self._name, self._table.holder == self._holder)  # type: ignore[arg-type]
+                .where(col(self._table.name) == self._name, col(self._table.holder) == self._holder)
                 .values(expire_time=sa.func.now() - dt.timedelta(seconds=1))
             )
 
@@ -104,9 +104,9 @@ class LeaderLease:
         statement = (
             select(table.epoch)
             .where(
-                table.name == self._name,  # type: ignore[arg-type]
-                table.holder == self._holder,  # type: ignore[arg-type]
-                table.epoch == self.epoch,  # type: ignore[arg-type]
+                col(table.name) == self._name,
+                col(table.holder) == self._holder,
+                col(table.epoch) == self.epoch,
             )
             .with_for_update(read=True)
         )
