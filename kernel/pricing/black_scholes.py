@@ -43,9 +43,7 @@ class CashOrNothingPut:
     delta: float
 
 
-def european_put(
-    spot: float, strike: float, volatility: float, rate: float, time_years: float
-) -> EuropeanPut:
+def european_put(spot: float, strike: float, volatility: float, rate: float, time_years: float) -> EuropeanPut:
     """The European put with its Greeks; every argument positive, the rate any finite number."""
     d1, d2 = _d1_d2(spot, strike, volatility, rate, time_years)
     root_time = math.sqrt(time_years)
@@ -88,11 +86,7 @@ def implied_volatility(value: float, spot: float, strike: float, rate: float, ti
     """
     check_finite("value", value)
     low, high = _LOWEST_VOLATILITY, _HIGHEST_VOLATILITY
-    if (
-        not put_value(spot, strike, low, rate, time_years)
-        < value
-        < put_value(spot, strike, high, rate, time_years)
-    ):
+    if not put_value(spot, strike, low, rate, time_years) < value < put_value(spot, strike, high, rate, time_years):
         raise PricingError(f"no volatility gives the value {value!r}")
     guess = min(max(_inflection(spot, strike, rate, time_years), 0.1), 5.0)
     for _ in range(_MAX_STEPS):
@@ -116,9 +110,7 @@ def _inflection(spot: float, strike: float, rate: float, time_years: float) -> f
     return math.sqrt(2.0 * abs(math.log(spot / strike) + rate * time_years) / time_years)
 
 
-def _d1_d2(
-    spot: float, strike: float, volatility: float, rate: float, time_years: float
-) -> tuple[float, float]:
+def _d1_d2(spot: float, strike: float, volatility: float, rate: float, time_years: float) -> tuple[float, float]:
     check_positive("spot", spot)
     check_positive("strike", strike)
     check_positive("volatility", volatility)

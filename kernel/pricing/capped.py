@@ -34,15 +34,11 @@ def european_value(
 ) -> Array:
     """Value of the payoff at expiry; `time_years` > 0. Good to 1e-14 of spot."""
     weight = np.where(is_sbtc > 0.0, strike / floor, 1.0)
-    value = _put(spot, strike, volatility, rate, time_years) - weight * _put(
-        spot, floor, volatility, rate, time_years
-    )
+    value = _put(spot, strike, volatility, rate, time_years) - weight * _put(spot, floor, volatility, rate, time_years)
     return np.maximum(value, 0.0)
 
 
-def touch_value(
-    spot: Array, strike: Array, floor: Array, volatility: float, rate: float, time_years: Array
-) -> Array:
+def touch_value(spot: Array, strike: Array, floor: Array, volatility: float, rate: float, time_years: Array) -> Array:
     """Value for spot > floor of exercising when the price first touches the floor, or else at expiry.
 
     A rebate `K - F` paid at the touch (Reiner and Rubinstein, "Breaking down the barriers", 1991) plus the

@@ -88,9 +88,7 @@ def years_from_blocks(blocks: int) -> float:
     return blocks / BURN_BLOCKS_PER_YEAR
 
 
-def value_policy(
-    terms: PolicyTerms, spot: float, volatility: float, rate: float, time_years: float
-) -> PolicyValue:
+def value_policy(terms: PolicyTerms, spot: float, volatility: float, rate: float, time_years: float) -> PolicyValue:
     """Model value of one policy per BTC; at time 0 its payoff.
 
     `spot` USD per BTC and `volatility` positive, `rate` and `time_years` not negative; else PricingError.

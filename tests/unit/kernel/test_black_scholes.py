@@ -47,9 +47,7 @@ def quantlib_put(strike: float, volatility: float, rate: float, days: int) -> ql
         (0.95, 0.9, 0.01, 1),
     ],
 )
-def test_value_and_greeks_agree_with_quantlib(
-    moneyness: float, volatility: float, rate: float, days: int
-) -> None:
+def test_value_and_greeks_agree_with_quantlib(moneyness: float, volatility: float, rate: float, days: int) -> None:
     """Every figure of the European put is QuantLib's."""
     peer = quantlib_put(moneyness * SPOT, volatility, rate, days)
     ours = european_put(SPOT, moneyness * SPOT, volatility, rate, days / 365)
@@ -65,9 +63,7 @@ def test_value_and_greeks_agree_with_quantlib(
 
 
 @given(moneyness=MONEYNESS, volatility=VOLATILITY, rate=RATE, days=DAYS)
-def test_greeks_are_the_derivatives_of_the_value(
-    moneyness: float, volatility: float, rate: float, days: int
-) -> None:
+def test_greeks_are_the_derivatives_of_the_value(moneyness: float, volatility: float, rate: float, days: int) -> None:
     """Each Greek equals a central difference of the value, in its documented unit."""
     strike, years = moneyness * SPOT, days / 365
     put = european_put(SPOT, strike, volatility, rate, years)
@@ -114,9 +110,7 @@ def test_put_stays_inside_its_bounds(moneyness: float, volatility: float, rate: 
 
 
 @given(moneyness=MONEYNESS, volatility=VOLATILITY, rate=RATE, days=DAYS)
-def test_implied_volatility_returns_the_volatility(
-    moneyness: float, volatility: float, rate: float, days: int
-) -> None:
+def test_implied_volatility_returns_the_volatility(moneyness: float, volatility: float, rate: float, days: int) -> None:
     """Where the value depends on volatility, the value gives the volatility back."""
     strike, years = moneyness * SPOT, days / 365
     put = european_put(SPOT, strike, volatility, rate, years)

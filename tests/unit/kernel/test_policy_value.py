@@ -123,20 +123,14 @@ def quantlib_process(volatility: float, rate: float) -> ql.BlackScholesMertonPro
 
 
 @pytest.mark.parametrize("moneyness", [0.7, 0.9, 1.0, 1.1, 1.25])
-@pytest.mark.parametrize(
-    ("volatility", "rate", "days"), [(0.25, 0.05, 180), (0.6, 0.04, 30), (0.9, 0.02, 365)]
-)
-def test_far_floor_is_the_american_put_of_quantlib(
-    moneyness: float, volatility: float, rate: float, days: int
-) -> None:
+@pytest.mark.parametrize(("volatility", "rate", "days"), [(0.25, 0.05, 180), (0.6, 0.04, 30), (0.9, 0.02, 365)])
+def test_far_floor_is_the_american_put_of_quantlib(moneyness: float, volatility: float, rate: float, days: int) -> None:
     """With the floor out of reach the policy is the uncapped American put."""
     today = ql.Date(1, 1, 2025)
     option = ql.VanillaOption(
         ql.PlainVanillaPayoff(ql.Option.Put, moneyness * SPOT), ql.AmericanExercise(today, today + days)
     )
-    engine = ql.QdFpAmericanEngine(
-        quantlib_process(volatility, rate), ql.QdFpAmericanEngine.highPrecisionScheme()
-    )
+    engine = ql.QdFpAmericanEngine(quantlib_process(volatility, rate), ql.QdFpAmericanEngine.highPrecisionScheme())
     option.setPricingEngine(engine)
     value = value_policy(terms(Token.STX, moneyness, 0.001), SPOT, volatility, rate, days / 365)
     assert value.american == pytest.approx(option.NPV(), abs=TOLERANCE)

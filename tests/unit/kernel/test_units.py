@@ -110,9 +110,7 @@ def test_a_pool_that_locks_max_payout_is_solvent(policies: list[Terms], btc: int
 
 
 @given(now=AMOUNT, collateral=AMOUNT, margin=st.integers(0, BPS), rate=st.integers(0, 1000))
-def test_minimum_premium_meets_every_rounding_of_the_check(
-    now: int, collateral: int, margin: int, rate: int
-) -> None:
+def test_minimum_premium_meets_every_rounding_of_the_check(now: int, collateral: int, margin: int, rate: int) -> None:
     """The floor holds against the contract's formula however it divides, and is below 2 units above exact."""
     least = units.minimum_premium(now, collateral, margin, rate)
     exact = Fraction(now * (BPS - margin) + collateral * rate, BPS)
@@ -140,9 +138,7 @@ def test_ratios_enclose_the_exact_one(part: int, whole: int) -> None:
 def test_premium_rounds_up_in_either_token(value: int, price: int, stx: int, token: Token) -> None:
     """A premium in base units is worth at least the USD value, by less than one base unit."""
     paid = units.premium_base_units(token, value, price, stx)
-    unit_value = (
-        Fraction(price, units.SATS_PER_BTC) if token is Token.SBTC else Fraction(stx, units.USTX_PER_STX)
-    )
+    unit_value = Fraction(price, units.SATS_PER_BTC) if token is Token.SBTC else Fraction(stx, units.USTX_PER_STX)
     assert 0 <= paid * unit_value - value < unit_value
 
 

@@ -44,9 +44,7 @@ def test_estimators_follow_their_formulas(closes: list[float]) -> None:
 def test_the_unit_of_price_does_not_matter(closes: list[float], scale: float) -> None:
     """Prices in another currency give the same volatility."""
     for estimate in ESTIMATORS:
-        assert estimate([scale * close for close in closes]) == pytest.approx(
-            estimate(closes), rel=1e-9, abs=1e-12
-        )
+        assert estimate([scale * close for close in closes]) == pytest.approx(estimate(closes), rel=1e-9, abs=1e-12)
 
 
 @given(closes=CLOSES, data=st.data())
@@ -54,9 +52,7 @@ def test_a_window_sees_only_its_returns(closes: list[float], data: st.DataObject
     """The last n returns are those of the last n+1 closes."""
     last = data.draw(st.integers(2, len(closes) - 1))
     tail = closes[-(last + 1) :]
-    assert volatility.close_to_close(closes, last) == pytest.approx(
-        volatility.close_to_close(tail), abs=1e-12
-    )
+    assert volatility.close_to_close(closes, last) == pytest.approx(volatility.close_to_close(tail), abs=1e-12)
     assert volatility.close_to_close_zero_mean(closes, last) == pytest.approx(
         volatility.close_to_close_zero_mean(tail), abs=1e-12
     )
