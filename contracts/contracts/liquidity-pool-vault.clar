@@ -25,6 +25,7 @@
 (define-constant ERR_EXCEEDS_FEES u4018)
 (define-constant ERR_POLICY_TOO_LARGE u4019)
 (define-constant ERR_DAY_TOO_LARGE u4020)
+(define-constant ERR_VOUCHER_DELAYED u4021)
 
 (define-constant TOKEN_STX u1)
 (define-constant TOKEN_SBTC u2)
@@ -37,6 +38,10 @@
 (map-insert pools TOKEN_SBTC { accounted: u0, locked: u0, fees: u0 })
 
 (define-map used-vouchers (buff 16) bool)
+;; Announced vouchers: the first burn height at which they are paid, for a day from then.
+(define-map delayed-vouchers (buff 16) uint)
+;; Paid at once on vouchers, per token and day of burn blocks.
+(define-map withdrawn-by-day { token: uint, day: uint } uint)
 ;; Collateral newly locked per token and day of burn blocks.
 (define-map issued-by-day { token: uint, day: uint } uint)
 
@@ -48,6 +53,9 @@
 
 (define-read-only (is-voucher-used (voucher-id (buff 16)))
   (default-to false (map-get? used-vouchers voucher-id)))
+
+(define-read-only (get-ready-burn-height (voucher-id (buff 16)))
+  (map-get? delayed-vouchers voucher-id))
 
 (define-read-only (get-issued (token uint) (day uint))
   (default-to u0 (map-get? issued-by-day { token: token, day: day })))
@@ -67,28 +75,43 @@
              accounted: accounted, locked: (get locked pool) })
     (ok true)))
 
-;; Pays out free capital on a voucher: single use, for one provider, until a height.
+;; Pays out free capital on a voucher: single use, for one provider, until a height. Answers true when paid.
+;;
+;; Vouchers need one key only, so a thief of that key could empty the pool. What is paid at once is therefore
+;; capped per token and day; a voucher beyond the cap is only announced by its first call (answer false), and is
+;; paid by the same call after a delay in which the admin may veto it.
 (define-public (withdraw-from-pool
     (voucher { voucher-id: (buff 16), provider: principal, token: uint, amount: uint, expiry-burn-height: uint })
     (signature (buff 65)))
   (let ((token (get token voucher))
         (amount (get amount voucher))
+        (id (get voucher-id voucher))
         (pool (unwrap! (map-get? pools token) (err ERR_UNKNOWN_TOKEN))))
     (asserts! (not (contract-call? .parameter is-paused "withdrawals")) (err ERR_PAUSED))
     (asserts! (is-eq tx-sender contract-caller) (err ERR_NOT_DIRECT))
     (asserts! (is-eq tx-sender (get provider voucher)) (err ERR_NOT_PROVIDER))
     (asserts! (> amount u0) (err ERR_ZERO_AMOUNT))
-    (asserts! (<= burn-block-height (get expiry-burn-height voucher)) (err ERR_VOUCHER_EXPIRED))
-    (asserts! (map-insert used-vouchers (get voucher-id voucher) true) (err ERR_VOUCHER_USED))
+    (asserts! (not (is-voucher-used id)) (err ERR_VOUCHER_USED))
+    (asserts! (<= burn-block-height (match (map-get? delayed-vouchers id)
+        ready-height (+ ready-height BURN_BLOCKS_PER_DAY)
+        (get expiry-burn-height voucher)))
+      (err ERR_VOUCHER_EXPIRED))
     (asserts! (contract-call? .parameter is-backend-signature "bithedge-voucher"
         (sha256 (unwrap-panic (to-consensus-buff? voucher))) signature)
       (err ERR_INVALID_SIGNATURE))
     (asserts! (<= (+ amount (get locked pool) (get fees pool)) (get accounted pool)) (err ERR_INSUFFICIENT_FREE))
-    (try! (pay token amount tx-sender))
-    (map-set pools token (merge pool { accounted: (- (get accounted pool) amount) }))
-    (print { topic: "withdrawal", voucher-id: (get voucher-id voucher), provider: tx-sender, token: token,
-             amount: amount, accounted: (- (get accounted pool) amount), locked: (get locked pool) })
-    (ok true)))
+    (if (try! (may-leave-now id token amount))
+      (begin
+        (try! (pay token amount tx-sender))
+        (map-insert used-vouchers id true)
+        (map-set pools token (merge pool { accounted: (- (get accounted pool) amount) }))
+        (print { topic: "withdrawal", voucher-id: id, provider: tx-sender, token: token, amount: amount,
+                 accounted: (- (get accounted pool) amount), locked: (get locked pool) })
+        (ok true))
+      (begin
+        (print { topic: "withdrawal-delayed", voucher-id: id, provider: tx-sender, token: token, amount: amount,
+                 ready-burn-height: (default-to u0 (map-get? delayed-vouchers id)) })
+        (ok false)))))
 
 ;; --- The registry
 
@@ -132,6 +155,14 @@
 
 ;; --- The admin
 
+;; Stops a voucher that is waiting, or any other that must never be paid.
+(define-public (veto-voucher (voucher-id (buff 16)))
+  (begin
+    (try! (assert-admin))
+    (asserts! (map-insert used-vouchers voucher-id true) (err ERR_VOUCHER_USED))
+    (print { topic: "voucher-vetoed", voucher-id: voucher-id })
+    (ok true)))
+
 (define-public (withdraw-fees (token uint) (amount uint) (recipient principal))
   (let ((pool (unwrap! (map-get? pools token) (err ERR_UNKNOWN_TOKEN))))
     (try! (assert-admin))
@@ -161,6 +192,19 @@
 
 (define-private (assert-admin)
   (ok (asserts! (is-eq contract-caller (contract-call? .parameter get-admin)) (err ERR_NOT_ADMIN))))
+
+;; Whether the voucher is paid by this call; if not, it now waits.
+(define-private (may-leave-now (voucher-id (buff 16)) (token uint) (amount uint))
+  (match (map-get? delayed-vouchers voucher-id)
+    ready-height (ok (asserts! (>= burn-block-height ready-height) (err ERR_VOUCHER_DELAYED)))
+    (let ((day { token: token, day: (/ burn-block-height BURN_BLOCKS_PER_DAY) })
+          (withdrawn (+ amount (default-to u0 (map-get? withdrawn-by-day day))))
+          (cap (try! (contract-call? .parameter get-parameter
+            (if (is-eq token TOKEN_STX) "withdrawal.max-per-day-stx" "withdrawal.max-per-day-sbtc"))))
+          (delay (try! (contract-call? .parameter get-parameter "withdrawal.delay-blocks"))))
+      (ok (if (<= withdrawn cap)
+        (map-set withdrawn-by-day day withdrawn)
+        (not (map-set delayed-vouchers voucher-id (+ burn-block-height delay))))))))
 
 ;; Whatever the quotes say, only so much new collateral is locked per policy and per day.
 (define-private (count-issuance (token uint) (collateral uint))

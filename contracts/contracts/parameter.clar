@@ -151,7 +151,7 @@
   (begin
     (try! (assert-admin))
     ;; A key that is no point of the curve could never sign; refusing it here catches a typing error.
-    (unwrap! (principal-of? key) (err ERR_INVALID_ORACLE_KEY))
+    (asserts! (and (is-eq (len key) u33) (is-ok (principal-of? key))) (err ERR_INVALID_ORACLE_KEY))
     (if (is-due (sha256 (unwrap-panic (to-consensus-buff? { oracle-key: key }))))
       (begin
         (print { topic: "oracle-key-added", key: key })
@@ -262,6 +262,10 @@
 (declare "issuance.max-per-day-stx" u100000000000000 u1 u1000000000000000)
 (declare "issuance.max-per-day-sbtc" u50000000000 u1 u2100000000000000)
 
+(declare "withdrawal.max-per-day-stx" u10000000000000 u1 u1000000000000000)
+(declare "withdrawal.max-per-day-sbtc" u5000000000 u1 u2100000000000000)
+(declare "withdrawal.delay-blocks" u144 u6 u1008)
+
 (declare "settlement.round-distance-blocks" u2 u1 u12)
 (declare "settlement.round-tolerance-bps" u300 u10 u2000)
 (declare "settlement.pause-max-blocks" u144 u1 u1008)
@@ -273,26 +277,20 @@
 
 ;; The maxima are part of the arithmetic: a floor below the strike (floor-max < 10000) keeps payouts bounded,
 ;; a haircut below 10000 keeps their divisor above zero.
-(define-private (declare-tier (prefix (string-ascii 13)) (terms {
-    strike-min: uint, strike-max: uint, floor-min: uint, floor-max: uint, duration-min: uint, duration-max: uint,
-    haircut: uint, utilization: uint, loading: uint }))
+(define-private (declare-tier (prefix (string-ascii 13))
+    (strike-min uint) (strike-max uint) (floor-min uint) (floor-max uint) (duration-min uint) (duration-max uint)
+    (haircut uint) (utilization uint) (loading uint))
   (begin
-    (declare (concat prefix "strike-min-bps") (get strike-min terms) u1000 u10000)
-    (declare (concat prefix "strike-max-bps") (get strike-max terms) u1000 u20000)
-    (declare (concat prefix "floor-min-bps") (get floor-min terms) u1000 u9900)
-    (declare (concat prefix "floor-max-bps") (get floor-max terms) u1000 u9900)
-    (declare (concat prefix "duration-min-blocks") (get duration-min terms) u1 u52560)
-    (declare (concat prefix "duration-max-blocks") (get duration-max terms) u1 u52560)
-    (declare (concat prefix "stx-haircut-bps") (get haircut terms) u0 u9000)
-    (declare (concat prefix "utilization-max-bps") (get utilization terms) u0 u10000)
-    (declare (concat prefix "loading-bps") (get loading terms) u0 u10000)))
+    (declare (concat prefix "strike-min-bps") strike-min u1000 u10000)
+    (declare (concat prefix "strike-max-bps") strike-max u1000 u20000)
+    (declare (concat prefix "floor-min-bps") floor-min u1000 u9900)
+    (declare (concat prefix "floor-max-bps") floor-max u1000 u9900)
+    (declare (concat prefix "duration-min-blocks") duration-min u1 u52560)
+    (declare (concat prefix "duration-max-blocks") duration-max u1 u52560)
+    (declare (concat prefix "stx-haircut-bps") haircut u0 u9000)
+    (declare (concat prefix "utilization-max-bps") utilization u0 u10000)
+    (declare (concat prefix "loading-bps") loading u0 u10000)))
 
-(declare-tier "conservative." {
-  strike-min: u4700, strike-max: u9300, floor-min: u8000, floor-max: u9800, duration-min: u18,
-  duration-max: u1008, haircut: u2000, utilization: u8000, loading: u1000 })
-(declare-tier "balanced." {
-  strike-min: u4700, strike-max: u10300, floor-min: u6000, floor-max: u9800, duration-min: u18,
-  duration-max: u4320, haircut: u3000, utilization: u8000, loading: u1500 })
-(declare-tier "aggressive." {
-  strike-min: u4700, strike-max: u11300, floor-min: u4000, floor-max: u9800, duration-min: u18,
-  duration-max: u12960, haircut: u4000, utilization: u9000, loading: u2500 })
+(declare-tier "conservative." u4700 u9300 u8000 u9800 u18 u1008 u2000 u8000 u1000)
+(declare-tier "balanced." u4700 u10300 u6000 u9800 u18 u4320 u3000 u8000 u1500)
+(declare-tier "aggressive." u4700 u11300 u4000 u9800 u18 u12960 u4000 u9000 u2500)

@@ -34,7 +34,11 @@ from services.chain_gateway.stacks.clarity import (
 from services.chain_gateway.stacks.keys import address_of
 from tests.contracts.vm import VM, CallResult
 
-CONTRACTS: Final = ("parameter", "oracle", "liquidity-pool-vault", "policy-registry")
+PARAMETER: Final = "parameter"
+ORACLE: Final = "oracle"
+VAULT: Final = "liquidity-pool-vault"
+REGISTRY: Final = "policy-registry"
+CONTRACTS: Final = (PARAMETER, ORACLE, VAULT, REGISTRY)
 SOURCES: Final = Path(__file__).resolve().parents[2] / "contracts" / "contracts"
 CHAIN_ID: Final = 0x80000000
 BTC: Final = "BTC/USD"
@@ -129,6 +133,7 @@ class Chain:
     def start(self) -> Chain:
         """A new chain: contracts deployed, keys known, people funded with both tokens."""
         self.vm.reset()
+        self.vm.mine_burn(10)
         self.rounds = {BTC: 0, STX_FEED: 0}
         for name in CONTRACTS:
             self.vm.deploy(self.admin.address, name, (SOURCES / f"{name}.clar").read_text())
@@ -154,10 +159,7 @@ class Chain:
 
     def error(self, sender: Actor, contract: str, function: str, *args: Any) -> int:
         """The error number of a call that must be refused."""
-        result = self.call(sender, contract, function, *args)
-        assert not result.ok, f"expected an error, got (ok {plain(result.value)})"
-        assert not result.events, "a refused call leaves events"
-        return int(plain(result.value))
+        return refused(self.call(sender, contract, function, *args))
 
     def read(self, contract: str, function: str, *args: Any) -> Any:
         """The plain value of a read-only function."""
@@ -207,7 +209,7 @@ class Chain:
         for name, value in zip(bounds, before, strict=True):
             self.set(name, value)
 
-    def terms(self, token: int, **changes: Any) -> Terms:
+    def terms(self, token: int, /, **changes: Any) -> Terms:
         """The terms of a fair quote at BTC 50,000 and STX 1 for 0.1 BTC, under a new policy id."""
         self.counter += 1
         height = self.height
@@ -229,14 +231,27 @@ class Chain:
             "expiration-burn-height": height + 144,
         } | changes
 
-    def quote(self, token: int, **changes: Any) -> Signed:
+    def quote(self, token: int, /, **changes: Any) -> Signed:
         """A fair quote, signed by the backend."""
         return self.sign(self.backend, "bithedge-quote", "policy-registry", self.terms(token, **changes))
 
-    def create(self, token: int, **changes: Any) -> int:
+    def create(self, token: int, /, **changes: Any) -> int:
         """Creates a policy at fair terms and answers its id."""
-        signed = self.quote(token, **changes)
-        return int(self.ok(self.holder, "policy-registry", "create-policy-entry", signed.message, signed.signature))
+        return int(plain(self.pay_quote(self.holder, self.quote(token, **changes)).expect()))
+
+    def settle(self, sender: Actor, number: int, receipt: Signed, *rounds: int) -> CallResult:
+        """Settles a policy on a receipt and two rounds (the latest ones unless given)."""
+        btc, stx = rounds or (self.rounds[BTC], self.rounds[STX_FEED])
+        args = (number, receipt.message, receipt.signature, btc, stx)
+        return self.call(sender, REGISTRY, "settle-policy", *args)
+
+    def expire(self, sender: Actor, numbers: list[int], receipt: Signed) -> CallResult:
+        """Ends policies on their height's receipt."""
+        return self.call(sender, REGISTRY, "expire-policies", numbers, receipt.message, receipt.signature)
+
+    def pay_quote(self, sender: Actor, quote: Signed) -> CallResult:
+        """Pays a quote."""
+        return self.call(sender, REGISTRY, "create-policy-entry", quote.message, quote.signature)
 
     def receipt(self, policy_id: bytes, btc_e8: int, stx_e8: int = USD, **changes: Any) -> Signed:
         """An activation receipt at the current height."""
@@ -278,6 +293,13 @@ class Chain:
         """What somebody holds of a token."""
         balance = self.vm.balance(actor.address)
         return balance.ustx if token == STX else balance.sats
+
+
+def refused(result: CallResult) -> int:
+    """The error number of a result that must be a refusal, which leaves no events."""
+    assert not result.ok, f"expected an error, got (ok {plain(result.value)})"
+    assert not result.events
+    return int(plain(result.value))
 
 
 def printed(result: CallResult, topic: str) -> list[Terms]:

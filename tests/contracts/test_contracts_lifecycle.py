@@ -5,11 +5,9 @@ from __future__ import annotations
 import pytest
 
 from kernel.units import Token, max_payout, payout
-from tests.contracts.chain import ACTIVE, BTC, EXPIRED, SBTC, SETTLED, STX, STX_FEED, USD, Chain, printed
+from tests.contracts.chain import ACTIVE, EXPIRED, REGISTRY, SBTC, SETTLED, STX, USD, Chain, plain, printed
 
 TOKENS = pytest.mark.parametrize("token", [STX, SBTC])
-VAULT = "liquidity-pool-vault"
-REGISTRY = "policy-registry"
 
 
 @TOKENS
@@ -17,8 +15,8 @@ def test_creation_takes_premium_and_fee_and_locks_the_collateral(market: Chain, 
     """A paid quote moves premium + fee to the vault, locks max-payout and stores the whole entry."""
     before, purse = market.pool(token), market.owned(market.holder, token)
     signed = market.quote(token)
-    result = market.call(market.holder, REGISTRY, "create-policy-entry", signed.message, signed.signature)
-    assert result.expect().value == 1
+    result = market.pay_quote(market.holder, signed)
+    assert plain(result.expect()) == 1
     terms = signed.message | {"holder": market.holder.address}
     collateral = max_payout(
         Token(token), terms["amount-sats"], terms["strike-price-e8"], terms["floor-price-e8"], 1 * USD, 3000
@@ -69,15 +67,12 @@ def test_settlement_pays_and_releases_at_once(market: Chain, token: int, by_hold
     market.publish_both(40_000 * USD, 1 * USD)
     signed = market.receipt(entry["policy-id"], 40_100 * USD, USD + 1)
     sender = market.holder if by_holder else market.backend
-    result = market.call(
-        sender, REGISTRY, "settle-policy", number, signed.message, signed.signature,
-        market.rounds[BTC], market.rounds[STX_FEED],
-    )  # fmt: skip
+    result = market.settle(sender, number, signed)
     expected = payout(
         Token(token), entry["amount-sats"], entry["strike-price-e8"], entry["floor-price-e8"],
         40_100 * USD, USD + 1, entry["max-payout"],
     )  # fmt: skip
-    assert result.expect().value == expected > 0
+    assert plain(result.expect()) == expected > 0
     assert printed(result, "policy-settled") == [
         {
             "id": number,
@@ -123,8 +118,8 @@ def test_expiry_out_of_the_money_releases_the_collateral(market: Chain, token: i
     entry, before = market.policy(number), market.pool(token)
     market.vm.mine_burn(144 + 7)
     signed = market.expiry_receipt(entry["expiration-burn-height"], 50_000 * USD)
-    result = market.call(market.backend, REGISTRY, "expire-policies", [number], signed.message, signed.signature)
-    assert [one.fields["status"].value for one in result.expect().items] == [EXPIRED]
+    result = market.expire(market.backend, [number], signed)
+    assert plain(result.expect()) == [{"id": number, "status": EXPIRED, "error": 0}]
     assert printed(result, "policy-expired") == [
         {
             "id": number,
