@@ -3,11 +3,8 @@
  * Everything here is synchronous except `create`, and deterministic: the VM's clock is pinned at creation,
  * so that the same calls in the same order give the same state, block times included.
  */
-import { createRequire } from 'node:module';
 import { Cl, validateStacksAddress } from '@stacks/transactions';
-
-const require = createRequire(import.meta.url);
-const wasm = require('@stacks/clarinet-sdk-wasm');
+import { MemoryCopy, wasm } from './wasm_module.mjs';
 
 export const SBTC_CONTRACT = 'SM3VDXK3WZZSA84XXFKAFAF15NNZX32CTSG82JFQ4.sbtc-token';
 const SBTC_ASSET = `${SBTC_CONTRACT}.sbtc-token`;
@@ -70,7 +67,7 @@ function checkMint(principal, amount) {
   if (amount <= 0n) throw new VmError('cannot mint nothing');
 }
 
-/** @returns {VmResult} */
+/** Reads a response and frees it. @returns {VmResult} */
 function resultOf(response) {
   const events = JSON.parse(response.events).map((text) => {
     const { event, data } = JSON.parse(text);
@@ -78,6 +75,7 @@ function resultOf(response) {
   });
   const costs = JSON.parse(response.costs);
   const result = response.result.startsWith('0x') ? response.result.slice(2) : response.result;
+  response.free();
   return { result, ok: !result.startsWith('08'), events, costs: costs === null ? null : costs.total };
 }
 
@@ -86,6 +84,23 @@ export class ClaritySession {
   constructor(sdk) {
     this.sdk = sdk;
     this.sender = '';
+    this.copy = new MemoryCopy();
+  }
+
+  /** Remembers the whole state; an earlier one is forgotten. */
+  checkpoint() {
+    this.copy.take();
+  }
+
+  /** Goes back to the state of the last checkpoint. */
+  restore() {
+    this.copy.putBack();
+    this.sender = '';
+  }
+
+  /** Ends the session. */
+  close() {
+    this.sdk.free();
   }
 
   /**
@@ -127,24 +142,41 @@ export class ClaritySession {
     const contract = `${sender}.${name}`;
     if (this.sdk.getContractSource(contract) !== undefined) throw new VmError(`contract ${contract} exists already`);
     const options = new wasm.ContractOptions(CLARITY_VERSION);
-    return resultOf(guarded(() => this.sdk.deployContract(new wasm.DeployContractArgs(name, code, options, sender))));
+    const deployment = new wasm.DeployContractArgs(name, code, options, sender);
+    try {
+      return resultOf(guarded(() => this.sdk.deployContract(deployment)));
+    } finally {
+      deployment.free();
+    }
   }
 
   /** Calls a public function in a Stacks block of its own. */
   call(sender, contract, functionName, args) {
-    const call = new wasm.CallFnArgs(contract, functionName, args.map(bytesOf), sender);
-    return resultOf(guarded(() => this.sdk.callPublicFn(call)));
+    return this.#invoke('callPublicFn', sender, contract, functionName, args);
   }
 
   /** Evaluates a read-only function at the tip; no block. */
   read(sender, contract, functionName, args) {
+    return this.#invoke('callReadOnlyFn', sender, contract, functionName, args);
+  }
+
+  #invoke(method, sender, contract, functionName, args) {
     const call = new wasm.CallFnArgs(contract, functionName, args.map(bytesOf), sender);
-    return resultOf(guarded(() => this.sdk.callReadOnlyFn(call)));
+    try {
+      return resultOf(guarded(() => this.sdk[method](call)));
+    } finally {
+      call.free();
+    }
   }
 
   /** Transfers uSTX in a Stacks block of its own. */
   transfer(sender, recipient, amount) {
-    return resultOf(guarded(() => this.sdk.transferSTX(new wasm.TransferSTXArgs(amount, recipient, sender))));
+    const transfer = new wasm.TransferSTXArgs(amount, recipient, sender);
+    try {
+      return resultOf(guarded(() => this.sdk.transferSTX(transfer)));
+    } finally {
+      transfer.free();
+    }
   }
 
   /** Runs one top-level expression in the current Stacks block; tx-sender and contract-caller are the sender. */

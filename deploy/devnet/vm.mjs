@@ -21,17 +21,22 @@
  *   heights         {}                                       -> {burn_height, stacks_height, block_time}
  *   source          {contract}                               -> text or null
  *   interface       {contract}                               -> functions, variables, maps, tokens; or null
+ *   apply           {input}                                  for the devnet: one input of its chain (executor.mjs), with
+ *                                                            fees and post-conditions -> outcome and heights
  *
  * result = {result: hex, ok: bool (false for an (err ...)), events: [{type, data}], costs: {...} or null}
  * Several calls in one block: mine_stacks 1, then execute for each.
  */
 import { createInterface } from 'node:readline';
 import { ClaritySession, VmError } from './clarity_session.mjs';
+import { Executor } from './executor.mjs';
 
 const DEFAULT_GENESIS_TIME = Date.UTC(2020, 2, 11) / 1000;
 
 /** @type {ClaritySession | null} */
 let session = null;
+/** @type {Executor | null} made at the first `apply` */
+let executor = null;
 
 /** @returns {ClaritySession} */
 function chain() {
@@ -40,8 +45,15 @@ function chain() {
 }
 
 async function init({ time = DEFAULT_GENESIS_TIME }) {
+  session?.close();
+  executor = null;
   session = await ClaritySession.create(time);
   return session.heights();
+}
+
+function apply({ input }) {
+  executor ??= new Executor(chain());
+  return { outcome: executor.apply(input), heights: chain().heights() };
 }
 
 /** Each operation takes the request and gives the value of "ok". */
@@ -60,6 +72,7 @@ const operations = {
   mine_burn: ({ count }) => { chain().mineBurn(count); return chain().heights(); },
   heights: () => chain().heights(),
   source: ({ contract }) => chain().source(contract) ?? null,
+  apply,
   interface: ({ contract }) => chain().interfaceOf(contract) ?? null,
 };
 

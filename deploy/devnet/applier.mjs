@@ -1,0 +1,157 @@
+/**
+ * Applies the log's records to the chain, the mempool and the VM. The same code runs when a record is new and when the
+ * log is read again, so that both give the same state.
+ *
+ *   {t: "genesis", version, time_ms, accounts: [{address, ustx, sats}]}    first of all
+ *   {t: "tx", raw, received_ms, received_burn_height}                      the mempool took a transaction
+ *   {t: "block", txids, time_ms}                                           a Stacks block of these, in this order
+ *   {t: "burn", count, time_ms}                                            burn blocks, each with an empty Stacks block
+ *   {t: "clock", time_ms}                                                  the market clock was here
+ *   {t: "problematic", txid}                                               the VM dies of it: never execute it
+ */
+import { STX } from './balances.mjs';
+import { Chain } from './chain.mjs';
+import { SBTC_CONTRACT } from './clarity_session.mjs';
+import { isDeployment } from './executor.mjs';
+import { Mempool } from './mempool.mjs';
+import { decode } from './transaction.mjs';
+
+export const LOG_VERSION = 1;
+/** The VM's clock stands this long before the first burn block's time when it is started. */
+const VM_GENESIS_LEAD_SECONDS = 610;
+const SBTC_ASSET = `${SBTC_CONTRACT}::sbtc-token`;
+
+/** The VM and this program disagree about the chain: nothing that follows could be trusted. */
+export class Diverged extends Error {}
+
+/** What a VM of this chain is started with. @param {number} timeMs of genesis */
+export const vmGenesisTime = (timeMs) => Math.floor(timeMs / 1000) - VM_GENESIS_LEAD_SECONDS;
+
+export class Applier {
+  #arrivals = 0;
+  /** @type {Set<string>} */ #problematic = new Set();
+
+  /** @param {import('./vm_client.mjs').VmClient} vm */
+  constructor(vm) {
+    this.vm = vm;
+    /** @type {Chain} */ this.chain = null;
+    this.mempool = new Mempool();
+    /** Market time of the last record, in ms. */
+    this.timeMs = 0;
+  }
+
+  /** Transactions that an older run found deadly must be known before anything is applied. */
+  forbid(records) {
+    for (const record of records) if (record.t === 'problematic') this.#problematic.add(record.txid);
+  }
+
+  /** @param {any} record @returns {Promise<void>} */
+  async apply(record) {
+    switch (record.t) {
+      case 'genesis': return this.#genesis(record);
+      case 'tx': return this.transaction(decode(Buffer.from(record.raw, 'hex')), record);
+      case 'block': return this.block(record);
+      case 'burn': return this.burn(record);
+      case 'clock': this.timeMs = record.time_ms; return undefined;
+      case 'problematic': return undefined;
+      default: throw new Diverged(`the log holds a record of unknown kind ${record.t}`);
+    }
+  }
+
+  async #genesis({ version, time_ms: timeMs, accounts }) {
+    if (version !== LOG_VERSION) throw new Diverged(`the log is of version ${version}, not ${LOG_VERSION}`);
+    this.timeMs = timeMs;
+    this.chain = new Chain(Math.floor(timeMs / 1000));
+    for (const { address, ustx, sats } of accounts) {
+      await this.vm.apply({ kind: 'mint', principal: address, ustx, sats });
+      if (BigInt(ustx) > 0n) this.chain.balances.move(STX, BigInt(ustx), undefined, address);
+      if (BigInt(sats) > 0n) this.chain.balances.move(SBTC_ASSET, BigInt(sats), undefined, address);
+    }
+  }
+
+  /** The mempool takes a transaction that was admitted. @param {import('./transaction.mjs').Transaction} tx
+   * @param {{received_ms: number, received_burn_height: number}} received */
+  transaction(tx, received) {
+    this.#arrivals += 1;
+    const entry = {
+      tx, arrival: this.#arrivals, receivedMs: received.received_ms, receivedBurnHeight: received.received_burn_height,
+      status: 'pending', block: null, index: 0, result: '', events: [], error: null, replacedBy: null,
+    };
+    const replaced = this.mempool.add(entry);
+    if (replaced !== undefined) {
+      replaced.status = 'dropped_replace_by_fee';
+      replaced.replacedBy = tx.txid;
+    }
+    this.chain.entries.set(tx.txid, entry);
+  }
+
+  /**
+   * Executes a block of pending transactions.
+   * @returns {Promise<string[]>} txids that turned out to be problematic just now
+   */
+  async block({ txids, time_ms: timeMs }) {
+    const entries = txids.map((txid) => this.chain.entries.get(txid));
+    const inputs = entries.map(({ tx }) => inputOf(tx));
+    const deployment = inputs.length === 1 && isDeployment(inputs[0]);
+    const opening = deployment ? null : this.vm.apply({ kind: 'stacks_block' });
+    const known = entries.map(({ tx }) => this.#problematic.has(tx.txid));
+    const leftOut = { outcome: { status: 'problematic', result: '', events: [] }, heights: null };
+    const answers = await Promise.all(inputs.map((input, at) => (known[at] ? leftOut : this.vm.apply(input))));
+    const included = entries.filter((entry, at) => this.#outcome(entry, answers[at].outcome));
+    if (included.length > 0 || !deployment) this.chain.addBlock(Math.floor(timeMs / 1000), included);
+    this.timeMs = timeMs;
+    const heights = answers.map((one) => one.heights).filter((one) => one !== null).pop() ?? (await opening)?.heights;
+    if (heights !== undefined) this.#check(heights);
+    for (const entry of included) await this.#contractOf(entry);
+    const found = entries.filter((entry, at) => !known[at] && entry.status === 'dropped_problematic');
+    for (const { tx } of found) this.#problematic.add(tx.txid);
+    return found.map(({ tx }) => tx.txid);
+  }
+
+  /** Notes what became of a transaction. @returns {boolean} whether it is in the block */
+  #outcome(entry, { status, result, events, error }) {
+    if (status === 'unpaid') return false;
+    this.mempool.remove(entry);
+    if (status === 'problematic') {
+      entry.status = 'dropped_problematic';
+      return false;
+    }
+    Object.assign(entry, { status, result, events, error: error ?? null });
+    return true;
+  }
+
+  /** A contract that was deployed can be called from now on. */
+  async #contractOf({ tx, status, block }) {
+    if (tx.body.kind !== 'smart_contract' || status !== 'success') return;
+    const contract = `${tx.sender}.${tx.body.name}`;
+    const found = await this.vm.read('interface', { contract });
+    const known = { source: tx.body.code, interface: found, txid: tx.txid, height: block.height };
+    this.chain.contracts.set(contract, known);
+  }
+
+  /** Mines burn blocks, each with an empty Stacks block; drops what waited too long. */
+  async burn({ count, time_ms: timeMs }) {
+    const { heights } = await this.vm.apply({ kind: 'burn_blocks', count });
+    for (let mined = 0; mined < count; mined += 1) {
+      this.chain.addBurnBlock();
+      this.chain.addBlock(this.chain.burnTip.time, []);
+    }
+    this.timeMs = timeMs;
+    this.#check(heights);
+    for (const entry of this.mempool.stale(this.chain.burnTip.height)) {
+      entry.status = 'dropped_stale_garbage_collect';
+      this.mempool.remove(entry);
+    }
+  }
+
+  #check({ burn_height: burnHeight, stacks_height: height }) {
+    const { tip, burnTip } = this.chain;
+    if (tip.height === height && burnTip.height === burnHeight) return;
+    throw new Diverged(`the VM is at ${burnHeight}/${height}, the chain at ${burnTip.height}/${tip.height}`);
+  }
+}
+
+/** @param {import('./transaction.mjs').Transaction} tx @returns {import('./executor.mjs').TransactionInput} */
+const inputOf = ({ sender, fee, body, mode, conditions }) => ({
+  kind: 'transaction', sender, fee: String(fee), body, mode, conditions,
+});

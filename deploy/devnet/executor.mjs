@@ -1,0 +1,150 @@
+/**
+ * Applies the chain's inputs to a session, one after the other, with what the VM does not do itself: fees, and rolling
+ * back a transaction that violated its post-conditions.
+ *
+ * The VM cannot undo a call that succeeded. So the state is copied now and then, the inputs since are kept, and a
+ * violation goes back to the copy and applies them again, without the violating body. What is applied twice gives the
+ * same state twice: nothing here depends on anything but the inputs.
+ */
+import { sourceOfHex } from './clarity_text.mjs';
+import { VmError } from './clarity_session.mjs';
+import { violation } from './post_conditions.mjs';
+
+/** Fees go here: an address that nobody has the key of (the hash160 is all zero). */
+export const MINER = 'ST000000000000000000002AMW42H';
+/** Inputs between two copies of the state: a copy costs as much as some forty calls. */
+const CHECKPOINT_EVERY = 256;
+/** The (err none) that a runtime error or a failed analysis leaves as result. */
+const ERR_NONE = '0809';
+const OK_TRUE = '0703';
+
+/**
+ * @typedef {{kind: 'token_transfer', recipient: string, amount: string, memo: string}
+ *   | {kind: 'contract_call', contract: string, function: string, args: string[]}
+ *   | {kind: 'smart_contract', name: string, code: string}} Body
+ * @typedef {{kind: 'transaction', sender: string, fee: string, body: Body, mode: 'deny' | 'allow',
+ *   conditions: import('./post_conditions.mjs').Condition[]}} TransactionInput
+ * @typedef {{kind: 'stacks_block'} | {kind: 'burn_blocks', count: number}
+ *   | {kind: 'mint', principal: string, ustx: string, sats: string} | TransactionInput} Input
+ * @typedef {{status: 'success' | 'abort_by_response' | 'abort_by_post_condition' | 'unpaid', result: string,
+ *   events: import('./clarity_session.mjs').VmEvent[], error?: string}} Outcome  unpaid: the sender has not the fee, or
+ *   an earlier transaction of theirs in this block was unpaid; nothing happened
+ */
+
+/** A smart contract is deployed in a Stacks block of its own: the VM knows no other way. */
+export const isDeployment = (input) => input.kind === 'transaction' && input.body.kind === 'smart_contract';
+
+export class Executor {
+  /** @type {{input: Input, undone: boolean}[]} */
+  #tail = [];
+  /** @type {Set<string>} senders whose next nonce was left out of this block */
+  #stopped = new Set();
+  /** @type {string[]} the senders stopped when the state was copied */
+  #stoppedThen = [];
+
+  /** @param {import('./clarity_session.mjs').ClaritySession} session */
+  constructor(session) {
+    this.session = session;
+    this.#checkpoint();
+  }
+
+  /** @param {Input} input @returns {Outcome | null} null for what is not a transaction */
+  apply(input) {
+    if (this.#tail.length >= CHECKPOINT_EVERY) this.#checkpoint();
+    const entry = { input, undone: false };
+    this.#tail.push(entry);
+    const outcome = this.#run(entry);
+    if (outcome?.status !== 'success' || input.body.kind === 'token_transfer') return outcome;
+    const violated = violation(outcome.events, input.conditions, input.mode);
+    if (violated === null) return outcome;
+    entry.undone = true;
+    this.#replayTail();
+    return { status: 'abort_by_post_condition', result: outcome.result, events: [], error: violated };
+  }
+
+  #checkpoint() {
+    this.session.checkpoint();
+    this.#stoppedThen = [...this.#stopped];
+    this.#tail = [];
+  }
+
+  #replayTail() {
+    this.session.restore();
+    this.#stopped = new Set(this.#stoppedThen);
+    for (const entry of this.#tail) this.#run(entry);
+  }
+
+  /** @returns {Outcome | null} */
+  #run({ input, undone }) {
+    switch (input.kind) {
+      case 'stacks_block':
+        this.#stopped.clear();
+        this.session.mineStacks(1);
+        return null;
+      case 'burn_blocks':
+        this.#stopped.clear();
+        this.session.mineBurn(input.count);
+        return null;
+      case 'mint':
+        if (BigInt(input.ustx) > 0n) this.session.mintStx(input.principal, BigInt(input.ustx));
+        if (BigInt(input.sats) > 0n) this.session.mintSbtc(input.principal, BigInt(input.sats));
+        return null;
+      default:
+        return this.#transaction(input, undone);
+    }
+  }
+
+  /** @param {TransactionInput} input @param {boolean} undone only the fee is taken @returns {Outcome} */
+  #transaction(input, undone) {
+    if (isDeployment(input)) this.#stopped.clear();
+    if (this.#stopped.has(input.sender) || !this.#payFee(input)) {
+      this.#stopped.add(input.sender);
+      return { status: 'unpaid', result: '', events: [] };
+    }
+    if (undone) {
+      if (isDeployment(input)) this.session.mineStacks(1);
+      return { status: 'abort_by_post_condition', result: '', events: [] };
+    }
+    try {
+      const { result, ok, events } = this.#body(input.sender, input.body);
+      return ok
+        ? { status: 'success', result: input.body.kind === 'smart_contract' ? OK_TRUE : result, events }
+        : { status: 'abort_by_response', result, events: [] };
+    } catch (error) {
+      if (!(error instanceof VmError)) throw error;
+      return { status: 'abort_by_response', result: ERR_NONE, events: [], error: error.message };
+    }
+  }
+
+  /** @param {TransactionInput} input */
+  #payFee({ sender, fee }) {
+    if (BigInt(fee) === 0n) return true;
+    return this.session.execute(sender, `(stx-transfer? u${fee} tx-sender '${MINER})`).ok;
+  }
+
+  /** @param {string} sender @param {Body} body @returns {import('./clarity_session.mjs').VmResult} */
+  #body(sender, body) {
+    switch (body.kind) {
+      case 'token_transfer': {
+        const transfer = body.memo === '' ? 'stx-transfer?' : 'stx-transfer-memo?';
+        const memo = body.memo === '' ? '' : ` 0x${body.memo}`;
+        return this.session.execute(sender, `(${transfer} u${body.amount} tx-sender '${body.recipient}${memo})`);
+      }
+      case 'contract_call': {
+        const args = body.args.map(sourceOfHex).join(' ');
+        return this.session.execute(sender, `(contract-call? '${body.contract} ${body.function} ${args})`);
+      }
+      default:
+        return this.#deploy(sender, body);
+    }
+  }
+
+  /** A name that is taken aborts the transaction, in its own block like any other deployment. */
+  #deploy(sender, { name, code }) {
+    if (this.session.source(`${sender}.${name}`) !== undefined) {
+      this.session.mineStacks(1);
+      throw new VmError(`contract ${sender}.${name} exists already`);
+    }
+    return this.session.deploy(sender, name, code);
+  }
+}

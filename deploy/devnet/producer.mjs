@@ -1,0 +1,204 @@
+/** Takes transactions, mines Stacks and burn blocks, moves the market clock: decides, logs, then applies. */
+import { admit } from './admission.mjs';
+import { MarketClock } from './clock.mjs';
+import { BURN_BLOCK_SECONDS, GENESIS_HEIGHT } from './chain.mjs';
+import { Rejection } from './rejection.mjs';
+import { DecodeError, decode, txidOf } from './transaction.mjs';
+
+const MAX_BLOCK_TRANSACTIONS = 1000;
+/** Blocks mined in one turn at most, so that other changes get theirs. */
+const MAX_ROUNDS = 50;
+const CLOCK_TICK_MS = 5;
+/** How often the market time is noted while it runs: at most so much wall time of it is lost in a crash. */
+const CLOCK_NOTE_MS = 1000;
+
+export class Producer {
+  #turn = Promise.resolve();
+  #mining = null;
+  #ticker = null;
+  #noted = 0;
+  #burning = false;
+  /** @type {Set<import('./chain.mjs').Entry>} what is in the block being made cannot be replaced any more */
+  #executing = new Set();
+
+  /**
+   * @param {import('./applier.mjs').Applier} applier the log's records are applied already
+   * @param {import('./log.mjs').Log} log
+   * @param {{blockIntervalMs: number, speed: number}} settings interval 0: blocks are mined on demand only
+   * @param {(error: Error) => void} onFatal
+   */
+  constructor(applier, log, settings, onFatal) {
+    this.applier = applier;
+    this.log = log;
+    this.settings = settings;
+    this.onFatal = onFatal;
+    this.clock = new MarketClock(applier.timeMs);
+    this.setSpeed(settings.speed);
+    this.#schedule();
+  }
+
+  get chain() {
+    return this.applier.chain;
+  }
+
+  get mempool() {
+    return this.applier.mempool;
+  }
+
+  /** Why the market clock does not run. @returns {string[]} */
+  get held() {
+    const reasons = this.mempool.holds(this.chain, Date.now()) ? [`mempool: ${this.mempool.size} pending`] : [];
+    return this.applier.vm.ready ? reasons : [...reasons, 'vm: starting again'];
+  }
+
+  /**
+   * Takes a raw transaction; resolves when it is stored. Throws a Rejection.
+   * @param {Buffer} raw @param {bigint} [pending] how many of the sender's may wait
+   * @returns {Promise<string>} txid
+   */
+  async submit(raw, pending) {
+    let tx;
+    try {
+      tx = decode(raw);
+    } catch (error) {
+      if (!(error instanceof DecodeError)) throw error;
+      throw new Rejection('Deserialization', { message: error.message, txid: txidOf(raw) });
+    }
+    const waiting = this.mempool.get(tx.sender, tx.nonce);
+    if (waiting?.tx.txid === tx.txid) return tx.txid;
+    admit(tx, this.chain, this.mempool, pending);
+    if (this.#executing.has(waiting)) throw new Rejection('ConflictingNonceInMempool');
+    const received = { received_ms: Date.now(), received_burn_height: this.chain.burnTip.height };
+    const stored = this.log.append({ t: 'tx', raw: raw.toString('hex'), ...received });
+    this.applier.transaction(tx, received);
+    await this.#orFatal(stored);
+    this.#schedule();
+    return tx.txid;
+  }
+
+  /** Mines what is ready. @param {boolean} [always] at least one block, if only an empty one */
+  mine(always = false) {
+    return this.#inTurn(async () => {
+      const before = this.chain.tip.height;
+      await this.#mineReady();
+      if (always && this.chain.tip.height === before) await this.#block([]);
+    });
+  }
+
+  /** Moves market time on, mining first what is ready and then the burn blocks that it crosses. @param {number} ms */
+  advance(ms) {
+    return this.#inTurn(async () => {
+      await this.#mineReady();
+      const timeMs = Math.floor(this.clock.timeMs + ms);
+      const height = GENESIS_HEIGHT + Math.floor((timeMs / 1000 - this.chain.genesisTime) / BURN_BLOCK_SECONDS);
+      await this.#burn(height - this.chain.burnTip.height, timeMs);
+    });
+  }
+
+  /** Mines burn blocks; market time moves to the last one's. @param {number} count */
+  burn(count) {
+    return this.#inTurn(async () => {
+      await this.#mineReady();
+      const height = this.chain.burnTip.height + count;
+      await this.#burn(count, this.chain.burnTime(height) * 1000);
+    });
+  }
+
+  /** @param {number} speed market seconds per wall second */
+  setSpeed(speed) {
+    this.clock.setSpeed(speed);
+    clearInterval(this.#ticker);
+    this.#ticker = speed > 0 ? setInterval(() => this.#tick(), CLOCK_TICK_MS) : null;
+  }
+
+  /** Ends in order: what is under way is finished, the market time noted. */
+  async close() {
+    this.setSpeed(0);
+    clearTimeout(this.#mining);
+    this.settings.blockIntervalMs = 0;
+    await this.#inTurn(() => this.#note());
+  }
+
+  /** One change at a time. @template T @param {() => Promise<T>} action @returns {Promise<T>} */
+  #inTurn(action) {
+    const result = this.#turn.then(action);
+    this.#turn = result.then(() => {}, () => {});
+    return this.#orFatal(result);
+  }
+
+  /** A change that failed half-way leaves log and state apart: the process ends, and the log is right. */
+  async #orFatal(promise) {
+    try {
+      return await promise;
+    } catch (error) {
+      this.onFatal(error);
+      throw error;
+    }
+  }
+
+  #schedule() {
+    const { blockIntervalMs } = this.settings;
+    if (blockIntervalMs === 0 || this.#mining !== null || this.mempool.size === 0) return;
+    this.#mining = setTimeout(() => {
+      this.#mining = null;
+      if (this.mempool.ready(this.chain, 1).length === 0) return;
+      this.mine().then(() => this.#schedule(), () => {});
+    }, blockIntervalMs);
+  }
+
+  /** A deployment has a block of its own, so that one round may be several blocks. */
+  async #mineReady() {
+    const tried = new Set();
+    for (let round = 0; round < MAX_ROUNDS; round += 1) {
+      // Who turned out unable to pay stays behind, with all that follows in nonce.
+      const behind = new Set([...tried].filter(({ status }) => status === 'pending').map(({ tx }) => tx.sender));
+      const ready = this.mempool.ready(this.chain, MAX_BLOCK_TRANSACTIONS).filter(({ tx }) => !behind.has(tx.sender));
+      if (ready.length === 0) return;
+      const deployment = ready.findIndex(({ tx }) => tx.body.kind === 'smart_contract');
+      const chosen = ready.slice(0, deployment === -1 ? ready.length : Math.max(1, deployment));
+      for (const entry of chosen) tried.add(entry);
+      await this.#block(chosen);
+    }
+  }
+
+  /** @param {import('./chain.mjs').Entry[]} entries */
+  async #block(entries) {
+    this.#executing = new Set(entries);
+    const record = { t: 'block', txids: entries.map(({ tx }) => tx.txid), time_ms: Math.floor(this.clock.timeMs) };
+    await this.log.append(record);
+    const problematic = await this.applier.block(record);
+    this.#executing = new Set();
+    for (const txid of problematic) await this.log.append({ t: 'problematic', txid });
+  }
+
+  async #burn(count, timeMs) {
+    const record = count > 0 ? { t: 'burn', count, time_ms: timeMs } : { t: 'clock', time_ms: timeMs };
+    await this.log.append(record);
+    await this.applier.apply(record);
+    this.clock.moveTo(timeMs);
+  }
+
+  async #note() {
+    const timeMs = Math.floor(this.clock.timeMs);
+    this.#noted = performance.now();
+    if (timeMs === this.applier.timeMs) return;
+    const record = { t: 'clock', time_ms: timeMs };
+    await this.log.append(record);
+    await this.applier.apply(record);
+  }
+
+  #tick() {
+    const boundaryMs = this.chain.burnTime(this.chain.burnTip.height + 1) * 1000;
+    const due = this.clock.tick(boundaryMs, this.held.length > 0);
+    if (due && !this.#burning) {
+      this.#burning = true;
+      const height = this.chain.burnTip.height;
+      // Another change may have mined this block while we waited for our turn.
+      const mined = this.#inTurn(() => (this.chain.burnTip.height === height ? this.#burn(1, boundaryMs) : null));
+      mined.catch(() => {}).finally(() => { this.#burning = false; });
+    } else if (performance.now() - this.#noted > CLOCK_NOTE_MS) {
+      this.#noted = performance.now();
+      this.#inTurn(() => this.#note()).catch(() => {});
+    }
+  }
+}
