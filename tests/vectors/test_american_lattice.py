@@ -38,9 +38,7 @@ def _lattice(row: dict[str, float], nodes: int) -> float:
 def _cubic(values: np.ndarray[tuple[int], np.dtype[np.float64]], place: float) -> float:
     first = int(place) - 1
     points = range(first, first + 4)
-    return sum(
-        float(values[i]) * math.prod((place - j) / (i - j) for j in points if j != i) for i in points
-    )
+    return sum(float(values[i]) * math.prod((place - j) / (i - j) for j in points if j != i) for i in points)
 
 
 @pytest.mark.parametrize("index", [0, 5, 13, 39, 51])

@@ -143,9 +143,7 @@ def _first_plain(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("place", "mend"), _valid_where_refusal_is_due())
-def test_a_good_entry_among_those_to_refuse_fails(
-    place: str, mend: Callable[[dict[str, Any]], dict[str, Any]]
-) -> None:
+def test_a_good_entry_among_those_to_refuse_fails(place: str, mend: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     """Proves that an entry to refuse passes only because it is refused."""
     name, section = place.split(":")
     document = _document(name)

@@ -86,9 +86,7 @@ def to_post_condition(description: dict[str, Any]) -> PostCondition:
 
 def _to_deploy(description: dict[str, Any]) -> ContractDeploy:
     _only(description, "contract_name", "code_body", "clarity_version")
-    return ContractDeploy(
-        description["contract_name"], description["code_body"], description["clarity_version"]
-    )
+    return ContractDeploy(description["contract_name"], description["code_body"], description["clarity_version"])
 
 
 def _to_principal(text: str) -> Principal | Origin:

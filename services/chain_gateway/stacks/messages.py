@@ -87,9 +87,7 @@ def verify_plain(message: str, signature: bytes, public_key: bytes) -> None:
     verify(plain_hash(message), signature, public_key)
 
 
-def verify_structured(
-    domain: ClarityValue, message: ClarityValue, signature: bytes, public_key: bytes
-) -> None:
+def verify_structured(domain: ClarityValue, message: ClarityValue, signature: bytes, public_key: bytes) -> None:
     """Raises `SignatureError` unless this key signed the structured message."""
     verify(structured_hash(domain, message), signature, public_key)
 

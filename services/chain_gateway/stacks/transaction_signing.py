@@ -75,9 +75,7 @@ def sign_as_sponsor(transaction: Transaction, sponsor: SingleSigCondition, signe
     return replace(sponsored, sponsor=replace(sponsor, signature=signature))
 
 
-def sign_multisig(
-    transaction: Transaction, public_keys: Sequence[bytes], signers: Sequence[Signer]
-) -> Transaction:
+def sign_multisig(transaction: Transaction, public_keys: Sequence[bytes], signers: Sequence[Signer]) -> Transaction:
     """Signs as the given owners of a shared account; `public_keys` are all its keys, in their order."""
     origin = transaction.origin
     if not isinstance(origin, MultiSigCondition):
@@ -159,9 +157,7 @@ def _verify(condition: SpendingCondition, current: bytes, kind: int) -> tuple[by
     return _verify_several(condition, current, kind)
 
 
-def _verify_several(
-    condition: MultiSigCondition, current: bytes, kind: int
-) -> tuple[bytes, tuple[bytes, ...]]:
+def _verify_several(condition: MultiSigCondition, current: bytes, kind: int) -> tuple[bytes, tuple[bytes, ...]]:
     keys: list[bytes] = []
     signed: list[bytes] = []
     for field in condition.fields:

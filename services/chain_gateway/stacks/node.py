@@ -1,0 +1,221 @@
+"""A Stacks node and the API beside it, over HTTP: one address, one question at a time.
+
+Retries, failover and caches are the caller's: each method asks once, within a deadline, and ends in a typed
+value or a `NodeError`. Paths are those of stacks-core (``/v2``) and of the Stacks API (``/extended``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import aiohttp
+
+from services.chain_gateway.stacks.clarity import ClarityValue, ContractPrincipal, from_hex, to_hex
+from services.chain_gateway.stacks.errors import CodecError
+from services.chain_gateway.stacks.node_errors import NodeUnavailable, ReadRefused
+from services.chain_gateway.stacks.node_http import NodeHttp, answer, parse, part, rejection
+from services.chain_gateway.stacks.node_json import Fields, read_list
+from services.chain_gateway.stacks.node_types import (
+    Account,
+    Block,
+    BurnBlock,
+    DevnetClock,
+    Event,
+    FeeEstimate,
+    NodeInfo,
+    Nonces,
+    TransactionRecord,
+    read_account,
+    read_block,
+    read_burn_block,
+    read_devnet_clock,
+    read_event,
+    read_info,
+    read_nonces,
+    read_transaction,
+)
+from services.chain_gateway.stacks.payload import Payload, write_payload
+from services.chain_gateway.stacks.transaction import transaction_hash
+
+BLOCKS_PER_PAGE = 30
+TRANSACTIONS_PER_PAGE = 50
+EVENTS_PER_PAGE = 100
+TRANSACTIONS_PER_QUESTION = 20
+"""How many ids fit into one address line without trouble."""
+MAX_EVENTS = 100_000
+"""More than any block can hold: an API that pages for ever is cut off."""
+
+
+class StacksNode:
+    """Asks one node. `session` is shared and closed by its owner; `timeout_seconds` bounds each request."""
+
+    def __init__(self, base_url: str, session: aiohttp.ClientSession, timeout_seconds: float = 10.0) -> None:
+        self._http = NodeHttp(base_url, session, timeout_seconds)
+
+    @property
+    def base_url(self) -> str:
+        """Where the node is."""
+        return self._http.base_url
+
+    async def info(self) -> NodeInfo:
+        """The node's network and tip."""
+        return read_info(await self._http.get("/v2/info"))
+
+    async def account(self, principal: str) -> Account:
+        """Balance and nonce at the tip; an account never used has zeros."""
+        return read_account(await self._http.get(f"/v2/accounts/{part(principal)}", {"proof": "0"}))
+
+    async def nonces(self, principal: str) -> Nonces:
+        """Executed, pending and missing nonces, as the API sees them."""
+        return read_nonces(await self._http.get(f"/extended/v1/address/{part(principal)}/nonces"))
+
+    async def broadcast(self, transaction: bytes) -> str:
+        """Hands in a signed transaction; answers its txid. Raises `BroadcastRejected` with the node's reason.
+
+        Handing in twice is harmless: the node answers the same, or that the nonce conflicts.
+        """
+        txid = transaction_hash(transaction).hex()
+        headers = {"Content-Type": "application/octet-stream"}
+        status, body = await self._http.request("POST", "/v2/transactions", body=transaction, headers=headers)
+        if status == 400:
+            raise rejection(body)
+        taken = answer(status, body)
+        if not isinstance(taken, str) or taken.removeprefix("0x") != txid:
+            raise NodeUnavailable("the node answered a broadcast with another txid")
+        return txid
+
+    async def estimate_fee(self, payload: Payload, transaction_bytes: int) -> FeeEstimate | None:
+        """Fees for a payload in a transaction of so many bytes; None when the node has nothing to go by."""
+        question = {
+            "transaction_payload": write_payload(payload).hex(),
+            "estimated_len": transaction_bytes,
+        }
+        status, body = await self._http.post("/v2/fees/transaction", question)
+        if status == 400:
+            refusal = parse(body)
+            if isinstance(refusal, dict) and refusal.get("reason") == "NoEstimateAvailable":
+                return None
+        fields = Fields(answer(status, body), "fees")
+        fees = [estimation.integer("fee") for estimation in fields.objects("estimations")]
+        if len(fees) != 3 or min(fees) < 0:
+            raise NodeUnavailable("fees: not three estimations")
+        return FeeEstimate(*fees)
+
+    async def call_read(
+        self,
+        contract: ContractPrincipal,
+        function: str,
+        arguments: Sequence[ClarityValue] = (),
+        sender: str | None = None,
+        tip: str | None = None,
+    ) -> ClarityValue:
+        """Evaluates a read-only function at the tip, or at the block whose index hash is `tip`.
+
+        Raises `ReadRefused` when the VM cannot, `NodeUnavailable` when the result is no Clarity value.
+        """
+        path = f"/v2/contracts/call-read/{contract.address.text}/{part(contract.name)}/{part(function)}"
+        question = {"sender": sender or contract.address.text, "arguments": [to_hex(item) for item in arguments]}
+        query = {} if tip is None else {"tip": tip}
+        status, body = await self._http.post(path, question, query)
+        fields = Fields(answer(status, body), "call-read")
+        if not fields.flag("okay"):
+            raise ReadRefused(fields.optional_text("cause") or "no cause given")
+        try:
+            return from_hex(fields.text("result"))
+        except CodecError as error:
+            raise NodeUnavailable(f"call-read: {error}") from error
+
+    async def blocks(self, limit: int = BLOCKS_PER_PAGE, offset: int = 0) -> tuple[Block, ...]:
+        """Canonical blocks, newest first; `limit` at most 30."""
+        page = await self._http.get("/extended/v2/blocks", _page(limit, offset))
+        return read_list(page, "results", read_block)
+
+    async def block(self, height_or_hash: int | str) -> Block | None:
+        """A canonical block by height, hash, or ``latest``; None when the API knows none."""
+        fields = await self._http.find(f"/extended/v2/blocks/{_place(height_or_hash)}")
+        return None if fields is None else read_block(fields)
+
+    async def block_transactions(self, block_hash: str) -> tuple[TransactionRecord, ...] | None:
+        """All transactions of a block by their index, events not included; None when the API knows no such
+        block, as after a reorganisation."""
+        path = f"/extended/v2/blocks/{_place(block_hash)}/transactions"
+        found: dict[str, TransactionRecord] = {}
+        while True:
+            page = await self._http.find(path, _page(TRANSACTIONS_PER_PAGE, len(found)))
+            if page is None:
+                return None
+            records = read_list(page, "results", read_transaction)
+            before = len(found)
+            found.update((record.txid, record) for record in records)
+            total = page.integer("total")
+            if len(found) >= total:
+                return tuple(sorted(found.values(), key=lambda record: record.index or 0))
+            if len(found) == before:
+                raise NodeUnavailable(f"{path}: {before} of {total} transactions and no more")
+
+    async def transactions(self, txids: Iterable[str]) -> dict[str, TransactionRecord | None]:
+        """Transactions by txid, each with all its events; None for those that the API does not know."""
+        wanted = list(dict.fromkeys(txid.removeprefix("0x").lower() for txid in txids))
+        answers: dict[str, TransactionRecord | None] = dict.fromkeys(wanted)
+        for start in range(0, len(wanted), TRANSACTIONS_PER_QUESTION):
+            part = wanted[start : start + TRANSACTIONS_PER_QUESTION]
+            query = [("tx_id", f"0x{txid}") for txid in part] + [("event_limit", str(EVENTS_PER_PAGE))]
+            found = await self._http.get("/extended/v1/tx/multiple", query)
+            known = {name.removeprefix("0x").lower(): name for name in found.content}
+            for txid in part:
+                entry = found.object(known[txid]) if txid in known else None
+                if entry is not None and entry.flag("found"):
+                    answers[txid] = await self._complete(read_transaction(entry.object("result")))
+        return answers
+
+    async def transaction(self, txid: str) -> TransactionRecord | None:
+        """One transaction with all its events; None when the API does not know it."""
+        return (await self.transactions([txid]))[txid.removeprefix("0x").lower()]
+
+    async def events(self, txid: str, first: int = 0) -> tuple[Event, ...]:
+        """A mined transaction's events in order, from the one numbered `first`."""
+        events: list[Event] = []
+        while len(events) < MAX_EVENTS:
+            query = {"tx_id": f"0x{txid.removeprefix('0x')}", **_page(EVENTS_PER_PAGE, first + len(events))}
+            page = read_list(await self._http.get("/extended/v1/tx/events", query), "events", read_event)
+            events.extend(page)
+            if len(page) < EVENTS_PER_PAGE:
+                return tuple(events)
+        raise NodeUnavailable("a transaction with too many events")
+
+    async def burn_block(self, height_or_hash: int | str) -> BurnBlock | None:
+        """A Bitcoin block by height, hash, or ``latest``; None when the API knows none."""
+        fields = await self._http.find(f"/extended/v2/burn-blocks/{_place(height_or_hash)}")
+        return None if fields is None else read_burn_block(fields)
+
+    async def burn_blocks(self, limit: int = BLOCKS_PER_PAGE, offset: int = 0) -> tuple[BurnBlock, ...]:
+        """Bitcoin blocks, newest first; `limit` at most 30."""
+        page = await self._http.get("/extended/v2/burn-blocks", _page(limit, offset))
+        return read_list(page, "results", read_burn_block)
+
+    async def devnet_clock(self) -> DevnetClock | None:
+        """The devnet's market clock; None from a real node, which has none."""
+        fields = await self._http.find("/devnet/clock")
+        return None if fields is None else read_devnet_clock(fields)
+
+    async def _complete(self, record: TransactionRecord) -> TransactionRecord:
+        """The record with the events that its first page left out; none may be missing."""
+        events = record.events
+        if len(events) < record.event_count:
+            events += await self.events(record.txid, first=len(events))
+        numbers = [event.index for event in events]
+        if len(events) != record.event_count or numbers != sorted(set(numbers)):
+            raise NodeUnavailable(f"{record.txid}: {len(events)} of {record.event_count} events")
+        return replace(record, events=events)
+
+
+def _page(limit: int, offset: int) -> dict[str, str]:
+    return {"limit": str(limit), "offset": str(offset)}
+
+
+def _place(height_or_hash: int | str) -> str:
+    """A height, or a hash with the 0x that keeps the API from taking one of digits only for a height."""
+    if isinstance(height_or_hash, int) or height_or_hash == "latest":
+        return str(height_or_hash)
+    return "0x" + part(height_or_hash.removeprefix("0x"))

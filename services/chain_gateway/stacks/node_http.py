@@ -1,0 +1,130 @@
+"""One HTTP exchange with a node: a deadline, a bound on the answer's size, and typed failures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+
+from services.chain_gateway.stacks.node_errors import (
+    BroadcastRejected,
+    NodeError,
+    NodeNotFound,
+    NodeRefused,
+    NodeUnavailable,
+)
+from services.chain_gateway.stacks.node_json import Fields
+
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+_TEXT_SHOWN = 300
+_TOO_MANY_REQUESTS = 429
+
+Query = Mapping[str, str] | Sequence[tuple[str, str]]
+
+
+class NodeHttp:
+    """Asks paths of one address. `session` is shared and closed by its owner."""
+
+    def __init__(self, base_url: str, session: aiohttp.ClientSession, timeout_seconds: float) -> None:
+        self.base_url = base_url.rstrip("/")
+        self._session = session
+        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+
+    async def get(self, path: str, query: Query = ()) -> Fields:
+        """The object at a path; `NodeNotFound` when there is none."""
+        status, body = await self.request("GET", path, query=query)
+        return Fields(answer(status, body), path)
+
+    async def find(self, path: str, query: Query = ()) -> Fields | None:
+        """The object at a path; None when there is none."""
+        try:
+            return await self.get(path, query)
+        except NodeNotFound:
+            return None
+
+    async def post(self, path: str, question: object, query: Query = ()) -> tuple[int, bytes]:
+        """Sends JSON; answers status and body."""
+        headers = {"Content-Type": "application/json"}
+        body = json.dumps(question).encode("utf-8")
+        return await self.request("POST", path, query=query, body=body, headers=headers)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        query: Query = (),
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[int, bytes]:
+        """Status and body of one exchange; `NodeUnavailable` when there is no whole answer in time."""
+        try:
+            async with self._session.request(
+                method,
+                self.base_url + path,
+                params=query or None,
+                data=body,
+                headers=headers,
+                timeout=self._timeout,
+                allow_redirects=False,
+            ) as response:
+                return response.status, await _read(response)
+        except TimeoutError as error:
+            raise NodeUnavailable(f"{method} {path}: no answer in time") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise NodeUnavailable(f"{method} {path}: {type(error).__name__}: {error}") from error
+
+
+def answer(status: int, body: bytes) -> Any:
+    """The JSON of a successful answer; a typed error for any other."""
+    if status == 200:
+        return parse(body)
+    shown = body[:_TEXT_SHOWN].decode("utf-8", "replace")
+    if status == 404:
+        raise NodeNotFound(status, shown)
+    if 400 <= status < 500 and status != _TOO_MANY_REQUESTS:
+        raise NodeRefused(status, shown)
+    raise NodeUnavailable(f"the node answered {status}: {shown}")
+
+
+def parse(body: bytes) -> Any:
+    """The JSON of a body; `NodeUnavailable` when it is none."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise NodeUnavailable("the node answered something that is not JSON") from error
+
+
+def rejection(body: bytes) -> NodeError:
+    """Why the node did not take a transaction; its own troubles are a `NodeUnavailable`."""
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        return NodeRefused(400, body[:_TEXT_SHOWN].decode("utf-8", "replace"))
+    reason = content.get("reason") if isinstance(content, dict) else None
+    if not isinstance(reason, str):
+        return NodeRefused(400, str(content)[:_TEXT_SHOWN])
+    if reason.startswith("ServerFailure"):
+        return NodeUnavailable(f"the node failed over a transaction: {reason}")
+    data, txid = content.get("reason_data"), content.get("txid")
+    return BroadcastRejected(
+        reason,
+        data if isinstance(data, dict) else {},
+        txid.removeprefix("0x") if isinstance(txid, str) else None,
+    )
+
+
+def part(text: str) -> str:
+    """A piece of a path, whatever it holds."""
+    return quote(text, safe="")
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > MAX_ANSWER_BYTES:
+            raise NodeUnavailable("the node's answer is too long")
+    return bytes(body)
