@@ -1,0 +1,63 @@
+"""Calls to the oracle service."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import grpc
+from bithedge.oracle.v1 import oracle_service_pb2 as pb
+from bithedge.oracle.v1 import oracle_service_pb2_grpc
+from bithedge.policy.v1 import policy_service_pb2, policy_service_pb2_grpc
+from bithedge.type.v1 import price_pb2
+from temporalio import activity
+
+from workflows import steps
+from workflows.failures import service_calls
+
+# No good price covers the window: asked again until a person has put that right.
+NEEDS_A_PERSON = "EXPIRY_PRICE_MISSING"
+
+
+class OracleActivities:
+    """Receipts and publications; the oracle answers the same for the same purpose, always."""
+
+    def __init__(self, oracle: grpc.aio.Channel, policy: grpc.aio.Channel) -> None:
+        self._oracle = oracle_service_pb2_grpc.OracleServiceStub(oracle)
+        self._policy = policy_service_pb2_grpc.PolicyServiceStub(policy)
+
+    @activity.defn
+    async def create_activation_receipt(self, step: steps.ReceiptStep) -> steps.Receipt:
+        """The receipt of the first good price after the request; tried again until there is one."""
+        with service_calls():
+            answer = await self._policy.GetPolicy(policy_service_pb2.GetPolicyRequest(name=step.policy))
+            request = pb.CreateActivationReceiptRequest(
+                policy=step.policy,
+                activation_number=step.activation_number,
+                request_burn_height=step.request_burn_height,
+                strike_price_usd_e8=answer.policy.strike_price_usd_e8,
+            )
+            request.request_market_time.FromDatetime(dt.datetime.fromtimestamp(step.request_market_time, dt.UTC))
+            receipt = (await self._oracle.CreateActivationReceipt(request)).receipt
+        return steps.Receipt(receipt.SerializeToString().hex())
+
+    @activity.defn
+    async def create_expiry_receipt(self, step: steps.ExpiryReceiptStep) -> steps.Receipt:
+        """The one receipt of an expiration height; tried again until its window is complete."""
+        request = pb.CreateExpiryReceiptRequest(expiration_burn_height=step.expiration_burn_height)
+        with service_calls(NEEDS_A_PERSON):
+            receipt = (await self._oracle.CreateExpiryReceipt(request)).receipt
+        return steps.Receipt(receipt.SerializeToString().hex())
+
+    @activity.defn
+    async def record_publication(self, step: steps.RecordPublicationStep) -> None:
+        """How a publication ended."""
+        outcome = pb.PUBLICATION_OUTCOME_CONFIRMED if step.confirmed else pb.PUBLICATION_OUTCOME_REFUSED
+        request = pb.RecordPublicationRequest(
+            feed=price_pb2.Feed.ValueType(step.feed),
+            round=step.round,
+            outcome=outcome,
+            txid=step.txid,
+            reason=step.reason,
+        )
+        with service_calls():
+            await self._oracle.RecordPublication(request)

@@ -1,0 +1,119 @@
+"""Calls to the pool service."""
+
+from __future__ import annotations
+
+import grpc
+from bithedge.chain_gateway.v1 import chain_gateway_service_pb2, chain_gateway_service_pb2_grpc
+from bithedge.policy.v1 import policy_service_pb2, policy_service_pb2_grpc
+from bithedge.pool.v1 import pool_service_pb2 as pb
+from bithedge.pool.v1 import pool_service_pb2_grpc
+from bithedge.type.v1 import transaction_pb2
+from temporalio import activity
+
+from workflows import steps
+from workflows.failures import service_calls
+
+_PAGE = 200
+# The projectors have not yet followed the chain to the snapshot's height.
+BOOKS_BEHIND = "BOOKS_BEHIND"
+
+
+class PoolActivities:
+    """Steps that the pool carries out; each is idempotent there."""
+
+    def __init__(self, pool: grpc.aio.Channel, policy: grpc.aio.Channel, gateway: grpc.aio.Channel) -> None:
+        self._pool = pool_service_pb2_grpc.PoolServiceStub(pool)
+        self._policy = policy_service_pb2_grpc.PolicyServiceStub(policy)
+        self._gateway = chain_gateway_service_pb2_grpc.ChainGatewayServiceStub(gateway)
+
+    @activity.defn
+    async def reserve_capacity(self, step: steps.PolicyStep) -> steps.ReservationResult:
+        """Reserves the maximum payout of a stored quote."""
+        with service_calls():
+            answer = await self._policy.GetPolicy(policy_service_pb2.GetPolicyRequest(name=step.policy))
+            request = pb.CreateReservationRequest(
+                terms=answer.policy.quote_terms, max_payout_base_units=answer.policy.max_payout.base_units
+            )
+            reservation = (await self._pool.CreateReservation(request)).reservation
+        held = reservation.state in (pb.RESERVATION_STATE_HELD, pb.RESERVATION_STATE_COMMITTED)
+        return steps.ReservationResult(held, reservation.reason)
+
+    @activity.defn
+    async def cancel_reservation(self, step: steps.PolicyStep) -> None:
+        """Gives back the capacity of a quote that was never signed."""
+        with service_calls():
+            await self._pool.CancelReservation(pb.CancelReservationRequest(policy=step.policy))
+
+    @activity.defn
+    async def price_deposit(self, step: steps.DepositStep) -> steps.DepositResult:
+        """Issues the shares of a final deposit."""
+        with service_calls():
+            answer = await self._pool.PriceDeposit(pb.PriceDepositRequest(name=step.deposit))
+        return steps.DepositResult(answer.deposit.shares)
+
+    @activity.defn
+    async def price_withdrawal(self, step: steps.WithdrawalStep) -> steps.PricedWithdrawal:
+        """Burns the shares of a withdrawal and fixes its voucher, or refuses it."""
+        with service_calls():
+            answer = await self._pool.PriceWithdrawal(pb.PriceWithdrawalRequest(name=step.withdrawal))
+        return steps.PricedWithdrawal(
+            priced=answer.withdrawal.state != pb.WITHDRAWAL_STATE_REFUSED,
+            reason=answer.withdrawal.reason,
+            voucher_terms_hex=answer.voucher_terms.SerializeToString().hex(),
+            public_key_hex=answer.public_key.hex(),
+        )
+
+    @activity.defn
+    async def record_voucher(self, step: steps.RecordVoucherStep) -> steps.WithdrawalResult:
+        """Stores the voucher and the transaction to sign."""
+        prepared = transaction_pb2.PreparedTransaction.FromString(bytes.fromhex(step.prepared_hex))
+        request = pb.RecordVoucherRequest(
+            name=step.withdrawal, signature=bytes.fromhex(step.signature_hex), prepared_transaction=prepared
+        )
+        with service_calls():
+            withdrawal = (await self._pool.RecordVoucher(request)).withdrawal
+        state = pb.WithdrawalState.Name(withdrawal.state).removeprefix("WITHDRAWAL_STATE_")
+        return steps.WithdrawalResult(state, withdrawal.reason)
+
+    @activity.defn
+    async def reconcile(self, step: steps.ReconciliationStep) -> steps.ReconciliationResult:
+        """Reads contracts and policy books in pages, and has the pool compare them with its ledger."""
+        with service_calls(BOOKS_BEHIND):
+            request = pb.CreateReconciliationRequest(name=step.reconciliation)
+            request.contracts.CopyFrom(await self._read_contracts())
+            await self._read_policies(request)
+            report = (await self._pool.CreateReconciliation(request)).reconciliation
+        return steps.ReconciliationResult(report.name, len(report.differences), report.policies_compared)
+
+    async def _read_contracts(self) -> chain_gateway_service_pb2.GetContractSnapshotResponse:
+        snapshot = chain_gateway_service_pb2.GetContractSnapshotResponse()
+        after = 0
+        while True:
+            activity.heartbeat()
+            page = await self._gateway.GetContractSnapshot(
+                chain_gateway_service_pb2.GetContractSnapshotRequest(
+                    after_onchain_id=after, page_size=_PAGE, block_hash=snapshot.block_hash
+                )
+            )
+            policies = [*snapshot.policies, *page.policies]
+            snapshot.CopyFrom(page)
+            del snapshot.policies[:]
+            snapshot.policies.extend(policies)
+            after = page.next_after_onchain_id
+            if after == 0:
+                return snapshot
+
+    async def _read_policies(self, request: pb.CreateReconciliationRequest) -> None:
+        after = 0
+        heights: list[int] = []
+        while True:
+            activity.heartbeat()
+            page = await self._policy.ListPolicyTotals(
+                policy_service_pb2.ListPolicyTotalsRequest(after_onchain_id=after, page_size=_PAGE)
+            )
+            request.policies.extend(page.policies)
+            heights.append(page.projected_burn_height)
+            after = page.next_after_onchain_id
+            if after == 0:
+                request.policies_projected_burn_height = min(heights)
+                return

@@ -1,0 +1,30 @@
+"""Settings of the worker."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from kernel.settings import read_settings
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Addresses are `host:port`."""
+
+    temporal_address: str
+    identity_address: str
+    chain_gateway_address: str
+    oracle_address: str
+    policy_address: str
+    pool_address: str
+    service_secret_file: Path
+    temporal_namespace: str = "default"
+    metrics_port: int = 0
+    reconciliation_interval_seconds: int = 3600
+
+
+def load_settings() -> Settings:
+    """From the environment."""
+    return read_settings(Settings, os.environ)

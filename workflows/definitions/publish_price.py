@@ -1,0 +1,42 @@
+"""Publishes one signed round and says how it ended, so that the next may follow."""
+
+from __future__ import annotations
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from workflows import steps
+    from workflows.activities.chain_gateway import ChainGatewayActivities
+    from workflows.activities.oracle import OracleActivities
+    from workflows.contract import PublishPriceInput, WorkflowName
+    from workflows.definitions.options import FOLLOWING, SHORT
+
+_PUBLISHED = ("SUBMITTED", "CONFIRMED")
+
+
+@workflow.defn(name=WorkflowName.PUBLISH_PRICE)
+class PublishPrice:
+    """`publish/{feed}/{round}`. Followed until it is in a block: a withdrawn round is replaced by the next."""
+
+    @workflow.run
+    async def run(self, given: PublishPriceInput) -> steps.IntentOutcome:
+        """How the publication ended."""
+        key = f"{workflow.info().workflow_id}/submit/0"
+        intent = await workflow.execute_local_activity_method(
+            ChainGatewayActivities.submit_publication,
+            steps.PublicationStep(given.feed, given.round, key),
+            **SHORT,
+        )
+        outcome = await workflow.execute_activity_method(
+            ChainGatewayActivities.follow_intent,
+            steps.FollowIntentStep(intent.name, steps.IntentMilestone.MINED),
+            **FOLLOWING,
+        )
+        await workflow.execute_local_activity_method(
+            OracleActivities.record_publication,
+            steps.RecordPublicationStep(
+                given.feed, given.round, outcome.state in _PUBLISHED, outcome.txid, outcome.reason
+            ),
+            **SHORT,
+        )
+        return outcome

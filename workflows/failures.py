@@ -1,0 +1,27 @@
+"""Domain errors at the edge of an activity: what may be tried again, and what may not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from temporalio.exceptions import ApplicationError
+
+from kernel.errors import Aborted, BitHedgeError, ResourceExhausted, Unavailable
+from kernel.rpc.channels import remote_errors
+
+_RETRYABLE = (Unavailable, Aborted, ResourceExhausted)
+
+
+@contextmanager
+def service_calls(*retried_reasons: str) -> Iterator[None]:
+    """Inside, what a service answers becomes an ApplicationError whose type is the stable reason.
+
+    Errors that pass with time are retried; so are those whose reason is among `retried_reasons`.
+    """
+    try:
+        with remote_errors():
+            yield
+    except BitHedgeError as error:
+        retryable = isinstance(error, _RETRYABLE) or error.reason in retried_reasons
+        raise ApplicationError(error.message, type=error.reason, non_retryable=not retryable) from error

@@ -1,0 +1,40 @@
+"""The worker: every workflow and activity on one task queue."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from workflows.contract import TASK_QUEUE
+from workflows.definitions.activate_policy import ActivatePolicy
+from workflows.definitions.create_policy import CreatePolicy
+from workflows.definitions.deposit_liquidity import DepositLiquidity
+from workflows.definitions.expire_policies import ExpirePolicies
+from workflows.definitions.publish_price import PublishPrice
+from workflows.definitions.reconcile import Reconcile
+from workflows.definitions.settle_policy import SettlePolicy
+from workflows.definitions.withdraw_liquidity import WithdrawLiquidity
+
+WORKFLOWS: Final[tuple[type[Any], ...]] = (
+    CreatePolicy,
+    ActivatePolicy,
+    SettlePolicy,
+    ExpirePolicies,
+    PublishPrice,
+    DepositLiquidity,
+    WithdrawLiquidity,
+    Reconcile,
+)
+
+
+def build_worker(client: Client, *activities: object) -> Worker:
+    """A worker for all workflows whose activities are the methods of the given objects."""
+    methods = [
+        method
+        for group in activities
+        for name in dir(group)
+        if hasattr(method := getattr(group, name), "__temporal_activity_definition")
+    ]
+    return Worker(client, task_queue=TASK_QUEUE, workflows=WORKFLOWS, activities=methods)
