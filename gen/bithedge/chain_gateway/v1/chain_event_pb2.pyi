@@ -36,6 +36,7 @@ class ChainEvent(_message.Message):
     TRANSACTION_INDEX_FIELD_NUMBER: _builtins.int
     EVENT_INDEX_FIELD_NUMBER: _builtins.int
     SENDER_PRINCIPAL_FIELD_NUMBER: _builtins.int
+    BACKEND_FEE_USTX_FIELD_NUMBER: _builtins.int
     POLICY_CREATED_FIELD_NUMBER: _builtins.int
     POLICY_SETTLED_FIELD_NUMBER: _builtins.int
     POLICY_EXPIRED_FIELD_NUMBER: _builtins.int
@@ -44,6 +45,9 @@ class ChainEvent(_message.Message):
     WITHDRAWAL_FIELD_NUMBER: _builtins.int
     PRICE_PUBLISHED_FIELD_NUMBER: _builtins.int
     OTHER_FIELD_NUMBER: _builtins.int
+    WITHDRAWAL_DELAYED_FIELD_NUMBER: _builtins.int
+    VOUCHER_VETOED_FIELD_NUMBER: _builtins.int
+    FEES_WITHDRAWN_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Strictly ascending in the order in which consumers must apply events."""
     withdrawn: _builtins.bool
@@ -58,6 +62,8 @@ class ChainEvent(_message.Message):
     event_index: _builtins.int
     sender_principal: _builtins.str
     """Who sent the transaction."""
+    backend_fee_ustx: _builtins.int
+    """Fee of the transaction if one of our backend accounts sent it; zero for anybody else's."""
     @_builtins.property
     def block_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -78,6 +84,12 @@ class ChainEvent(_message.Message):
     def other(self) -> Global___OtherEvent:
         """Every other topic: administration and what the vault repeats of the registry's events."""
 
+    @_builtins.property
+    def withdrawal_delayed(self) -> Global___WithdrawalDelayed: ...
+    @_builtins.property
+    def voucher_vetoed(self) -> Global___VoucherVetoed: ...
+    @_builtins.property
+    def fees_withdrawn(self) -> Global___FeesWithdrawn: ...
     def __init__(
         self,
         *,
@@ -91,6 +103,7 @@ class ChainEvent(_message.Message):
         transaction_index: _builtins.int = ...,
         event_index: _builtins.int = ...,
         sender_principal: _builtins.str = ...,
+        backend_fee_ustx: _builtins.int = ...,
         policy_created: Global___PolicyCreated | None = ...,
         policy_settled: Global___PolicySettled | None = ...,
         policy_expired: Global___PolicyExpired | None = ...,
@@ -99,12 +112,15 @@ class ChainEvent(_message.Message):
         withdrawal: Global___Withdrawn | None = ...,
         price_published: Global___PricePublished | None = ...,
         other: Global___OtherEvent | None = ...,
+        withdrawal_delayed: Global___WithdrawalDelayed | None = ...,
+        voucher_vetoed: Global___VoucherVetoed | None = ...,
+        fees_withdrawn: Global___FeesWithdrawn | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["block_time", b"block_time", "deposited", b"deposited", "other", b"other", "payload", b"payload", "policy_created", b"policy_created", "policy_expired", b"policy_expired", "policy_refused", b"policy_refused", "policy_settled", b"policy_settled", "price_published", b"price_published", "withdrawal", b"withdrawal"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["block_time", b"block_time", "deposited", b"deposited", "fees_withdrawn", b"fees_withdrawn", "other", b"other", "payload", b"payload", "policy_created", b"policy_created", "policy_expired", b"policy_expired", "policy_refused", b"policy_refused", "policy_settled", b"policy_settled", "price_published", b"price_published", "voucher_vetoed", b"voucher_vetoed", "withdrawal", b"withdrawal", "withdrawal_delayed", b"withdrawal_delayed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_hash", b"block_hash", "block_time", b"block_time", "burn_height", b"burn_height", "deposited", b"deposited", "event_index", b"event_index", "other", b"other", "payload", b"payload", "policy_created", b"policy_created", "policy_expired", b"policy_expired", "policy_refused", b"policy_refused", "policy_settled", b"policy_settled", "price_published", b"price_published", "sender_principal", b"sender_principal", "sequence", b"sequence", "stacks_height", b"stacks_height", "transaction_index", b"transaction_index", "txid", b"txid", "withdrawal", b"withdrawal", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend_fee_ustx", b"backend_fee_ustx", "block_hash", b"block_hash", "block_time", b"block_time", "burn_height", b"burn_height", "deposited", b"deposited", "event_index", b"event_index", "fees_withdrawn", b"fees_withdrawn", "other", b"other", "payload", b"payload", "policy_created", b"policy_created", "policy_expired", b"policy_expired", "policy_refused", b"policy_refused", "policy_settled", b"policy_settled", "price_published", b"price_published", "sender_principal", b"sender_principal", "sequence", b"sequence", "stacks_height", b"stacks_height", "transaction_index", b"transaction_index", "txid", b"txid", "voucher_vetoed", b"voucher_vetoed", "withdrawal", b"withdrawal", "withdrawal_delayed", b"withdrawal_delayed", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["policy_created", "policy_settled", "policy_expired", "policy_refused", "deposited", "withdrawal", "price_published", "other"]  # noqa: Y015
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["policy_created", "policy_settled", "policy_expired", "policy_refused", "deposited", "withdrawal", "price_published", "other", "withdrawal_delayed", "voucher_vetoed", "fees_withdrawn"]  # noqa: Y015
     _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
 
@@ -308,6 +324,85 @@ class Withdrawn(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Withdrawn: _TypeAlias = Withdrawn  # noqa: Y015
+
+@_typing.final
+class WithdrawalDelayed(_message.Message):
+    """`withdrawal-delayed`: beyond the day's cap, announced; the same call pays from the ready height on, for a day."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WITHDRAWAL_FIELD_NUMBER: _builtins.int
+    PROVIDER_PRINCIPAL_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    READY_BURN_HEIGHT_FIELD_NUMBER: _builtins.int
+    withdrawal: _builtins.str
+    """`withdrawals/{id}`."""
+    provider_principal: _builtins.str
+    ready_burn_height: _builtins.int
+    @_builtins.property
+    def amount(self) -> _money_pb2.TokenAmount: ...
+    def __init__(
+        self,
+        *,
+        withdrawal: _builtins.str = ...,
+        provider_principal: _builtins.str = ...,
+        amount: _money_pb2.TokenAmount | None = ...,
+        ready_burn_height: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "provider_principal", b"provider_principal", "ready_burn_height", b"ready_burn_height", "withdrawal", b"withdrawal"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WithdrawalDelayed: _TypeAlias = WithdrawalDelayed  # noqa: Y015
+
+@_typing.final
+class VoucherVetoed(_message.Message):
+    """`voucher-vetoed`: the admin stopped it, it can never be paid."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WITHDRAWAL_FIELD_NUMBER: _builtins.int
+    withdrawal: _builtins.str
+    """`withdrawals/{id}`."""
+    def __init__(
+        self,
+        *,
+        withdrawal: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["withdrawal", b"withdrawal"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VoucherVetoed: _TypeAlias = VoucherVetoed  # noqa: Y015
+
+@_typing.final
+class FeesWithdrawn(_message.Message):
+    """`fees-withdrawn`: the admin took platform fees out of the vault."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECIPIENT_PRINCIPAL_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    recipient_principal: _builtins.str
+    @_builtins.property
+    def amount(self) -> _money_pb2.TokenAmount: ...
+    def __init__(
+        self,
+        *,
+        recipient_principal: _builtins.str = ...,
+        amount: _money_pb2.TokenAmount | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "recipient_principal", b"recipient_principal"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FeesWithdrawn: _TypeAlias = FeesWithdrawn  # noqa: Y015
 
 @_typing.final
 class PricePublished(_message.Message):

@@ -588,6 +588,7 @@ class GetContractSnapshotResponse(_message.Message):
     POLICIES_FIELD_NUMBER: _builtins.int
     NEXT_AFTER_ONCHAIN_ID_FIELD_NUMBER: _builtins.int
     PENDING_EVENTS_FIELD_NUMBER: _builtins.int
+    FINAL_BURN_HEIGHT_FIELD_NUMBER: _builtins.int
     block_hash: _builtins.str
     stacks_height: _builtins.int
     burn_height: _builtins.int
@@ -595,6 +596,8 @@ class GetContractSnapshotResponse(_message.Message):
     """Sequence of the last event in that block or before it."""
     next_after_onchain_id: _builtins.int
     """Zero when there are no more."""
+    final_burn_height: _builtins.int
+    """Events up to this burn height were final when the snapshot was taken; later ones are pending."""
     @_builtins.property
     def balances(self) -> _containers.RepeatedCompositeFieldContainer[Global___VaultBalance]: ...
     @_builtins.property
@@ -616,10 +619,11 @@ class GetContractSnapshotResponse(_message.Message):
         policies: _abc.Iterable[Global___ContractPolicy] | None = ...,
         next_after_onchain_id: _builtins.int = ...,
         pending_events: _abc.Iterable[_chain_event_pb2.ChainEvent] | None = ...,
+        final_burn_height: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["balances", b"balances", "block_hash", b"block_hash", "burn_height", b"burn_height", "next_after_onchain_id", b"next_after_onchain_id", "pending_events", b"pending_events", "policies", b"policies", "sequence", b"sequence", "stacks_height", b"stacks_height"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balances", b"balances", "block_hash", b"block_hash", "burn_height", b"burn_height", "final_burn_height", b"final_burn_height", "next_after_onchain_id", b"next_after_onchain_id", "pending_events", b"pending_events", "policies", b"policies", "sequence", b"sequence", "stacks_height", b"stacks_height"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
