@@ -1,0 +1,220 @@
+"""Money rules on random inputs: the contract's formulas are the kernel's, and the vault is solvent after any calls."""
+
+from __future__ import annotations
+
+from collections import Counter
+from hashlib import sha256
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from kernel.units import Token, max_payout, payout
+from tests.contracts.chain import (
+    ACTIVE,
+    REGISTRY,
+    SBTC,
+    STX,
+    USD,
+    VAULT,
+    Chain,
+    Principal,
+    plain,
+)
+from tests.contracts.vm import VM, CallResult
+
+SAME_CHAIN = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+PRICES = st.integers(1_000 * USD, 1_000_000 * USD)
+STX_PRICES = st.integers(USD // 100, 1_000 * USD)
+TOKENS = st.sampled_from([STX, SBTC])
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=SAME_CHAIN)
+@given(
+    token=TOKENS,
+    amount=st.integers(1, 1_000 * USD),
+    strike=PRICES,
+    floor_bps=st.integers(1_000, 9_900),
+    stx=STX_PRICES,
+    haircut=st.integers(0, 9_000),
+    btc_now=st.integers(1, 2_000_000 * USD),
+    stx_now=STX_PRICES,
+)
+def test_the_contracts_formulas_are_the_kernels(
+    refusing: Chain, token: int, amount: int, strike: int, floor_bps: int, stx: int, haircut: int, btc_now: int,
+    stx_now: int,
+) -> None:  # fmt: skip
+    """max-payout and payout agree with kernel.units to the base unit, and no payout exceeds its collateral."""
+    floor = strike * floor_bps // 10_000
+    most = max_payout(Token(token), amount, strike, floor, stx, haircut)
+    assert refusing.read(REGISTRY, "max-payout-of", token, amount, strike, floor, stx, haircut) == most
+    paid = payout(Token(token), amount, strike, floor, btc_now, stx_now, most)
+    assert refusing.read(REGISTRY, "payout-of", token, amount, strike, floor, most, btc_now, stx_now) == paid
+    assert 0 <= paid <= most
+
+
+class Walk:
+    """Random calls against one new chain; after each, the books are compared with what the events said."""
+
+    def __init__(self, vm: VM, seen: Counter[str]) -> None:
+        self.chain = Chain(vm).start()
+        self.seen = seen
+        self.accounted = {STX: 0, SBTC: 0}
+        self.price(50_000, 100)
+
+    def step(self, name: str, *args: Any) -> None:
+        """Takes one step, successful or refused, and checks every invariant."""
+        getattr(self, name)(*args)
+        self.check()
+
+    def note(self, name: str, result: CallResult) -> None:
+        """Counts what happened and books the token movements that the events report."""
+        self.seen[name if result.ok else f"{name} refused"] += 1
+        for event in result.events:
+            one = plain(event.value) if event.value is not None else {}
+            match one.get("topic"):
+                case "deposit":
+                    self.accounted[one["token"]] += one["amount"]
+                case "withdrawal" | "fees-withdrawn":
+                    self.accounted[one["token"]] -= one["amount"]
+                case "collateral-locked":
+                    self.accounted[one["token"]] += one["premium"] + one["fee"]
+                case "payout":
+                    self.accounted[one["token"]] -= one["payout"]
+                case "policy-settled" | "policy-expired" | "policy-refused" as topic:
+                    self.seen[topic] += 1
+
+    def check(self) -> None:
+        """Sum of max-payout of open policies = locked <= accounted - fees, and accounted <= balance."""
+        count = self.chain.read(REGISTRY, "get-policy-counter")
+        entries = self.chain.read(REGISTRY, "get-policies", list(range(1, count + 1))) if count else []
+        for token in (STX, SBTC):
+            pool = self.chain.pool(token)
+            open_ones = [one for one in entries if one["token"] == token and one["status"] == ACTIVE]
+            assert pool["locked"] == sum(one["max-payout"] for one in open_ones)
+            assert pool["locked"] <= pool["accounted"] - pool["fees"]
+            assert pool["accounted"] == self.accounted[token] <= pool["balance"]
+
+    def price(self, usd: int, cents: int) -> None:
+        """Publishes both feeds."""
+        self.btc, self.stx = usd * USD, cents * USD // 100
+        self.publish()
+
+    def publish(self) -> None:
+        """Publishes the prices of now in a new burn block."""
+        self.chain.publish_both(self.btc, self.stx)
+        self.published = self.chain.height
+
+    def wait(self, blocks: int) -> None:
+        """Lets burn blocks pass."""
+        self.chain.vm.mine_burn(blocks)
+
+    def deposit(self, token: int, thousandths: int) -> None:
+        """A deposit of up to 100,000 STX or 1 BTC."""
+        self.note("deposit", self.chain.deposit(token, thousandths * (10**8 if token == STX else 10**5)))
+
+    def create(self, token: int, sats: int, strike_bps: int, floor_bps: int) -> None:
+        """Buys a policy of a few hours at a generous premium."""
+        if self.chain.height > self.published + 6:
+            self.publish()
+        strike = self.btc * strike_bps // 10_000
+        terms = {
+            "amount-sats": sats,
+            "strike-price-e8": strike,
+            "floor-price-e8": strike * floor_bps // 10_000,
+            "btc-price-e8": self.btc,
+            "stx-price-e8": self.stx,
+            "premium": sats // 5 if token == SBTC else sats * self.btc // (500 * self.stx),
+            "expiration-burn-height": (self.chain.height // 10 + 3) * 10,
+        }
+        quote = self.chain.quote(token, **terms)
+        self.note("create", self.chain.pay_quote(self.chain.holder, quote))
+
+    def settle(self, pick: int) -> None:
+        """Activates some policy at the last price."""
+        count = self.chain.read(REGISTRY, "get-policy-counter")
+        if count:
+            if self.chain.height > self.published + 2:
+                self.publish()
+            number = pick % count + 1
+            receipt = self.chain.receipt(self.chain.policy(number)["policy-id"], self.btc, self.stx)
+            self.note("settle", self.chain.settle(self.chain.backend, number, receipt))
+
+    def expire(self, pick: int, in_time: int) -> None:
+        """Ends everything that shares some policy's expiration height, due or not, on the last price."""
+        count = self.chain.read(REGISTRY, "get-policy-counter")
+        if count:
+            expiration = self.chain.policy(pick % count + 1)["expiration-burn-height"]
+            if in_time:
+                self.wait(max(1, expiration + 7 - self.chain.height))
+            receipt = self.chain.expiry_receipt(expiration, self.btc, self.stx)
+            self.note("expire", self.chain.expire(self.chain.backend, list(range(count + 2)), receipt))
+
+    def withdraw(self, token: int, thousandths: int) -> None:
+        """Presents a voucher for some part of all that is accounted."""
+        self.chain.counter += 1
+        message = {
+            "voucher-id": sha256(f"voucher {self.chain.counter}".encode()).digest()[:16],
+            "provider": Principal(self.chain.provider.address),
+            "token": token,
+            "amount": self.accounted[token] * thousandths // 1_000,
+            "expiry-burn-height": self.chain.height,
+        }
+        signed = self.chain.sign(self.chain.backend, "bithedge-voucher", VAULT, message)
+        args = (signed.message, signed.signature)
+        self.note("withdraw", self.chain.call(self.chain.provider, VAULT, "withdraw-from-pool", *args))
+
+    def fees(self, token: int) -> None:
+        """The admin takes the fees there are."""
+        args = (token, self.chain.pool(token)["fees"], Principal(self.chain.admin.address))
+        self.note("fees", self.chain.call(self.chain.admin, VAULT, "withdraw-fees", *args))
+
+    def gift(self, ustx: int) -> None:
+        """STX that arrives past the vault's functions."""
+        vault = self.chain.vm.contract(VAULT)
+        self.chain.vm.transfer(self.chain.stranger.address, vault, ustx).expect()
+
+
+def steps(name: str, *arguments: st.SearchStrategy[int]) -> st.SearchStrategy[tuple[Any, ...]]:
+    """A step with its random arguments."""
+    return st.tuples(st.just(name), *arguments)
+
+
+CREATE = steps(
+    "create", TOKENS, st.integers(1_000, 20_000_000), st.integers(9_500, 10_300), st.integers(6_000, 9_500)
+)
+DEPOSIT = steps("deposit", TOKENS, st.integers(1, 1_000))
+STEP = st.one_of(
+    CREATE,
+    CREATE,
+    DEPOSIT,
+    steps("price", st.integers(36_000, 60_000), st.integers(80, 130)),
+    steps("wait", st.integers(1, 30)),
+    steps("settle", st.integers(0, 30)),
+    steps("settle", st.integers(0, 30)),
+    steps("expire", st.integers(0, 30), st.integers(0, 1)),
+    steps("expire", st.integers(0, 30), st.integers(0, 1)),
+    steps("withdraw", TOKENS, st.integers(1, 1_200)),
+    steps("fees", TOKENS),
+    steps("gift", st.integers(1, 10**9)),
+)
+
+
+def test_the_vault_is_solvent_after_any_sequence(vm: VM) -> None:
+    """Whatever is called in whatever order, per token the invariants hold after every single call."""
+    seen: Counter[str] = Counter()
+
+    # No shrinking: it would run for minutes, and a failing walk is short enough to read.
+    @settings(
+        max_examples=25, deadline=None, derandomize=True, phases=[Phase.generate], suppress_health_check=SAME_CHAIN
+    )
+    @given(first=st.tuples(DEPOSIT, DEPOSIT), rest=st.lists(STEP, min_size=20, max_size=40))
+    def walk(first: tuple[tuple[Any, ...], ...], rest: list[tuple[Any, ...]]) -> None:
+        chain = Walk(vm, seen)
+        for name, *args in (*first, *rest):
+            chain.step(name, *args)
+
+    walk()
+    for name in ("create", "settle", "policy-expired", "policy-refused", "withdraw", "withdraw refused", "fees"):
+        assert seen[name] > 5, f"the walks say little: {seen}"
+    assert seen["policy-settled"] > seen["settle"], f"nothing was paid at expiry: {seen}"
