@@ -25,6 +25,7 @@ from tests.unit.chain_gateway.node_answers import (
     TXID,
     always,
     block_shape,
+    burn_block_shape,
     event_shape,
     hash_of,
     mined_shape,
@@ -163,13 +164,7 @@ async def test_blocks_and_burn_blocks_are_read() -> None:
 
     async def handler(request: web.Request) -> web.Response:
         asked.append(request.path.rpartition("/")[2])
-        burn = {
-            "burn_block_time": 5,
-            "burn_block_hash": hash_of(1),
-            "burn_block_height": 7,
-            "stacks_blocks": [hash_of(2)],
-        }
-        return web.json_response({**block_shape(12), **burn})
+        return web.json_response({**block_shape(12), **burn_block_shape(7)})
 
     async with node_at(handler) as node:
         block, burn = await node.block("0x" + "1" * 64), await node.burn_block(7)

@@ -1,0 +1,1 @@
+"""The chain gateway with real parts."""
