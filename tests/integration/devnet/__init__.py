@@ -1,0 +1,1 @@
+"""The devnet, with the outside wallet as signer."""
