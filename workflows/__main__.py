@@ -40,14 +40,14 @@ def _activities(settings: Settings) -> list[object]:
 async def main() -> None:
     """Works until SIGTERM or SIGINT, then finishes the activities under way."""
     settings = load_settings()
-    if settings.metrics_port:
-        prometheus_client.start_http_server(settings.metrics_port, addr="127.0.0.1")
     client = await Client.connect(settings.temporal_address, namespace=settings.temporal_namespace)
     await create_schedules(client, dt.timedelta(seconds=settings.reconciliation_interval_seconds))
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     async with build_worker(client, *_activities(settings)):
+        if settings.metrics_port:
+            prometheus_client.start_http_server(settings.metrics_port, addr="127.0.0.1")
         get_logger().info("working")
         await stop.wait()
     get_logger().info("stopped")
