@@ -134,11 +134,11 @@ class Chain:
         """A new chain: contracts deployed, keys known, people funded with both tokens."""
         self.vm.reset()
         self.vm.mine_burn(10)
-        self.rounds = {BTC: 0, STX_FEED: 0}
+        self.rounds = dict.fromkeys((BTC, STX_FEED), 0)
         for name in CONTRACTS:
             self.vm.deploy(self.admin.address, name, (SOURCES / f"{name}.clar").read_text())
-        self.ok(self.admin, "parameter", "add-backend-principal", Principal(self.backend.address))
-        self.ok(self.admin, "parameter", "add-oracle-key", self.oracle.public_key)
+        self.ok(self.admin, PARAMETER, "add-backend-principal", Principal(self.backend.address))
+        self.ok(self.admin, PARAMETER, "add-oracle-key", self.oracle.public_key)
         for actor in (self.admin, self.backend, self.holder, self.provider, self.stranger):
             self.vm.mint_stx(actor.address, 10**15)
             self.vm.mint_sbtc(actor.address, 10**12)
@@ -169,7 +169,7 @@ class Chain:
 
     def set(self, name: str, value: int) -> None:
         """Sets a parameter."""
-        assert self.ok(self.admin, "parameter", "set-parameter", name, value) is True
+        assert self.ok(self.admin, PARAMETER, "set-parameter", name, value) is True
 
     # Signed messages
 
@@ -179,8 +179,7 @@ class Chain:
 
     def round(self, feed: str, price_e8: int, **changes: Any) -> Signed:
         """The next round of a feed, signed by the oracle."""
-        self.rounds[feed] += 1
-        number = self.rounds[feed]
+        self.rounds[feed] = number = self.rounds[feed] + 1
         message = {
             "feed": feed,
             "round": number,
@@ -189,19 +188,19 @@ class Chain:
             "observed-at": 1_600_000_000 + 60 * number,
             "burn-height": self.height,
         } | changes
-        return self.sign(self.oracle, "bithedge-price-round", "oracle", message)
+        return self.sign(self.oracle, "bithedge-price-round", ORACLE, message)
 
     def publish(self, feed: str, price_e8: int, **changes: Any) -> int:
         """Publishes the next round of a feed and answers its number."""
-        signed = self.round(feed, price_e8, **changes)
-        self.ok(self.backend, "oracle", "publish-price", signed.message, signed.signature)
-        return int(signed.message["round"])
+        one = self.round(feed, price_e8, **changes)
+        self.ok(self.backend, ORACLE, "publish-price", one.message, one.signature)
+        return int(one.message["round"])
 
     def publish_both(self, btc_e8: int, stx_e8: int) -> None:
         """Publishes both feeds at the current height, free of the jump bound."""
         self.vm.mine_burn(1)
         bounds = ("oracle.jump-base-bps", "oracle.jump-per-block-bps")
-        before = [self.read("parameter", "get-parameter", name) for name in bounds]
+        before = [self.read(PARAMETER, "get-parameter", name) for name in bounds]
         for name, value in zip(bounds, (5_000, 2_000), strict=True):
             self.set(name, value)
         self.publish(BTC, btc_e8)
@@ -233,7 +232,7 @@ class Chain:
 
     def quote(self, token: int, /, **changes: Any) -> Signed:
         """A fair quote, signed by the backend."""
-        return self.sign(self.backend, "bithedge-quote", "policy-registry", self.terms(token, **changes))
+        return self.sign(self.backend, "bithedge-quote", REGISTRY, self.terms(token, **changes))
 
     def create(self, token: int, /, **changes: Any) -> int:
         """Creates a policy at fair terms and answers its id."""
@@ -263,31 +262,25 @@ class Chain:
             "observed-at": 1_600_000_000,
             "burn-height": self.height,
         } | changes
-        return self.sign(self.oracle, "bithedge-activation-receipt", "policy-registry", message)
+        return self.sign(self.oracle, "bithedge-activation-receipt", REGISTRY, message)
 
     def expiry_receipt(self, expiration: int, btc_e8: int, stx_e8: int = USD) -> Signed:
         """The receipt of an expiration height."""
-        message = {
-            "expiration-burn-height": expiration,
-            "btc-price-e8": btc_e8,
-            "stx-price-e8": stx_e8,
-            "observed-at": 1_600_000_000,
-        }
-        return self.sign(self.oracle, "bithedge-expiry-receipt", "policy-registry", message)
+        message = {"expiration-burn-height": expiration, "btc-price-e8": btc_e8, "stx-price-e8": stx_e8}
+        message["observed-at"] = 1_600_000_000
+        return self.sign(self.oracle, "bithedge-expiry-receipt", REGISTRY, message)
 
     def policy(self, number: int) -> Terms:
         """The entry of a policy."""
-        found = self.read("policy-registry", "get-policy", number)
-        assert found is not None
-        return dict(found)
+        return dict(self.read(REGISTRY, "get-policy", number))
 
     def deposit(self, token: int, amount: int, tier: int = 2) -> CallResult:
         """A deposit of the provider."""
-        return self.call(self.provider, "liquidity-pool-vault", "deposit-to-pool", token, tier, amount)
+        return self.call(self.provider, VAULT, "deposit-to-pool", token, tier, amount)
 
     def pool(self, token: int) -> dict[str, int]:
         """The vault's sums of a token."""
-        return dict(self.read("liquidity-pool-vault", "get-balances")["stx" if token == STX else "sbtc"])
+        return dict(self.read(VAULT, "get-balances")["stx" if token == STX else "sbtc"])
 
     def owned(self, actor: Actor, token: int) -> int:
         """What somebody holds of a token."""

@@ -57,9 +57,8 @@ def test_a_mixed_batch_gives_each_id_its_own_end(market: Chain) -> None:
     result = market.expire(market.backend, ids, market.expiry_receipt(expiration, 45_000 * USD, USD))
     ends = [SETTLED, ACTIVE, SETTLED, EXPIRED, EXPIRED, ACTIVE, ACTIVE, ACTIVE, ACTIVE]
     errors = [0, 3013, 0, 0, 0, 3023, 3014, 3014, 3013]
-    assert plain(result.expect()) == [
-        {"id": one, "status": end, "error": error} for one, end, error in zip(ids, ends, errors, strict=True)
-    ]
+    results = [(one["id"], one["status"], one["error"]) for one in plain(result.expect())]
+    assert results == list(zip(ids, ends, errors, strict=True))
     assert [one["id"] for one in printed(result, "policy-settled")] == [in_stx, in_sbtc]
     assert [one["activation"] for one in printed(result, "policy-settled")] == [0, 0]
     assert [one["receipt-burn-height"] for one in printed(result, "policy-settled")] == [expiration] * 2
@@ -80,7 +79,6 @@ def test_a_mixed_batch_gives_each_id_its_own_end(market: Chain) -> None:
     assert market.pool(STX)["locked"] == 0
     assert market.pool(SBTC)["locked"] == entries[later]["max-payout"]
     assert entries[opted_out]["payout"] == 0
-    assert entries[opted_out]["settlement-btc-price-e8"] == 45_000 * USD
     assert entries[later]["status"] == ACTIVE
 
 

@@ -7,6 +7,16 @@ import pytest
 from kernel.units import Token, max_payout, payout
 from tests.contracts.chain import ACTIVE, EXPIRED, REGISTRY, SBTC, SETTLED, STX, USD, Chain, plain, printed
 
+FRESH = {
+    "grace-blocks": 6,
+    "settlement-pause-counter": 0,
+    "status": ACTIVE,
+    "payout": 0,
+    "settlement-btc-price-e8": 0,
+    "settlement-stx-price-e8": 0,
+    "settlement-burn-height": 0,
+}
+"""What an entry says at creation besides its terms."""
 TOKENS = pytest.mark.parametrize("token", [STX, SBTC])
 
 
@@ -22,17 +32,7 @@ def test_creation_takes_premium_and_fee_and_locks_the_collateral(market: Chain, 
         Token(token), terms["amount-sats"], terms["strike-price-e8"], terms["floor-price-e8"], 1 * USD, 3000
     )
     paid = terms["premium"] + terms["fee"]
-    entry = terms | {
-        "max-payout": collateral,
-        "created-burn-height": market.height,
-        "grace-blocks": 6,
-        "settlement-pause-counter": 0,
-        "status": ACTIVE,
-        "payout": 0,
-        "settlement-btc-price-e8": 0,
-        "settlement-stx-price-e8": 0,
-        "settlement-burn-height": 0,
-    }
+    entry = terms | {"max-payout": collateral, "created-burn-height": market.height} | FRESH
     assert printed(result, "policy-created") == [entry | {"id": 1}]
     assert printed(result, "collateral-locked") == [
         {
@@ -73,22 +73,11 @@ def test_settlement_pays_and_releases_at_once(market: Chain, token: int, by_hold
         40_100 * USD, USD + 1, entry["max-payout"],
     )  # fmt: skip
     assert plain(result.expect()) == expected > 0
-    assert printed(result, "policy-settled") == [
-        {
-            "id": number,
-            "policy-id": entry["policy-id"],
-            "holder": market.holder.address,
-            "token": token,
-            "payout": expected,
-            "max-payout": entry["max-payout"],
-            "released": entry["max-payout"] - expected,
-            "btc-price-e8": 40_100 * USD,
-            "stx-price-e8": USD + 1,
-            "receipt-burn-height": market.height,
-            "observed-at": 1_600_000_000,
-            "activation": 1,
-        }
-    ]
+    told = {key: entry[key] for key in ("policy-id", "holder", "token", "max-payout")}
+    paid = {"id": number, "payout": expected, "released": entry["max-payout"] - expected}
+    prices = {"btc-price-e8": 40_100 * USD, "stx-price-e8": USD + 1}
+    receipt = {"receipt-burn-height": market.height, "observed-at": 1_600_000_000, "activation": 1}
+    assert printed(result, "policy-settled") == [told | paid | prices | receipt]
     assert printed(result, "payout") == [
         {
             "holder": market.holder.address,

@@ -60,6 +60,7 @@ class Walk:
         self.chain = Chain(vm).start()
         self.seen = seen
         self.accounted = {STX: 0, SBTC: 0}
+        self.open: list[int] = []
         self.price(50_000, 100)
 
     def step(self, name: str, *args: Any) -> None:
@@ -88,6 +89,7 @@ class Walk:
         """Sum of max-payout of open policies = locked <= accounted - fees, and accounted <= balance."""
         count = self.chain.read(REGISTRY, "get-policy-counter")
         entries = self.chain.read(REGISTRY, "get-policies", list(range(1, count + 1))) if count else []
+        self.open = [number for number, one in enumerate(entries, 1) if one["status"] == ACTIVE]
         for token in (STX, SBTC):
             pool = self.chain.pool(token)
             open_ones = [one for one in entries if one["token"] == token and one["status"] == ACTIVE]
@@ -131,12 +133,13 @@ class Walk:
         self.note("create", self.chain.pay_quote(self.chain.holder, quote))
 
     def settle(self, pick: int) -> None:
-        """Activates some policy at the last price."""
+        """Activates some policy at the last price, mostly an open one."""
         count = self.chain.read(REGISTRY, "get-policy-counter")
         if count:
+            choice = self.open if self.open and pick % 4 else list(range(1, count + 1))
             if self.chain.height > self.published + 2:
                 self.publish()
-            number = pick % count + 1
+            number = choice[pick % len(choice)]
             receipt = self.chain.receipt(self.chain.policy(number)["policy-id"], self.btc, self.stx)
             self.note("settle", self.chain.settle(self.chain.backend, number, receipt))
 
@@ -192,8 +195,8 @@ STEP = st.one_of(
     steps("wait", st.integers(1, 30)),
     steps("settle", st.integers(0, 30)),
     steps("settle", st.integers(0, 30)),
-    steps("expire", st.integers(0, 30), st.integers(0, 1)),
-    steps("expire", st.integers(0, 30), st.integers(0, 1)),
+    steps("expire", st.integers(0, 30), st.sampled_from([0, 0, 1])),
+    steps("expire", st.integers(0, 30), st.sampled_from([0, 0, 1])),
     steps("withdraw", TOKENS, st.integers(1, 1_200)),
     steps("fees", TOKENS),
     steps("gift", st.integers(1, 10**9)),

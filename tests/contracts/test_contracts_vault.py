@@ -218,6 +218,8 @@ def test_fees_are_the_admins_and_no_more(market: Chain, token: int) -> None:
     assert market.error(market.admin, VAULT, "withdraw-fees", token, pool["fees"] + 1, to) == 4018
     assert market.error(market.admin, VAULT, "withdraw-fees", token, 0, to) == 4006
     assert market.error(market.admin, VAULT, "withdraw-fees", 3, 1, to) == 4004
+    itself = Principal(market.vm.contract(VAULT))
+    assert market.error(market.admin, VAULT, "withdraw-fees", token, 1, itself) == 4008
     purse = market.owned(market.stranger, token)
     result = market.call(market.admin, VAULT, "withdraw-fees", token, pool["fees"], to)
     accounted = pool["accounted"] - pool["fees"]
