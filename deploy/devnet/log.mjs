@@ -5,7 +5,7 @@
 import { mkdir, open, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
-/** The log holds what this program did not write. */
+/** The log holds what this program did not write, or cannot be written. */
 export class LogError extends Error {}
 
 export class Log {
@@ -62,8 +62,8 @@ export class Log {
         for (const { done } of batch) done();
       } catch (error) {
         // What lies on the disk now is unknown: nothing more may be promised.
-        this.#broken = error;
-        for (const { failed } of [...batch, ...this.#waiting]) failed(error);
+        this.#broken = new LogError(`the log cannot be written: ${error.message}`);
+        for (const { failed } of [...batch, ...this.#waiting]) failed(this.#broken);
         this.#waiting = [];
       }
     }

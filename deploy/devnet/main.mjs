@@ -87,6 +87,8 @@ async function main() {
     await log.close();
     process.exit(0);
   };
+  // A file-size limit is then an error of the write, like a full disk, and not the end without a word.
+  process.on('SIGXFSZ', () => {});
   for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, () => end().catch(fatal));
   // Whoever started us is gone when our stdin ends, however that came.
   if (settings.untilStdinEnds) process.stdin.resume().on('end', () => end().catch(fatal));
