@@ -29,10 +29,9 @@ function guarded(action) {
   try {
     return action();
   } catch (thrown) {
-    if (thrown instanceof VmError) throw thrown;
-    // A WebAssembly trap leaves the module's memory in an unknown state: only a new process helps.
-    if (thrown instanceof WebAssembly.RuntimeError) throw thrown;
-    throw new VmError(String(thrown));
+    // The VM's own refusals are texts. Anything else (a trap, a stack that is too deep) leaves its memory in an unknown
+    // state, which only a new process mends.
+    throw typeof thrown === 'string' ? new VmError(thrown) : thrown;
   }
 }
 
@@ -56,7 +55,8 @@ async function withClock(unixSeconds, action) {
 }
 
 /**
- * @typedef {{type: string, data: Record<string, unknown>}} VmEvent  the VM's own names: print_event, stx_transfer_event, ft_transfer_event, ...
+ * @typedef {{type: string, data: Record<string, unknown>}} VmEvent  the VM's own names: print_event,
+ *   stx_transfer_event, ft_transfer_event, ...
  * @typedef {{result: string, ok: boolean, events: VmEvent[], costs: object | null}} VmResult
  *   result: serialized Clarity value in hex; ok: false when it is `(err ...)`
  */
