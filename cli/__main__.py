@@ -55,7 +55,7 @@ async def _status(_: argparse.Namespace, layout: Layout) -> None:
 
 
 async def _services(_: argparse.Namespace, layout: Layout) -> None:
-    await print_services(_CONSOLE, layout)
+    await asyncio.to_thread(print_services, _CONSOLE, layout)
 
 
 async def _price(_: argparse.Namespace, layout: Layout) -> None:

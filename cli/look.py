@@ -9,7 +9,7 @@ from bithedge.oracle.v1 import oracle_service_pb2, oracle_service_pb2_grpc
 from bithedge.policy.v1 import policy_pb2, policy_service_pb2, policy_service_pb2_grpc
 from bithedge.type.v1 import money_pb2, price_pb2
 from google.protobuf.descriptor_pool import DescriptorPool
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from rich.console import Console
 from rich.table import Table
 
@@ -32,41 +32,16 @@ def tokens(amount: money_pb2.TokenAmount) -> str:
     return f"{amount.base_units // 10**digits:,}.{amount.base_units % 10**digits:0{digits}} {name}"
 
 
-async def print_services(console: Console, layout: Layout) -> None:
+def print_services(console: Console, layout: Layout) -> None:
     """Every service and its methods, as reflection tells them."""
     for name in SERVICES:
-        async with grpc.aio.insecure_channel(layout.address(name)) as channel:
-            for service in await _reflected_services(channel):
+        with grpc.insecure_channel(layout.address(name)) as channel:
+            database = ProtoReflectionDescriptorDatabase(channel)
+            pool = DescriptorPool(database)
+            for service in database.get_services():
                 console.print(f"{layout.address(name)}  [bold]{service}[/bold]")
-                for method in await _reflected_methods(channel, service):
-                    console.print(f"    {method}")
-
-
-async def _reflected_services(channel: grpc.aio.Channel) -> list[str]:
-    request = reflection_pb2.ServerReflectionRequest(list_services="")
-    answer = await _ask(channel, request)
-    return [service.name for service in answer.list_services_response.service]
-
-
-async def _reflected_methods(channel: grpc.aio.Channel, service: str) -> list[str]:
-    answer = await _ask(channel, reflection_pb2.ServerReflectionRequest(file_containing_symbol=service))
-    for serialized in answer.file_descriptor_response.file_descriptor_proto:
-        file = DescriptorPool.Default().AddSerializedFile(serialized)  # type: ignore[attr-defined]
-        if service.startswith(file.package):
-            descriptor = file.services_by_name[service.removeprefix(f"{file.package}.")]
-            return [method.name for method in descriptor.methods]
-    return []
-
-
-async def _ask(
-    channel: grpc.aio.Channel, request: reflection_pb2.ServerReflectionRequest
-) -> reflection_pb2.ServerReflectionResponse:
-    stub = reflection_pb2_grpc.ServerReflectionStub(channel)
-    with remote_errors():
-        async for answer in stub.ServerReflectionInfo(iter([request])):
-            response: reflection_pb2.ServerReflectionResponse = answer
-            return response
-    raise RuntimeError("reflection answered nothing")
+                for method in pool.FindServiceByName(service).methods:
+                    console.print(f"    {method.name}")
 
 
 async def print_price(console: Console, layout: Layout) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import grpc
 import structlog
@@ -13,7 +13,6 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from kernel.errors import Unavailable
 from kernel.rpc.interceptors import REQUEST_ID_KEY
 from kernel.rpc.status import error_from_call
-from kernel.rpc.tokens import ServiceTokens
 
 _DEADLINE_SECONDS: Final = 10.0
 _OPTIONS: Final = (
@@ -25,10 +24,18 @@ _OPTIONS: Final = (
 )
 
 
+class TokenSource(Protocol):
+    """Whose token a channel carries: tokens.ServiceTokens for our processes."""
+
+    async def token(self) -> str:
+        """A valid token."""
+        ...
+
+
 class _Outgoing:
     """Adds the token and the request id."""
 
-    def __init__(self, tokens: ServiceTokens | None) -> None:
+    def __init__(self, tokens: TokenSource | None) -> None:
         self._tokens = tokens
 
     async def details(self, given: grpc.aio.ClientCallDetails, deadline: float | None) -> grpc.aio.ClientCallDetails:
@@ -56,7 +63,7 @@ class _Stream(_Outgoing, grpc.aio.UnaryStreamClientInterceptor):
         return await continuation(await self.details(client_call_details, None), request)
 
 
-def open_channel(address: str, tokens: ServiceTokens | None = None) -> grpc.aio.Channel:
+def open_channel(address: str, tokens: TokenSource | None = None) -> grpc.aio.Channel:
     """A channel to `host:port`; every call carries our own token when `tokens` is given."""
     interceptors: list[grpc.aio.ClientInterceptor] = [_Unary(tokens), _Stream(tokens)]
     return grpc.aio.insecure_channel(address, options=_OPTIONS, interceptors=interceptors)

@@ -1,0 +1,137 @@
+"""`make demo`: the whole product from nothing, the main job on real prices, and the proof that the books agree."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import shutil
+import sys
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from bithedge.oracle.v1 import oracle_service_pb2_grpc as oracle_grpc
+from bithedge.pool.v1 import pool_service_pb2 as pool_pb2
+from rich.console import Console
+
+from cli.look import usd
+from deploy.demo.invariants import TokenBooks, check_books, read_books
+from deploy.demo.market import DemoError, Market, Moment
+from deploy.demo.people import sign_in
+from deploy.demo.plan import FAUCET, MARKET_START, POLICIES, PROVIDERS, SBTC, STX
+from deploy.demo.report import Result, check_payouts, show, write_json
+from deploy.demo.scenario import Cast, Played, Scenario
+from deploy.devnet.driver import DevnetClient, DevnetError
+from deploy.local.contracts import DeploymentError
+from deploy.local.layout import REPOSITORY, Layout, Ports
+from deploy.local.processes import StackError, disk_full_message
+from deploy.local.stack import Stack
+from deploy.wallet.driver import Wallet, WalletError
+from kernel.errors import BitHedgeError
+from kernel.process import end_command
+from kernel.rpc.channels import open_channel
+
+
+class Demo:
+    """One run on a stack of its own."""
+
+    def __init__(self, state: Path, console: Console) -> None:
+        layout = Layout(state, Ports.free(), MARKET_START, 0.0)
+        self._layout = layout
+        self._console = console
+        self._stack = Stack(layout, lambda line: console.print(f"  {line}"))
+        self._cast: Cast | None = None
+        self._books: dict[str, TokenBooks] = {}
+        self._assertions = 0
+        self._started = time.monotonic()
+
+    async def run(self) -> Result:
+        """Starts the stack, plays, and stops it again whatever happened."""
+        try:
+            await self._stack.start()
+            self._console.print(f"  Temporal UI while it runs: {self._layout.temporal_ui}")
+            return await self._play()
+        finally:
+            self._stack.stop()
+
+    async def _play(self) -> Result:
+        async with AsyncExitStack() as opened:
+            devnet = await opened.enter_async_context(DevnetClient(self._layout.node_url))
+            wallet = await opened.enter_async_context(Wallet(self._layout.node_url))
+            oracle = await opened.enter_async_context(open_channel(self._layout.address("oracle")))
+            cast = await self._gather_cast(devnet, wallet)
+            self._cast = cast
+            stub = oracle_grpc.OracleServiceStub(oracle)
+            market = Market(devnet, cast.operator.services, stub, self._after_block)
+            reconciliation = await Scenario(cast, market, devnet, self._say).play()
+            return await self._result(cast, market, reconciliation)
+
+    async def _gather_cast(self, devnet: DevnetClient, wallet: Wallet) -> Cast:
+        layout, keys = self._layout, self._stack.keys
+        operator = await sign_in("operator", keys.seed("operator"), wallet, layout)
+        names = [provider.name for provider in PROVIDERS] + [f"holder-{plan.scenario}" for plan in POLICIES]
+        people = {name: await sign_in(name, keys.seed(name), wallet, layout) for name in names}
+        txids = []
+        for person in people.values():
+            txids.append(await devnet.faucet_stx(person.principal, FAUCET[STX]))
+            txids.append(await devnet.faucet_sbtc(person.principal, FAUCET[SBTC]))
+        for txid in txids:
+            await devnet.wait_for(txid)
+        providers = {provider.name: people[provider.name] for provider in PROVIDERS}
+        return Cast(operator, providers, [Played(plan, people[f"holder-{plan.scenario}"]) for plan in POLICIES])
+
+    async def _after_block(self, moment: Moment) -> None:
+        assert self._cast is not None
+        self._books = await read_books(self._cast.operator.services)
+        self._assertions += check_books(self._books)
+        locked = self._books["sBTC"].chain_locked
+        self._console.print(
+            f"  {moment.market_time}  burn {moment.burn_height}  BTC {usd(moment.btc_price_usd_e8)}  "
+            f"locked {locked / 1e8:.4f} sBTC  {self._assertions} assertions"
+        )
+
+    def _say(self, line: str) -> None:
+        self._console.print(f"[bold]{line}[/bold]")
+
+    async def _result(self, cast: Cast, market: Market, reconciliation: pool_pb2.Reconciliation) -> Result:
+        policies = [(played, await played.policy()) for played in cast.played]
+        check_payouts(policies)
+        self._books = await read_books(cast.operator.services)
+        self._assertions += check_books(self._books)
+        for name, books in self._books.items():
+            if books.chain_locked == 0:
+                raise DemoError(f"nothing is locked in {name}, though a policy is open")
+        seconds = time.monotonic() - self._started
+        return Result(policies, self._books, reconciliation, self._assertions, market.blocks, seconds)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="demo", description="Plays the main job from nothing.")
+    parser.add_argument("--state", type=Path, default=REPOSITORY / ".state" / "demo", help="emptied at the start")
+    parser.add_argument("--output", type=Path, default=REPOSITORY / "build" / "demo.json")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """0 only if every assertion held."""
+    given = _arguments()
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    try:
+        shutil.rmtree(given.state, ignore_errors=True)
+        result = asyncio.run(Demo(given.state, console).run())
+        write_json(result, given.output)
+    except (DemoError, StackError, DeploymentError, DevnetError, WalletError, BitHedgeError, TimeoutError) as error:
+        print(f"demo: {error or type(error).__name__} (logs: {given.state / 'processes'})", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"demo: {disk_full_message(error) or error}", file=sys.stderr)
+        return 1
+    show(result, console)
+    console.print(f"written to {given.output}")
+    return 1 if result.reconciliation.differences else 0
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("LOG_LEVEL", "WARNING")
+    end_command(main())

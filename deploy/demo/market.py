@@ -1,0 +1,134 @@
+"""Market time of the demo: a burn block at a time, and nothing moves on before every part has followed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as gateway_pb2
+from bithedge.oracle.v1 import oracle_service_pb2 as oracle_pb2
+from bithedge.policy.v1 import policy_service_pb2 as policy_pb2
+from bithedge.pool.v1 import pool_service_pb2 as pool_pb2
+from bithedge.type.v1 import price_pb2
+
+from deploy.demo.people import Services
+from deploy.devnet.driver import DevnetClient
+from kernel.errors import BitHedgeError
+from kernel.rpc.channels import remote_errors
+
+FEEDS: Final = (price_pb2.FEED_BTC_USD, price_pb2.FEED_STX_USD)
+_FOLLOW_SECONDS: Final = 30.0
+_POLL_SECONDS: Final = 0.03
+# One observation interval, so that the newest aggregate belongs to the block just mined.
+_PRICE_LAG_SECONDS: Final = 90
+# A publication is due every ten market minutes and is mined with the next block at the latest.
+_PUBLISHED_LAG_BLOCKS: Final = 1
+
+
+class DemoError(Exception):
+    """Something that the demo asserts does not hold."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where the market stands. Prices are USD with 8 decimals."""
+
+    burn_height: int
+    market_time: str
+    btc_price_usd_e8: int
+    stx_price_usd_e8: int
+
+
+class Market:
+    """Steps the devnet and waits; `after_block` runs after every burn block that all parts have followed."""
+
+    def __init__(
+        self,
+        devnet: DevnetClient,
+        operator: Services,
+        oracle: Any,
+        after_block: Callable[[Moment], Awaitable[None]],
+    ) -> None:
+        self._devnet = devnet
+        self._operator = operator
+        self._oracle = oracle
+        self._after_block = after_block
+        self.blocks = 0
+
+    async def step(self) -> Moment:
+        """Mines one burn block, ten market minutes, and waits until it is followed everywhere."""
+        clock = await self._devnet.mine_burn_blocks(1)
+        await eventually(lambda: self._followed(clock.burn_height, clock.market_time), "the parts follow a burn block")
+        moment = await self.moment()
+        await self._after_block(moment)
+        self.blocks += 1
+        return moment
+
+    async def step_until(self, condition: Callable[[], Awaitable[bool]], blocks: int, what: str) -> Moment:
+        """Steps until the condition holds; DemoError after so many blocks."""
+        moment = await self.moment()
+        for _ in range(blocks):
+            if await condition():
+                return moment
+            moment = await self.step()
+        if await condition():
+            return moment
+        raise DemoError(f"not after {blocks} burn blocks: {what}")
+
+    async def moment(self) -> Moment:
+        """Tip and prices now."""
+        with remote_errors():
+            tip = (await self._operator.gateway.GetTip(gateway_pb2.GetTipRequest())).tip
+            btc, stx = [(await self._oracle.GetPrice(oracle_pb2.GetPriceRequest(feed=feed))).price for feed in FEEDS]
+        time = tip.market_time.ToJsonString()[:16].replace("T", " ")
+        return Moment(tip.burn_height, time, btc.price_usd_e8, stx.price_usd_e8)
+
+    async def _followed(self, burn_height: int, market_time: float) -> bool:
+        tip = (await self._operator.gateway.GetTip(gateway_pb2.GetTipRequest())).tip
+        if tip.burn_height < burn_height or tip.market_time.seconds < int(market_time):
+            return False
+        checks = (self._priced(market_time), self._published(burn_height), self._projected(tip))
+        return all(await asyncio.gather(*checks))
+
+    async def _priced(self, market_time: float) -> bool:
+        for feed in FEEDS:
+            price = (await self._oracle.GetPrice(oracle_pb2.GetPriceRequest(feed=feed))).price
+            if price.observe_time.seconds < market_time - _PRICE_LAG_SECONDS:
+                return False
+        return True
+
+    async def _published(self, burn_height: int) -> bool:
+        for feed in FEEDS:
+            request = gateway_pb2.GetPublishedPriceRequest(feed=feed)
+            if (
+                await self._operator.gateway.GetPublishedPrice(request)
+            ).round.burn_height < burn_height - _PUBLISHED_LAG_BLOCKS:
+                return False
+        state = await self._operator.gateway.GetSyncState(gateway_pb2.GetSyncStateRequest())
+        return bool(state.pending_transactions == 0)
+
+    async def _projected(self, tip: gateway_pb2.Tip) -> bool:
+        pool = await self._operator.pool.GetPoolStatement(pool_pb2.GetPoolStatementRequest())
+        policies = await self._operator.policy.ListPolicyTotals(policy_pb2.ListPolicyTotalsRequest(page_size=1))
+        heights = (pool.projected_burn_height, policies.projected_burn_height)
+        return all(int(height) >= tip.final_burn_height for height in heights)
+
+
+async def eventually(condition: Callable[[], Awaitable[Any]], what: str, seconds: float = _FOLLOW_SECONDS) -> Any:
+    """The first truthy answer of the condition; DemoError, with the last error, after the time."""
+    last = ""
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                try:
+                    with remote_errors():
+                        answer = await condition()
+                    if answer:
+                        return answer
+                except BitHedgeError as error:
+                    last = f": {error.reason} {error.message}"
+                await asyncio.sleep(_POLL_SECONDS)
+    except TimeoutError as error:
+        raise DemoError(f"not within {seconds:.0f} s: {what}{last}") from error
