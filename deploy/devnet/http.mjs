@@ -87,7 +87,8 @@ async function dispatch(routes, message) {
     const type = message.headers['content-type'] ?? '';
     return handler(new Request(match.slice(1).map(decoded), url.searchParams, type, body));
   }
-  throw known ? new HttpError(405, { error: 'Method Not Allowed' }) : notFound(`Route ${message.method}:${path} not found`);
+  if (known) throw new HttpError(405, { error: 'Method Not Allowed' });
+  throw notFound(`Route ${message.method}:${path} not found`);
 }
 
 /**

@@ -74,7 +74,8 @@ export class Mempool {
     return found.slice(0, limit).map(({ entry }) => entry);
   }
 
-  /** Whether something waits that may soon be mined. @param {import('./chain.mjs').Chain} chain @param {number} nowMs */
+  /** Whether something waits that may soon be mined.
+   * @param {import('./chain.mjs').Chain} chain @param {number} nowMs wall time */
   holds(chain, nowMs) {
     if (this.#size === 0) return false;
     return this.ready(chain, 1).length > 0 || this.all().some((entry) => nowMs - entry.receivedMs < HOLD_MS);

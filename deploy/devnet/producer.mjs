@@ -3,7 +3,7 @@ import { admit } from './admission.mjs';
 import { MarketClock } from './clock.mjs';
 import { BURN_BLOCK_SECONDS, GENESIS_HEIGHT } from './chain.mjs';
 import { Rejection } from './rejection.mjs';
-import { DecodeError, decode, txidOf } from './transaction.mjs';
+import { DecodeError, decode } from './transaction.mjs';
 
 const MAX_BLOCK_TRANSACTIONS = 1000;
 /** Blocks mined in one turn at most, so that other changes get theirs. */
@@ -62,7 +62,7 @@ export class Producer {
       tx = decode(raw);
     } catch (error) {
       if (!(error instanceof DecodeError)) throw error;
-      throw new Rejection('Deserialization', { message: error.message, txid: txidOf(raw) });
+      throw new Rejection('Deserialization', { message: error.message });
     }
     const waiting = this.mempool.get(tx.sender, tx.nonce);
     if (waiting?.tx.txid === tx.txid) return tx.txid;

@@ -60,7 +60,8 @@ function conditionShape({ principal, asset, code, amount, item }) {
 function bodyShape({ body, sender, wire }, chain) {
   if (body.kind === 'token_transfer') {
     const memo = hex(Buffer.from(body.memo, 'hex').toString('hex').padEnd(68, '0'));
-    return { tx_type: 'token_transfer', token_transfer: { recipient_address: body.recipient, amount: body.amount, memo } };
+    const transfer = { recipient_address: body.recipient, amount: body.amount, memo };
+    return { tx_type: 'token_transfer', token_transfer: transfer };
   }
   if (body.kind === 'smart_contract') {
     const clarityVersion = wire.payload.clarityVersion ?? null;
@@ -114,7 +115,9 @@ export function transactionShape(entry, chain, eventLimit) {
     tx_status: status,
     ...bodyShape(tx, chain),
   };
-  if (block !== null) return { ...common, ...minedShape(entry, chain), events: eventShapes(entry).slice(0, eventLimit) };
+  if (block !== null) {
+    return { ...common, ...minedShape(entry, chain), events: eventShapes(entry).slice(0, eventLimit) };
+  }
   const received = { receipt_time: receivedSeconds, receipt_time_iso: iso(receivedSeconds) };
   const replaced = entry.replacedBy === null ? {} : { replaced_by_tx_id: hex(entry.replacedBy) };
   return { ...common, ...received, ...replaced };

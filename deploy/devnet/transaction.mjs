@@ -9,7 +9,7 @@ export const CHAIN_ID = 0x80000000;
 export const TESTNET_VERSION = 0x80;
 const P2PKH = 0x00;
 const MULTISIG_MODES = new Set([0x01, 0x03, 0x05, 0x07]);
-/** Where a single-signature origin's nonce, fee, key encoding and signature lie: after version, chain id, kinds, hash. */
+/** Where a single-signature origin's nonce, fee, key encoding and signature lie, after version, chain id and hash. */
 const NONCE_AT = 27;
 const KEY_ENCODING_AT = 43;
 const SIGNATURE_END = 109;

@@ -21,8 +21,8 @@
  *   heights         {}                                       -> {burn_height, stacks_height, block_time}
  *   source          {contract}                               -> text or null
  *   interface       {contract}                               -> functions, variables, maps, tokens; or null
- *   apply           {input}                                  for the devnet: one input of its chain (executor.mjs), with
- *                                                            fees and post-conditions -> outcome and heights
+ *   apply           {input}                                  for the devnet: one input of its chain, with fees and
+ *                                                            post-conditions (executor.mjs) -> outcome, heights
  *
  * result = {result: hex, ok: bool (false for an (err ...)), events: [{type, data}], costs: {...} or null}
  * Several calls in one block: mine_stacks 1, then execute for each.

@@ -21,7 +21,8 @@ export function address({ seed = randomBytes(32).toString('hex'), network = 'tes
   return { seed, address: getAddressFromPrivateKey(key, network), public_key: privateKeyToPublic(key) };
 }
 
-/** Signs a plain message as wallets do. @returns {{signature: string, public_key: string}} 65 bytes r||s||recovery id */
+/** Signs a plain message as wallets do: 65 bytes r||s||recovery id.
+ * @returns {{signature: string, public_key: string}} */
 export function signMessage({ seed, message }) {
   const key = privateKeyOf(seed);
   const messageHash = Buffer.from(hashMessage(message)).toString('hex');
