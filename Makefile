@@ -2,27 +2,67 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 NODE_DIRS := deploy/devnet deploy/wallet
+# Node and npm come with the environment; nothing that is installed elsewhere is used.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PYTHONDONTWRITEBYTECODE := 1
 
 .PHONY: help
 help: ## Show what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(VENV)/.python-ready: requirements.txt
+$(VENV)/.ready: requirements.txt
 	@echo "setup: Python packages into $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes --requirement requirements.txt
-	@printf '%s\n%s\n' "$(CURDIR)" "$(CURDIR)/gen" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/bithedge.pth"
+	@python -m pip install -qq --disable-pip-version-check --require-hashes --requirement requirements.txt
+	@printf '%s\n%s\n' "$(CURDIR)" "$(CURDIR)/gen" \
+		> "$$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/bithedge.pth"
 	@touch $@
 
-%/node_modules/.ready: %/package-lock.json $(VENV)/.python-ready
-	@echo "setup: Node packages into $*"
-	@cd $* && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --silent --no-audit --no-fund
+%/node_modules/.ready: %/package-lock.json $(VENV)/.ready
+	@echo "setup: Node packages into $*/node_modules"
+	@cd $* && npm ci --silent --no-audit --no-fund
 	@touch $@
 
 .PHONY: setup
-setup: $(VENV)/.python-ready $(NODE_DIRS:%=%/node_modules/.ready) ## Install everything below this folder; does nothing when up to date
+setup: $(VENV)/.ready $(NODE_DIRS:%=%/node_modules/.ready) ## Install everything below this folder; nothing when up to date
+
+.PHONY: demo
+demo: setup ## Run the main job from nothing: the crash of March 2020, eight policies, books that agree
+	@python -m deploy.demo
+
+.PHONY: up
+up: setup ## Start the whole product as processes of this machine and wait until it serves
+	@python -m cli up
+
+.PHONY: down
+down: setup ## Stop what `make up` started; the state stays in .state/
+	@python -m cli down
+
+.PHONY: test
+test: setup ## Run every test
+	@python -m pytest
+
+.PHONY: check
+check: setup ## Lint, types, import rules, protobuf rules, generated code
+	@ruff check .
+	@ruff format --check --quiet .
+	@mypy
+	@lint-imports --no-cache
+	@buf lint proto
+	@tests/style/generated_code_is_current.sh
+
+.PHONY: proto
+proto: setup ## Generate gen/ from proto/
+	@buf format -w proto
+	@deploy/generate_code.sh gen
+
+.PHONY: lock
+lock: setup ## Lock the Python packages of pyproject.toml anew, with hashes and without addresses
+	@python -m uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --extra development \
+		--no-emit-index-url --no-emit-find-links --no-header pyproject.toml --output-file requirements.txt
