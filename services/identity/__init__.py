@@ -1,0 +1,1 @@
+"""Wallet sign-in, sessions, roles, and the tokens of our own processes."""
