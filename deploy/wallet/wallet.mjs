@@ -53,13 +53,20 @@ async function main() {
     return;
   }
   const node = new NodeApi(values.api);
+  /** @type {Set<Promise<void>>} */
+  const underWay = new Set();
   for await (const line of createInterface({ input: process.stdin, crlfDelay: Infinity })) {
     if (line.trim() === '') continue;
     const request = JSON.parse(line);
-    void answer(request, node).then((result) => {
+    const answered = answer(request, node).then((result) => {
       process.stdout.write(`${JSON.stringify({ id: request.id, ...result })}\n`);
+      underWay.delete(answered);
     });
+    underWay.add(answered);
   }
+  await Promise.all(underWay);
+  // Connections that are kept open for a next request would keep the process for seconds.
+  process.exit(0);
 }
 
 await main();
