@@ -1,0 +1,77 @@
+"""The oracle process: `python -m services.oracle`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from bithedge.oracle.v1 import oracle_service_pb2 as pb
+from bithedge.oracle.v1 import oracle_service_pb2_grpc as grpc_api
+from temporalio.client import Client
+
+from kernel.database import Database, migrate
+from kernel.lease import LeaderLease
+from kernel.outbox import Relay
+from kernel.process import run_process
+from kernel.rpc.channels import open_channel
+from kernel.rpc.server import Process, Service, serve
+from kernel.rpc.tip import TipFollower
+from kernel.rpc.tokens import JwksVerifier, ServiceTokens
+from kernel.settings import read_settings
+from kernel.temporal import TemporalDelivery
+from services.oracle import tables
+from services.oracle.burn_blocks import BurnBlocks
+from services.oracle.config import Settings
+from services.oracle.feeds.replay.exchanges import ReplayedPrices
+from services.oracle.observer import ObservationRules, Observer
+from services.oracle.publisher import Publisher
+from services.oracle.receipts import Receipts
+from services.oracle.servicer import OracleServicer
+from services.oracle.signing import ContractAddress, OracleSigner, read_key_file
+from services.oracle.watch import RoundWatch
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+
+
+async def main() -> None:
+    """Builds everything and serves until told to stop."""
+    settings = read_settings(Settings, os.environ)
+    deployer = ContractAddress(settings.contract_deployer, settings.network)
+    signer = OracleSigner(read_key_file(settings.oracle_key_file), settings.chain_id, deployer)
+    source = ReplayedPrices(settings.price_data, settings.replay_seed)
+    await migrate(settings.database_url, "oracle", MIGRATIONS)
+    identity = open_channel(settings.identity_address)
+    tokens = ServiceTokens(identity, "oracle", settings.service_secret_file.read_text().strip())
+    gateway = open_channel(settings.chain_gateway_address, tokens)
+    database, tip, burn_blocks = Database(settings.database_url), TipFollower(gateway), BurnBlocks(gateway)
+    lease = LeaderLease(database, tables.Lease, "aggregate")
+    publisher = Publisher(database, lease, signer, settings.publication)
+    rules = ObservationRules(settings.observation_seconds, settings.catch_up_seconds, settings.aggregation)
+    observer = Observer(database, lease, source, tip, burn_blocks, publisher, rules)
+    rounds = RoundWatch(database)
+    receipts = Receipts(database, signer, burn_blocks, settings.observation_seconds)
+    servicer = OracleServicer(database, tip, source, publisher, receipts, rounds, settings.freshness)
+    temporal = await Client.connect(settings.temporal_address, namespace=settings.temporal_namespace, lazy=True)
+    relay = Relay(database, tables.Outbox, TemporalDelivery(temporal))
+    await serve(
+        Process(
+            settings.listen,
+            settings.metrics_port,
+            [oracle_service(servicer)],
+            JwksVerifier(identity),
+            background=[tip.follow, observer.run, rounds.run, relay.run],
+            on_close=[gateway.close, identity.close, database.close],
+        )
+    )
+
+
+def oracle_service(servicer: OracleServicer) -> Service:
+    """OracleService for a process."""
+    return Service(
+        pb.DESCRIPTOR.services_by_name["OracleService"],
+        lambda server: grpc_api.add_OracleServiceServicer_to_server(servicer, server),
+    )
+
+
+if __name__ == "__main__":
+    run_process("oracle", main())

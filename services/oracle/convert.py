@@ -1,0 +1,232 @@
+"""Between protobuf and domain; the only module that knows both."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import datetime as dt
+from collections.abc import Sequence
+from typing import Final
+
+from bithedge.oracle.v1 import oracle_service_pb2 as pb
+from bithedge.type.v1 import price_pb2
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from kernel.errors import InvalidArgument
+from kernel.ids import parse_resource_name, resource_name
+from kernel.units import INT64_MAX
+from services.oracle.domain.history import VolatilityEstimate
+from services.oracle.domain.prices import Feed, JudgedObservation, Price, PriceStatus, Round
+from services.oracle.domain.publication import PublicationState
+from services.oracle.receipts import ActivationRequest
+from services.oracle.store_receipts import activation_purpose, expiry_purpose
+from services.oracle.tables import PublicationRow, ReceiptRow
+
+_STATUSES: Final = {
+    PriceStatus.OK: pb.PRICE_STATUS_OK,
+    PriceStatus.DEGRADED: pb.PRICE_STATUS_DEGRADED,
+    PriceStatus.UNAVAILABLE: pb.PRICE_STATUS_UNAVAILABLE,
+}
+_OUTCOMES: Final = {
+    pb.PUBLICATION_OUTCOME_CONFIRMED: PublicationState.CONFIRMED,
+    pb.PUBLICATION_OUTCOME_REFUSED: PublicationState.REFUSED,
+}
+_LARGEST_PAGE: Final = 1000
+_DEFAULT_PAGE: Final = 100
+
+
+def feed_of(number: int) -> Feed:
+    """The feed of a request; InvalidArgument for none or an unknown one."""
+    try:
+        return Feed(number)
+    except ValueError as error:
+        raise InvalidArgument.of("feed", "expected FEED_BTC_USD or FEED_STX_USD", "INVALID_FEED") from error
+
+
+def round_of(number: int) -> int:
+    """A round's number; InvalidArgument unless positive."""
+    return positive("round", number)
+
+
+def positive(field: str, number: int) -> int:
+    """A number of a request that must be positive; InvalidArgument naming `field` otherwise."""
+    if number < 1:
+        raise InvalidArgument.of(field, "expected a positive number")
+    return number
+
+
+def timestamp(time: dt.datetime) -> Timestamp:
+    """A protobuf timestamp of a UTC time."""
+    result = Timestamp()
+    result.FromDatetime(time)
+    return result
+
+
+def price_message(price: Price) -> pb.Price:
+    """A price as the API shows it."""
+    return pb.Price(
+        feed=_feed(price.feed),
+        round=price.round,
+        status=_STATUSES[price.status],
+        reason=price.reason,
+        price_usd_e8=price.price_usd_e8,
+        confidence_usd_e8=price.confidence_usd_e8,
+        observe_time=None if price.observe_time is None else timestamp(price.observe_time),
+        burn_height=price.burn_height,
+        synthetic=price.synthetic,
+    )
+
+
+def _feed(feed: Feed) -> price_pb2.Feed.ValueType:
+    return price_pb2.FEED_BTC_USD if feed is Feed.BTC_USD else price_pb2.FEED_STX_USD
+
+
+def observation_message(judged: JudgedObservation) -> pb.Observation:
+    """An observation and what became of it."""
+    one = judged.observation
+    return pb.Observation(
+        source=one.source,
+        price_usd_e8=one.price_usd_e8,
+        observe_time=timestamp(one.observe_time),
+        used=judged.used,
+        rejection=str(judged.rejection or ""),
+        simulated=one.simulated,
+    )
+
+
+def round_response(found: Round, published: PublicationRow | None) -> pb.GetRoundResponse:
+    """A round with its observations, and signed if it was published."""
+    signed = published is not None and published.signature is not None
+    return pb.GetRoundResponse(
+        price=price_message(found.price),
+        observations=[observation_message(one) for one in found.observations],
+        signed_round=signed_round(published) if published is not None and signed else None,
+    )
+
+
+def signed_round(row: PublicationRow) -> price_pb2.PriceRound:
+    """A publication as the gateway takes it; its time is exactly what was signed."""
+    return price_pb2.PriceRound(
+        feed=_feed(Feed(row.feed)),
+        round=row.round,
+        price_usd_e8=row.price_usd_e8,
+        confidence_usd_e8=row.confidence_usd_e8,
+        observe_time=Timestamp(seconds=row.observe_seconds),
+        burn_height=row.burn_height,
+        signature=row.signature or b"",
+    )
+
+
+def receipt_message(row: ReceiptRow) -> price_pb2.SettlementReceipt:
+    """A signed receipt."""
+    receipt = price_pb2.SettlementReceipt(
+        btc_price_usd_e8=row.btc_price_usd_e8,
+        stx_price_usd_e8=row.stx_price_usd_e8,
+        observe_time=Timestamp(seconds=row.observe_seconds),
+        burn_height=row.burn_height,
+        signature=row.signature,
+    )
+    if row.policy_id is not None and row.activation_number is not None:
+        receipt.activation.policy = resource_name("policies", row.policy_id)
+        receipt.activation.activation_number = row.activation_number
+    else:
+        receipt.expiry.expiration_burn_height = row.burn_height
+    return receipt
+
+
+def activation_request(request: pb.CreateActivationReceiptRequest) -> ActivationRequest:
+    """The recorded activation of a request; InvalidArgument naming the field that is wrong."""
+    if not request.HasField("request_market_time"):
+        raise InvalidArgument.of("request_market_time", "is required")
+    return ActivationRequest(
+        parse_resource_name("policies", request.policy, "policy"),
+        positive("activation_number", request.activation_number),
+        positive("request_burn_height", request.request_burn_height),
+        request.request_market_time.ToDatetime(dt.UTC),
+        positive("strike_price_usd_e8", request.strike_price_usd_e8),
+    )
+
+
+def receipt_purpose(request: pb.GetReceiptRequest) -> str:
+    """The key of the purpose that a request names; InvalidArgument when it names none."""
+    match request.WhichOneof("purpose"):
+        case "activation":
+            policy = parse_resource_name("policies", request.activation.policy, "activation.policy")
+            return activation_purpose(policy, request.activation.activation_number)
+        case "expiry":
+            return expiry_purpose(request.expiry.expiration_burn_height)
+    raise InvalidArgument.of("purpose", "exactly one is required")
+
+
+def outcome_of(number: int) -> PublicationState:
+    """How a publication ended; InvalidArgument for an unspecified outcome."""
+    for outcome, state in _OUTCOMES.items():
+        if outcome == number:
+            return state
+    raise InvalidArgument.of("outcome", "expected CONFIRMED or REFUSED")
+
+
+def volatility_response(found: VolatilityEstimate) -> pb.GetVolatilityResponse:
+    """An estimate as the API shows it."""
+    return pb.GetVolatilityResponse(
+        close_to_close_30d=found.close_to_close_30d,
+        close_to_close_90d=found.close_to_close_90d,
+        ewma=found.ewma,
+        parkinson_30d=found.parkinson_30d,
+        quoted=found.quoted,
+        source=found.source,
+        as_of_time=timestamp(found.as_of),
+    )
+
+
+def page_size(requested: int) -> int:
+    """How many rounds a page holds: 100 unless asked, 1000 at most; InvalidArgument if negative."""
+    if requested < 0:
+        raise InvalidArgument.of("page_size", "must not be negative")
+    return min(requested or _DEFAULT_PAGE, _LARGEST_PAGE)
+
+
+def page_token(feed: Feed, before: int) -> str:
+    """An opaque token for the rounds of a feed below a number."""
+    return base64.urlsafe_b64encode(f"{feed.value}:{before}".encode()).decode().rstrip("=")
+
+
+def page_start(feed: Feed, token: str) -> int | None:
+    """Where a page starts; None for the first page. InvalidArgument for a token that is not of this list."""
+    if not token:
+        return None
+    try:
+        text = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True).decode("ascii")
+        kind, _, number = text.partition(":")
+        if kind == str(feed.value) and 0 < int(number) <= INT64_MAX:
+            return int(number)
+    except (binascii.Error, ValueError):
+        pass
+    raise InvalidArgument.of("page_token", "is not from an earlier response to the same list", "INVALID_PAGE_TOKEN")
+
+
+def list_response(feed: Feed, prices: Sequence[Price], size: int) -> pb.ListRoundsResponse:
+    """A page: `prices` holds one more than the page if there is a next one."""
+    page = prices[:size]
+    following = page_token(feed, page[-1].round) if len(prices) > size else ""
+    return pb.ListRoundsResponse(prices=[price_message(price) for price in page], next_page_token=following)
+
+
+def resume_round(token: str) -> int | None:
+    """The round after which a watch resumes; None to start with the latest. InvalidArgument if it is none."""
+    if not token:
+        return None
+    if not token.isascii() or not token.isdigit() or not 0 < int(token) <= INT64_MAX:
+        raise InvalidArgument.of("resume_token", "is not from an earlier response", "INVALID_RESUME_TOKEN")
+    return int(token)
+
+
+def watch_response(price: Price) -> pb.WatchPriceResponse:
+    """One element of a watch."""
+    return pb.WatchPriceResponse(price=price_message(price), resume_token=str(price.round))
+
+
+def no_price(feed: Feed, synthetic: bool) -> Price:
+    """What is shown before the first round."""
+    reason = "NO_ROUND_YET: nothing was observed yet"
+    return Price(feed, 0, PriceStatus.UNAVAILABLE, reason, 0, 0, None, None, 0, synthetic)

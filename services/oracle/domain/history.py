@@ -1,0 +1,77 @@
+"""Daily bars of the past, and the volatility that quotes use.
+
+Only days that had ended before the market day count: a replay must not know its own future.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from kernel.errors import Unavailable
+from services.oracle.domain import volatility
+
+_SHORT_DAYS: Final = 30
+_LONG_DAYS: Final = 90
+_FEWEST_DAYS: Final = 10
+_OLDEST_DAYS: Final = 4
+
+
+@dataclass(frozen=True)
+class DailyBar:
+    """One UTC day in USD e8."""
+
+    day: dt.date
+    open_usd_e8: int
+    high_usd_e8: int
+    low_usd_e8: int
+    close_usd_e8: int
+
+
+@dataclass(frozen=True)
+class VolatilityEstimate:
+    """Per year of 365 days, 1.0 is 100%. `as_of` is the end of the last day that counted."""
+
+    close_to_close_30d: float
+    close_to_close_90d: float
+    ewma: float
+    parkinson_30d: float
+    quoted: float
+    source: str
+    as_of: dt.datetime
+
+
+def estimate_volatility(bars: Sequence[DailyBar], now: dt.datetime) -> VolatilityEstimate:
+    """The estimate at market time `now` from the bars of days before its day, which are in order.
+
+    Quotes use the largest of the 30-day, the 90-day and the EWMA estimate: the pool sells, so it must not sell a
+    storm at the price of the calm before it. A window longer than the history shrinks to it, and `source` says
+    so. Raises Unavailable for fewer than ten returns, or when the last day is more than four days back.
+    """
+    known = [bar for bar in bars if bar.day < now.date()]
+    if len(known) <= _FEWEST_DAYS:
+        raise Unavailable("HISTORY_TOO_SHORT", f"only {len(known)} complete days before {now.date()}")
+    last = known[-1].day
+    if now.date() - last > dt.timedelta(days=_OLDEST_DAYS):
+        raise Unavailable("HISTORY_OUTDATED", f"the last complete day is {last}, market time is {now.date()}")
+    closes = [float(bar.close_usd_e8) for bar in known]
+    highs, lows = [float(bar.high_usd_e8) for bar in known], [float(bar.low_usd_e8) for bar in known]
+    short, long = (min(days, len(closes) - 1) for days in (_SHORT_DAYS, _LONG_DAYS))
+    near, far = volatility.close_to_close(closes, short), volatility.close_to_close(closes, long)
+    weighted = volatility.ewma(closes)
+    quoted, name = max(
+        (near, f"close-to-close over {short} days"),
+        (far, f"close-to-close over {long} days"),
+        (weighted, f"EWMA with decay {volatility.EWMA_DECAY}"),
+    )
+    return VolatilityEstimate(
+        near,
+        far,
+        weighted,
+        volatility.parkinson(highs, lows, short),
+        quoted,
+        f"{name}, the largest of 30 days, 90 days and EWMA",
+        dt.datetime.combine(last + dt.timedelta(days=1), dt.time(), dt.UTC),
+    )

@@ -1,0 +1,104 @@
+"""What the oracle speaks of: feeds, observations, rounds.
+
+Prices are USD with 8 decimals as integers. Times are market time, UTC. A round's number is the market time of
+its boundary in whole Unix seconds: it only grows, both feeds share it, and a replica that computes it again
+computes the same.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class Feed(enum.IntEnum):
+    """A pair that is followed; the values are those of the API."""
+
+    BTC_USD = 1
+    STX_USD = 2
+
+    @property
+    def symbol(self) -> str:
+        """As the contracts spell it: `BTC/USD`."""
+        return self.name.replace("_", "/")
+
+
+class PriceStatus(enum.StrEnum):
+    """How far a price can be trusted: OK decides money, DEGRADED is shown only, UNAVAILABLE has no price."""
+
+    OK = "OK"
+    DEGRADED = "DEGRADED"
+    UNAVAILABLE = "UNAVAILABLE"
+
+
+class Rejection(enum.StrEnum):
+    """Why an observation was not used."""
+
+    NOT_POSITIVE = "NOT_POSITIVE"
+    FUTURE = "FUTURE"
+    STALE = "STALE"
+    SUPERSEDED = "SUPERSEDED"
+    OUTLIER = "OUTLIER"
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What one source said at one market time. `simulated` where the source is not a real exchange."""
+
+    source: str
+    price_usd_e8: int
+    observe_time: dt.datetime
+    simulated: bool = False
+
+
+@dataclass(frozen=True)
+class JudgedObservation:
+    """An observation and why it was not used; `rejection` is None when it was."""
+
+    observation: Observation
+    rejection: Rejection | None
+
+    @property
+    def used(self) -> bool:
+        """True if the price was made from it."""
+        return self.rejection is None
+
+
+@dataclass(frozen=True)
+class Price:
+    """An aggregate without its observations.
+
+    UNAVAILABLE has price and confidence 0 and no times. `observe_time` is that of the latest observation used,
+    `first_observe_time` of the earliest; `reason` says why the status is not OK.
+    """
+
+    feed: Feed
+    round: int
+    status: PriceStatus
+    reason: str
+    price_usd_e8: int
+    confidence_usd_e8: int
+    observe_time: dt.datetime | None
+    first_observe_time: dt.datetime | None
+    burn_height: int
+    synthetic: bool
+
+
+@dataclass(frozen=True)
+class Round:
+    """An aggregate with what it was made from."""
+
+    price: Price
+    observations: Sequence[JudgedObservation]
+
+
+def boundary_time(number: int) -> dt.datetime:
+    """Market time of a round."""
+    return dt.datetime.fromtimestamp(number, dt.UTC)
+
+
+def unix_seconds(time: dt.datetime) -> int:
+    """Whole Unix seconds of a time, the fraction dropped: what messages carry."""
+    return int(time.timestamp() // 1)

@@ -1,0 +1,1 @@
+"""Recorded history, replayed at any market time through simulated exchanges."""

@@ -1,0 +1,7 @@
+"""Runs the oracle's migrations."""
+
+from __future__ import annotations
+
+from kernel.migration_environment import run_migrations
+
+run_migrations()

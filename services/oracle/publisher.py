@@ -1,0 +1,153 @@
+"""Which rounds go on chain: decided under the feed's lock, stored before they are signed, started once."""
+
+from __future__ import annotations
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from kernel import outbox
+from kernel.clock import wall_now
+from kernel.database import Database
+from kernel.errors import BitHedgeError, FailedPrecondition, NotFound, Unavailable
+from kernel.lease import LeaderLease
+from services.oracle import store, tables
+from services.oracle import store_publications as publications
+from services.oracle.domain.prices import Feed
+from services.oracle.domain.publication import (
+    PublicationCause,
+    PublicationRules,
+    PublicationState,
+    nearest,
+    publication_cause,
+)
+from services.oracle.metrics import PUBLICATION_PENDING
+from services.oracle.signing import PRICE_ROUND, OracleSigner
+from services.oracle.tables import PublicationRow
+from workflows.contract import PublishPriceInput, start_publish_price
+
+
+class Publisher:
+    """Publications of both feeds. `decide` and `finish` are the leader's; the rest serves calls."""
+
+    def __init__(self, database: Database, lease: LeaderLease, signer: OracleSigner, rules: PublicationRules) -> None:
+        self._database = database
+        self._lease = lease
+        self._signer = signer
+        self._rules = rules
+
+    async def decide(self) -> None:
+        """After an aggregation: publishes the newest round of each feed if it is due and the slot is free."""
+        for feed in Feed:
+            async with self._database.transaction() as session:
+                await self._lease.check(session)
+                await publications.lock_feed(session, feed)
+                await self._decide(session, feed)
+        await self.finish()
+
+    async def _decide(self, session: AsyncSession, feed: Feed) -> None:
+        pending = await publications.pending_publication(session, feed)
+        PUBLICATION_PENDING.labels(feed.name).set(pending is not None)
+        newest = await store.latest_price(session, feed)
+        if pending is not None or newest is None:
+            return
+        last = await publications.last_confirmed(session, feed)
+        cause = publication_cause(newest, last, self._rules)
+        if cause is not None and await publications.publication(session, feed, newest.round) is None:
+            await publications.insert_publication(session, newest, cause)
+
+    async def finish(self) -> None:
+        """Signs what was decided and starts its workflow; also what a replica left behind when it died."""
+        async with self._database.transaction() as session:
+            for row in await publications.unsigned_publications(session):
+                row.signature = self._signer.sign(PRICE_ROUND, _message(row))
+                session.add(row)
+                feed = Feed(row.feed)
+                start = start_publish_price(feed.name, PublishPriceInput(feed.value, row.round))
+                await outbox.post(session, tables.Outbox, "start", start.workflow_id, start.payload())
+
+    async def ensure_all(self, burn_height: int) -> tuple[int, int]:
+        """The numbers of confirmed rounds of BTC/USD and STX/USD near a burn height.
+
+        Unavailable while one is on its way (it is started if need be, both at once) or the chain has not come
+        near yet; FailedPrecondition when no OK round near the height is left to publish.
+        """
+        outcomes = [await self._ensure(feed, burn_height) for feed in Feed]
+        numbers = [outcome for outcome in outcomes if isinstance(outcome, int)]
+        if len(numbers) == len(outcomes):
+            return numbers[0], numbers[1]
+        await self.finish()
+        refusals = [outcome for outcome in outcomes if isinstance(outcome, BitHedgeError)]
+        raise next((one for one in refusals if isinstance(one, FailedPrecondition)), refusals[0])
+
+    async def _ensure(self, feed: Feed, burn_height: int) -> int | BitHedgeError:
+        """The confirmed round, or what to answer instead."""
+        async with self._database.transaction() as session:
+            await publications.lock_feed(session, feed)
+            number = await self._confirmed_near(session, feed, burn_height)
+            return await self._request(session, feed, burn_height) if number is None else number
+
+    async def _confirmed_near(self, session: AsyncSession, feed: Feed, burn_height: int) -> int | None:
+        rows = await publications.publications_near(session, feed, burn_height, self._rules.round_distance_blocks)
+        confirmed = [publications.price_of(row) for row in rows if row.state == PublicationState.CONFIRMED]
+        found = nearest(confirmed, burn_height, self._rules)
+        return None if found is None else found.round
+
+    async def _request(self, session: AsyncSession, feed: Feed, burn_height: int) -> BitHedgeError:
+        """Takes the feed's slot, if it is free, for the newest OK round near the height; what to answer now."""
+        distance = self._rules.round_distance_blocks
+        if await publications.pending_publication(session, feed) is None:
+            tried = await publications.publications_near(session, feed, burn_height, distance)
+            price = await store.newest_ok_price_near(session, feed, burn_height, distance, [row.round for row in tried])
+            if price is None:
+                return await self._why_none(session, feed, burn_height)
+            await publications.insert_publication(session, price, PublicationCause.REQUESTED)
+        return Unavailable("PUBLICATION_IN_FLIGHT", f"a {feed.symbol} round is being published")
+
+    async def _why_none(self, session: AsyncSession, feed: Feed, burn_height: int) -> BitHedgeError:
+        newest = await store.latest_price(session, feed)
+        if newest is None or newest.burn_height <= burn_height + self._rules.round_distance_blocks:
+            return Unavailable("NO_ROUND_YET", f"no OK {feed.symbol} round near burn height {burn_height} yet")
+        return FailedPrecondition(
+            "NO_ROUND_NEAR", f"no OK {feed.symbol} round near burn height {burn_height} is left to publish"
+        )
+
+    async def signed(self, feed: Feed, number: int) -> PublicationRow:
+        """A publication with its signature; NotFound if there is none, Unavailable while it is not signed."""
+        row = await self._find(feed, number)
+        if row.signature is None:
+            raise Unavailable("NOT_SIGNED_YET", f"round {number} is not signed yet")
+        return row
+
+    async def _find(self, feed: Feed, number: int) -> PublicationRow:
+        async with self._database.transaction() as session:
+            row = await publications.publication(session, feed, number)
+        if row is None:
+            raise NotFound("PUBLICATION_NOT_FOUND", f"{feed.symbol} round {number} was never to be published")
+        return row
+
+    async def record(self, feed: Feed, number: int, state: PublicationState, txid: str, reason: str) -> None:
+        """Ends a publication and frees the slot; the same end again changes nothing.
+
+        NotFound for an unknown one, FailedPrecondition for an end that contradicts the recorded one.
+        """
+        await self._find(feed, number)
+        async with self._database.transaction() as session:
+            await publications.lock_feed(session, feed)
+            row = await publications.publication(session, feed, number)
+            if row is None or row.state == state:
+                return
+            if row.state != PublicationState.PENDING:
+                raise FailedPrecondition("PUBLICATION_ENDED", f"the publication has ended {row.state}", state=row.state)
+            row.state, row.txid, row.reason, row.end_time = str(state), txid, reason, wall_now()
+            session.add(row)
+
+
+def _message(row: PublicationRow) -> dict[str, int | bytes | str]:
+    """A price round as the `oracle` contract takes it."""
+    return {
+        "feed": Feed(row.feed).symbol,
+        "round": row.round,
+        "price-e8": row.price_usd_e8,
+        "confidence-e8": row.confidence_usd_e8,
+        "observed-at": row.observe_seconds,
+        "burn-height": row.burn_height,
+    }

@@ -1,0 +1,182 @@
+"""Receipts: what a settlement is decided on. Made once per purpose, from rounds that nobody chose."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from kernel.database import Database
+from kernel.errors import AlreadyExists, FailedPrecondition, NotFound, Unavailable
+from services.oracle import store
+from services.oracle import store_receipts as receipts
+from services.oracle.burn_blocks import BurnBlock, BurnBlocks
+from services.oracle.domain.prices import Feed, Price, unix_seconds
+from services.oracle.domain.twap import LONGEST_WINDOW_SECONDS, Average, expiry_average
+from services.oracle.signing import ACTIVATION_RECEIPT, EXPIRY_RECEIPT, OracleSigner
+from services.oracle.tables import ReceiptRow
+
+
+@dataclass(frozen=True)
+class ActivationRequest:
+    """A recorded activation: policy id (32 hexadecimal digits), its number from 1, height and market time of the
+    request, and the strike below which a price is in the money."""
+
+    policy_id: str
+    activation_number: int
+    burn_height: int
+    market_time: dt.datetime
+    strike_price_usd_e8: int
+
+
+class Receipts:
+    """Makes and finds receipts; any replica may."""
+
+    def __init__(
+        self, database: Database, signer: OracleSigner, burn_blocks: BurnBlocks, interval_seconds: int
+    ) -> None:
+        self._database = database
+        self._signer = signer
+        self._burn_blocks = burn_blocks
+        self._interval_seconds = interval_seconds
+
+    async def for_activation(self, request: ActivationRequest) -> ReceiptRow:
+        """The receipt of an activation, from the first OK round of each feed after the request.
+
+        Unavailable until both are there; AlreadyExists if it was made for a request that differs;
+        FailedPrecondition if the policy has a receipt in the money for another activation.
+        """
+        purpose = receipts.activation_purpose(request.policy_id, request.activation_number)
+        async with self._database.transaction() as session:
+            await receipts.lock_receipts(session, request.policy_id)
+            stored = await receipts.receipt(session, purpose)
+            if stored is not None:
+                return _same_request(stored, request)
+            await _check_none_in_the_money(session, request.policy_id)
+            btc, stx = [await _first_after(session, feed, request.market_time) for feed in Feed]
+            row = self._activation_receipt(purpose, request, btc, stx)
+            await receipts.insert_receipt(session, row)
+        return row
+
+    def _activation_receipt(self, purpose: str, request: ActivationRequest, btc: Price, stx: Price) -> ReceiptRow:
+        observed = max(unix_seconds(time) for time in (btc.observe_time, stx.observe_time) if time is not None)
+        message: dict[str, int | bytes | str] = {
+            "policy-id": bytes.fromhex(request.policy_id),
+            "activation": request.activation_number,
+            "btc-price-e8": btc.price_usd_e8,
+            "stx-price-e8": stx.price_usd_e8,
+            "observed-at": observed,
+            "burn-height": request.burn_height,
+        }
+        return ReceiptRow(
+            purpose=purpose,
+            policy_id=request.policy_id,
+            activation_number=request.activation_number,
+            strike_price_usd_e8=request.strike_price_usd_e8,
+            request_market_time=request.market_time,
+            in_the_money=btc.price_usd_e8 < request.strike_price_usd_e8,
+            btc_price_usd_e8=btc.price_usd_e8,
+            stx_price_usd_e8=stx.price_usd_e8,
+            observe_seconds=observed,
+            burn_height=request.burn_height,
+            btc_rounds=[btc.round],
+            stx_rounds=[stx.round],
+            signature=self._signer.sign(ACTIVATION_RECEIPT, message),
+        )
+
+    async def for_expiry(self, expiration_burn_height: int) -> ReceiptRow:
+        """The one receipt of an expiration height, from the average prices before its burn block.
+
+        Unavailable until the block is there and both feeds have reached its time; FailedPrecondition when OK
+        rounds cover too little: then a person decides.
+        """
+        purpose = receipts.expiry_purpose(expiration_burn_height)
+        async with self._database.transaction() as session:
+            stored = await receipts.receipt(session, purpose)
+        if stored is not None:
+            return stored
+        block = await self._burn_blocks.at_height(expiration_burn_height)
+        async with self._database.transaction() as session:
+            await receipts.lock_receipts(session, purpose)
+            stored = await receipts.receipt(session, purpose)
+            if stored is not None:
+                return stored
+            btc, stx = [await self._average(session, feed, block) for feed in Feed]
+            row = self._expiry_receipt(purpose, block, btc, stx)
+            await receipts.insert_receipt(session, row)
+        return row
+
+    async def _average(self, session: AsyncSession, feed: Feed, block: BurnBlock) -> Average:
+        end = unix_seconds(block.time)
+        # The round that covers the window's last seconds, so that nothing that comes later can change the average.
+        last = -(-end // self._interval_seconds) * self._interval_seconds
+        latest = await store.latest_price(session, feed)
+        if latest is None or latest.round < last:
+            raise Unavailable("WINDOW_INCOMPLETE", f"{feed.symbol} is not aggregated up to the burn block yet")
+        prices = await store.prices_between(session, feed, end - LONGEST_WINDOW_SECONDS, last)
+        average = expiry_average(prices, end, self._interval_seconds)
+        if average is None:
+            raise FailedPrecondition(
+                "EXPIRY_NEEDS_A_PERSON",
+                f"OK {feed.symbol} rounds cover too little of the two hours before burn block {block.height}",
+                burn_height=block.height,
+            )
+        return average
+
+    def _expiry_receipt(self, purpose: str, block: BurnBlock, btc: Average, stx: Average) -> ReceiptRow:
+        observed = unix_seconds(block.time)
+        message: dict[str, int | bytes | str] = {
+            "expiration-burn-height": block.height,
+            "btc-price-e8": btc.price_usd_e8,
+            "stx-price-e8": stx.price_usd_e8,
+            "observed-at": observed,
+        }
+        return ReceiptRow(
+            purpose=purpose,
+            btc_price_usd_e8=btc.price_usd_e8,
+            stx_price_usd_e8=stx.price_usd_e8,
+            observe_seconds=observed,
+            burn_height=block.height,
+            btc_rounds=[price.round for price in btc.rounds],
+            stx_rounds=[price.round for price in stx.rounds],
+            signature=self._signer.sign(EXPIRY_RECEIPT, message),
+        )
+
+    async def find(self, purpose: str) -> tuple[ReceiptRow, Sequence[Price]]:
+        """A receipt and the rounds it was made from, BTC first; NotFound if it was never made."""
+        async with self._database.transaction() as session:
+            row = await receipts.receipt(session, purpose)
+            if row is None:
+                raise NotFound("RECEIPT_NOT_FOUND", f"no receipt for {purpose}")
+            btc = await store.prices_of(session, Feed.BTC_USD, row.btc_rounds)
+            stx = await store.prices_of(session, Feed.STX_USD, row.stx_rounds)
+        return row, [*btc, *stx]
+
+
+def _same_request(stored: ReceiptRow, request: ActivationRequest) -> ReceiptRow:
+    if (stored.burn_height, stored.strike_price_usd_e8, stored.request_market_time) != (
+        request.burn_height,
+        request.strike_price_usd_e8,
+        request.market_time,
+    ):
+        raise AlreadyExists("RECEIPT_EXISTS", "the activation has a receipt for a request that differs")
+    return stored
+
+
+async def _check_none_in_the_money(session: AsyncSession, policy_id: str) -> None:
+    binding = await receipts.receipt_in_the_money(session, policy_id)
+    if binding is not None:
+        raise FailedPrecondition(
+            "RECEIPT_IN_THE_MONEY",
+            "the policy has a receipt in the money and is settled on that alone",
+            activation_number=binding.activation_number,
+        )
+
+
+async def _first_after(session: AsyncSession, feed: Feed, time: dt.datetime) -> Price:
+    price = await store.first_ok_price_after(session, feed, time)
+    if price is None:
+        raise Unavailable("NO_ROUND_YET", f"no OK {feed.symbol} round was observed after the request yet")
+    return price

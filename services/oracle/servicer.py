@@ -1,0 +1,122 @@
+"""OracleService: converts, calls, replies."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from bithedge.oracle.v1 import oracle_service_pb2 as pb
+from bithedge.oracle.v1 import oracle_service_pb2_grpc as grpc_api
+
+from kernel.clock import MarketClock
+from kernel.database import Database
+from kernel.errors import NotFound
+from kernel.rpc.interceptors import Context
+from services.oracle import convert, store
+from services.oracle import store_publications as publications
+from services.oracle.domain.freshness import FreshnessRules, judged_at
+from services.oracle.domain.history import estimate_volatility
+from services.oracle.domain.prices import Feed, Price
+from services.oracle.feeds import PriceSource
+from services.oracle.publisher import Publisher
+from services.oracle.receipts import Receipts
+from services.oracle.watch import RoundWatch
+
+
+@dataclass(frozen=True)
+class OracleServicer(grpc_api.OracleServiceServicer):
+    """Every method of the service; who may call which is in its description."""
+
+    database: Database
+    clock: MarketClock
+    source: PriceSource
+    publisher: Publisher
+    receipts: Receipts
+    rounds: RoundWatch
+    freshness: FreshnessRules
+
+    async def GetPrice(self, request: pb.GetPriceRequest, context: Context) -> pb.GetPriceResponse:
+        """The latest round, judged by its age in market time now."""
+        feed = convert.feed_of(request.feed)
+        async with self.database.transaction() as session:
+            price = await store.latest_price(session, feed)
+        shown = self._shown(price) if price is not None else self._nothing(feed)
+        return pb.GetPriceResponse(price=convert.price_message(shown))
+
+    def _shown(self, price: Price) -> Price:
+        return judged_at(price, self.clock.now(), self.freshness)
+
+    def _nothing(self, feed: Feed) -> Price:
+        return convert.no_price(feed, self.source.is_synthetic(feed))
+
+    async def WatchPrice(self, request: pb.WatchPriceRequest, context: Context) -> AsyncIterator[pb.WatchPriceResponse]:
+        """The latest round, then every new one, each judged when it is sent."""
+        feed, after = convert.feed_of(request.feed), convert.resume_round(request.resume_token)
+        async for price in self.rounds.watch(feed, after):
+            yield convert.watch_response(self._shown(price))
+
+    async def GetVolatility(self, request: pb.GetVolatilityRequest, context: Context) -> pb.GetVolatilityResponse:
+        """From the daily bars before the market day."""
+        bars = self.source.daily_bars(convert.feed_of(request.feed))
+        return convert.volatility_response(estimate_volatility(bars, self.clock.now()))
+
+    async def GetRound(self, request: pb.GetRoundRequest, context: Context) -> pb.GetRoundResponse:
+        """One round as it was stored."""
+        feed, number = convert.feed_of(request.feed), convert.round_of(request.round)
+        async with self.database.transaction() as session:
+            found = await store.round_with_observations(session, feed, number)
+            published = await publications.publication(session, feed, number)
+        if found is None:
+            raise NotFound("ROUND_NOT_FOUND", f"{feed.symbol} has no round {number}")
+        return convert.round_response(found, published)
+
+    async def ListRounds(self, request: pb.ListRoundsRequest, context: Context) -> pb.ListRoundsResponse:
+        """Rounds as they were stored, newest first."""
+        feed, size = convert.feed_of(request.feed), convert.page_size(request.page_size)
+        before = convert.page_start(feed, request.page_token)
+        async with self.database.transaction() as session:
+            prices = await store.prices_before(session, feed, before, size + 1)
+        return convert.list_response(feed, prices, size)
+
+    async def CreateActivationReceipt(
+        self, request: pb.CreateActivationReceiptRequest, context: Context
+    ) -> pb.CreateActivationReceiptResponse:
+        """The receipt of one activation, made at most once."""
+        row = await self.receipts.for_activation(convert.activation_request(request))
+        return pb.CreateActivationReceiptResponse(receipt=convert.receipt_message(row))
+
+    async def CreateExpiryReceipt(
+        self, request: pb.CreateExpiryReceiptRequest, context: Context
+    ) -> pb.CreateExpiryReceiptResponse:
+        """The receipt of one expiration height, made at most once."""
+        height = convert.positive("expiration_burn_height", request.expiration_burn_height)
+        row = await self.receipts.for_expiry(height)
+        return pb.CreateExpiryReceiptResponse(receipt=convert.receipt_message(row))
+
+    async def GetReceipt(self, request: pb.GetReceiptRequest, context: Context) -> pb.GetReceiptResponse:
+        """A receipt and the rounds it was made from, as they were stored."""
+        row, prices = await self.receipts.find(convert.receipt_purpose(request))
+        messages = [convert.price_message(price) for price in prices]
+        return pb.GetReceiptResponse(receipt=convert.receipt_message(row), prices=messages)
+
+    async def EnsurePublishedRounds(
+        self, request: pb.EnsurePublishedRoundsRequest, context: Context
+    ) -> pb.EnsurePublishedRoundsResponse:
+        """A confirmed round of each feed near a height; both publications start before the first is waited for."""
+        height = convert.positive("burn_height", request.burn_height)
+        btc, stx = await self.publisher.ensure_all(height)
+        return pb.EnsurePublishedRoundsResponse(btc_round=btc, stx_round=stx)
+
+    async def GetPublication(self, request: pb.GetPublicationRequest, context: Context) -> pb.GetPublicationResponse:
+        """A signed round that is to be published."""
+        row = await self.publisher.signed(convert.feed_of(request.feed), convert.round_of(request.round))
+        return pb.GetPublicationResponse(signed_round=convert.signed_round(row))
+
+    async def RecordPublication(
+        self, request: pb.RecordPublicationRequest, context: Context
+    ) -> pb.RecordPublicationResponse:
+        """How a publication ended."""
+        feed, number = convert.feed_of(request.feed), convert.round_of(request.round)
+        outcome = convert.outcome_of(request.outcome)
+        await self.publisher.record(feed, number, outcome, request.txid, request.reason)
+        return pb.RecordPublicationResponse()

@@ -1,0 +1,114 @@
+"""Tables of the schema `oracle`. Prices are USD e8; `round` is the market time of the round in Unix seconds."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlmodel import Field, MetaData, SQLModel
+
+from kernel.clock import wall_now
+from kernel.lease import LeaseRecord
+from kernel.outbox import OutboxRecord
+
+METADATA = MetaData(schema="oracle")
+_TIME = sa.DateTime(timezone=True)
+
+
+class Outbox(OutboxRecord, table=True):
+    """Workflows to start."""
+
+    metadata = METADATA
+    __tablename__ = "outbox"
+
+
+class Lease(LeaseRecord, table=True):
+    """Who aggregates and publishes."""
+
+    metadata = METADATA
+    __tablename__ = "lease"
+
+
+class RoundRow(SQLModel, table=True):
+    """One aggregate of one feed. Written once, in ascending order, never changed."""
+
+    metadata = METADATA
+    __tablename__ = "round"
+
+    feed: int = Field(primary_key=True, sa_type=sa.SmallInteger)
+    round: int = Field(primary_key=True, sa_type=sa.BigInteger)
+    status: str
+    reason: str
+    price_usd_e8: int = Field(sa_type=sa.BigInteger)
+    confidence_usd_e8: int = Field(sa_type=sa.BigInteger)
+    observe_time: dt.datetime | None = Field(sa_type=_TIME)
+    first_observe_time: dt.datetime | None = Field(sa_type=_TIME)
+    burn_height: int = Field(sa_type=sa.BigInteger)
+    synthetic: bool
+    create_time: dt.datetime = Field(default_factory=wall_now, sa_type=_TIME)
+
+
+class ObservationRow(SQLModel, table=True):
+    """One observation of one round, in the order in which it came; `rejection` is empty when it was used."""
+
+    metadata = METADATA
+    __tablename__ = "observation"
+
+    feed: int = Field(primary_key=True, sa_type=sa.SmallInteger)
+    round: int = Field(primary_key=True, sa_type=sa.BigInteger)
+    position: int = Field(primary_key=True, sa_type=sa.SmallInteger)
+    source: str
+    price_usd_e8: int = Field(sa_type=sa.BigInteger)
+    observe_time: dt.datetime = Field(sa_type=_TIME)
+    rejection: str
+    simulated: bool
+
+
+class PublicationRow(SQLModel, table=True):
+    """A round on its way to the chain. Inserted before it is signed; at most one PENDING per feed.
+
+    `observe_seconds` is the signed observation time in Unix seconds.
+    """
+
+    metadata = METADATA
+    __tablename__ = "publication"
+
+    feed: int = Field(primary_key=True, sa_type=sa.SmallInteger)
+    round: int = Field(primary_key=True, sa_type=sa.BigInteger)
+    state: str
+    cause: str
+    price_usd_e8: int = Field(sa_type=sa.BigInteger)
+    confidence_usd_e8: int = Field(sa_type=sa.BigInteger)
+    observe_seconds: int = Field(sa_type=sa.BigInteger)
+    burn_height: int = Field(sa_type=sa.BigInteger)
+    signature: bytes | None = Field(default=None, sa_type=sa.LargeBinary)
+    txid: str = ""
+    reason: str = ""
+    create_time: dt.datetime = Field(default_factory=wall_now, sa_type=_TIME)
+    end_time: dt.datetime | None = Field(default=None, sa_type=_TIME)
+
+
+class ReceiptRow(SQLModel, table=True):
+    """A signed receipt under its purpose: `activation/{policy id}/{n}` or `expiry/{height}`.
+
+    At most one in the money per policy. `btc_rounds` and `stx_rounds` are what its prices were made from.
+    """
+
+    metadata = METADATA
+    __tablename__ = "receipt"
+
+    purpose: str = Field(primary_key=True)
+    policy_id: str | None = None
+    activation_number: int | None = Field(default=None, sa_type=sa.BigInteger)
+    strike_price_usd_e8: int | None = Field(default=None, sa_type=sa.BigInteger)
+    request_market_time: dt.datetime | None = Field(default=None, sa_type=_TIME)
+    in_the_money: bool | None = None
+    btc_price_usd_e8: int = Field(sa_type=sa.BigInteger)
+    stx_price_usd_e8: int = Field(sa_type=sa.BigInteger)
+    observe_seconds: int = Field(sa_type=sa.BigInteger)
+    burn_height: int = Field(sa_type=sa.BigInteger)
+    btc_rounds: list[int] = Field(sa_type=ARRAY(sa.BigInteger))
+    stx_rounds: list[int] = Field(sa_type=ARRAY(sa.BigInteger))
+    signature: bytes = Field(sa_type=sa.LargeBinary)
+    create_time: dt.datetime = Field(default_factory=wall_now, sa_type=_TIME)

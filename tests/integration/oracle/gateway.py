@@ -1,0 +1,98 @@
+"""A stand-in of the chain gateway that speaks its protocol: a tip, market time and burn blocks that a test moves."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as pb
+from bithedge.chain_gateway.v1 import chain_gateway_service_pb2_grpc as grpc_api
+
+from kernel.errors import NotFound
+from kernel.rpc.interceptors import Context
+from kernel.rpc.server import Process, Service, start_server
+from tests.tokens import TestTokens
+
+GENESIS_HEIGHT: Final = 1000
+GENESIS_TIME: Final = dt.datetime(2020, 3, 1, tzinfo=dt.UTC)
+_BLOCK: Final = dt.timedelta(minutes=10)
+
+
+# The generated base has every method, unimplemented; for the type checker they would all be abstract.
+_Servicer = object if TYPE_CHECKING else grpc_api.ChainGatewayServiceServicer
+
+
+class GatewayStandIn(_Servicer):
+    """Burn block h has the time GENESIS_TIME + 10 minutes x (h - GENESIS_HEIGHT), and stands once it is due."""
+
+    def __init__(self, market_time: dt.datetime) -> None:
+        self.market_time = market_time
+        self.questions = 0
+        self._moved = asyncio.Condition()
+
+    @property
+    def burn_height(self) -> int:
+        """The height of the tip."""
+        return GENESIS_HEIGHT + (self.market_time - GENESIS_TIME) // _BLOCK
+
+    @staticmethod
+    def time_of(burn_height: int) -> dt.datetime:
+        """When a burn block is due."""
+        return GENESIS_TIME + (burn_height - GENESIS_HEIGHT) * _BLOCK
+
+    async def move_to(self, market_time: dt.datetime) -> None:
+        """Moves market time, with the burn blocks that it passes."""
+        async with self._moved:
+            self.market_time = market_time
+            self._moved.notify_all()
+
+    async def advance(self, seconds: float) -> None:
+        """Moves market time on."""
+        await self.move_to(self.market_time + dt.timedelta(seconds=seconds))
+
+    def _tip(self) -> pb.Tip:
+        tip = pb.Tip(stacks_height=self.burn_height * 2, burn_height=self.burn_height, network="testnet")
+        tip.market_time.FromDatetime(self.market_time)
+        tip.burn_block_time.FromDatetime(self.time_of(self.burn_height))
+        return tip
+
+    async def GetTip(self, request: pb.GetTipRequest, context: Context) -> pb.GetTipResponse:
+        """The tip."""
+        return pb.GetTipResponse(tip=self._tip())
+
+    async def WatchTip(self, request: pb.WatchTipRequest, context: Context) -> AsyncIterator[pb.WatchTipResponse]:
+        """The tip, then each move."""
+        seen = None
+        while True:
+            async with self._moved:
+                while self.market_time == seen:
+                    await self._moved.wait()
+                seen = self.market_time
+            yield pb.WatchTipResponse(tip=self._tip())
+
+    async def GetBurnBlock(self, request: pb.GetBurnBlockRequest, context: Context) -> pb.GetBurnBlockResponse:
+        """A block that stands already."""
+        self.questions += 1
+        height = request.burn_height
+        if request.WhichOneof("by") == "at_or_before_time":
+            time = request.at_or_before_time.ToDatetime(dt.UTC)
+            height = min(self.burn_height, GENESIS_HEIGHT + (time - GENESIS_TIME) // _BLOCK)
+        if not GENESIS_HEIGHT <= height <= self.burn_height:
+            raise NotFound("BURN_BLOCK_NOT_FOUND", f"no burn block {height}")
+        answer = pb.GetBurnBlockResponse(burn_height=height, burn_block_hash=f"{height:064x}")
+        answer.burn_block_time.FromDatetime(self.time_of(height))
+        return answer
+
+
+async def serve_gateway(gateway: GatewayStandIn, listen: str = "127.0.0.1:0") -> tuple[grpc.aio.Server, str]:
+    """Serves the stand-in; the server and its address."""
+    servicer: Any = gateway
+    service = Service(
+        pb.DESCRIPTOR.services_by_name["ChainGatewayService"],
+        lambda server: grpc_api.add_ChainGatewayServiceServicer_to_server(servicer, server),
+    )
+    server, port, _ = await start_server(Process(listen, 0, [service], TestTokens()))
+    return server, f"127.0.0.1:{port}"

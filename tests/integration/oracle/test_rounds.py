@@ -1,0 +1,185 @@
+"""Rounds: aggregated at every boundary of market time, read, listed, watched, resumed."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import time
+from pathlib import Path
+
+import grpc
+import pytest
+from bithedge.oracle.v1 import oracle_service_pb2 as pb
+
+from services.oracle.domain.prices import Feed
+from services.oracle.feeds.replay.exchanges import ReplayedPrices
+from tests.integration.oracle.gateway import GatewayStandIn, serve_gateway
+from tests.integration.oracle.harness import (
+    BTC,
+    START,
+    STX,
+    USD,
+    ScriptedPrices,
+    eventually,
+    oracle_at,
+    running_oracle,
+)
+
+DATA = Path(__file__).resolve().parents[3] / "data"
+
+
+async def test_a_price_comes_with_its_round_and_its_sources(database_url: str) -> None:
+    """GetPrice answers the newest round; GetRound says what five simulated exchanges said, STX marked synthetic."""
+    async with oracle_at(database_url, ReplayedPrices(DATA)) as oracle:
+        btc, stx = await oracle.price(BTC), await oracle.price(STX)
+        found = await oracle.stub.GetRound(pb.GetRoundRequest(feed=BTC, round=btc.round))
+    assert btc.status == pb.PRICE_STATUS_OK
+    assert 7_900 * USD < btc.price_usd_e8 < 7_940 * USD
+    assert btc.round == int(START.timestamp())
+    assert btc.burn_height == oracle.gateway.burn_height
+    assert (btc.synthetic, stx.synthetic) == (False, True)
+    assert len(found.observations) == 5
+    assert all(one.used and one.simulated and one.source.startswith("simulated-") for one in found.observations)
+    assert found.price == btc
+
+
+async def test_a_jump_of_market_time_is_made_up_for_round_by_round(database_url: str) -> None:
+    """After a jump of half an hour there is a round at each minute, each with the burn height of its time."""
+    async with oracle_at(database_url, ScriptedPrices()) as oracle:
+        await oracle.advance(1800)
+        rows = await oracle.rows("SELECT round, burn_height FROM oracle.round WHERE feed = 1 ORDER BY round")
+    first = int(START.timestamp())
+    assert [row[0] for row in rows] == [first + 60 * index for index in range(31)]
+    base = rows[0][1]
+    assert [row[1] - base for row in rows] == [index // 10 for index in range(31)]
+
+
+async def test_what_lies_too_far_back_is_not_made_up(database_url: str) -> None:
+    """After a jump of a day only the last three hours are observed."""
+    async with oracle_at(database_url, ScriptedPrices()) as oracle:
+        await oracle.advance(86_400)
+        rows = await oracle.rows(
+            f"SELECT min(round), count(*) FROM oracle.round WHERE feed = 1 AND round > {int(START.timestamp())}"
+        )
+    assert tuple(rows[0]) == (int(START.timestamp()) + 86_400 - 10_800, 181)
+
+
+async def test_twenty_six_market_hours_take_seconds(database_url: str) -> None:
+    """26 hours of market time in steps of five minutes leave 1,561 rounds of each feed in well under a minute."""
+    async with oracle_at(database_url, ReplayedPrices(DATA)) as oracle:
+        began = time.monotonic()
+        for _ in range(26 * 12):
+            await oracle.gateway.advance(300)
+            await asyncio.sleep(0.01)
+        await oracle.wait_for_round()
+        took = time.monotonic() - began
+        counts = await oracle.rows("SELECT count(*) FROM oracle.round WHERE status = 'OK' GROUP BY feed")
+    assert [row[0] for row in counts] == [1561, 1561]
+    assert took < 30
+
+
+async def test_an_old_price_is_never_a_current_one(database_url: str) -> None:
+    """When no source speaks any more the price is UNAVAILABLE at once, without a figure."""
+    source = ScriptedPrices()
+    async with oracle_at(database_url, source) as oracle:
+        source.sources[Feed.BTC_USD] = 0
+        await oracle.advance(60)
+        silent = await oracle.price()
+        source.sources[Feed.BTC_USD] = 2
+        await oracle.advance(60)
+        weak = await oracle.price()
+    assert (silent.status, silent.price_usd_e8) == (pb.PRICE_STATUS_UNAVAILABLE, 0)
+    assert silent.reason.startswith("NO_SOURCES")
+    assert (weak.status, weak.price_usd_e8) == (pb.PRICE_STATUS_DEGRADED, 8_000 * USD)
+    assert weak.reason.startswith("TOO_FEW_SOURCES: 2")
+
+
+async def test_rounds_are_listed_page_by_page(database_url: str) -> None:
+    """Pages are newest first, without gap or repeat; a token of another feed or made up is refused."""
+    async with oracle_at(database_url, ScriptedPrices()) as oracle:
+        await oracle.advance(600)
+        numbers, token = [], ""
+        while True:
+            page = await oracle.stub.ListRounds(pb.ListRoundsRequest(feed=BTC, page_size=4, page_token=token))
+            numbers += [price.round for price in page.prices]
+            last, token = token, page.next_page_token
+            if not token:
+                break
+        for feed, bad in ((STX, last), (BTC, "!"), (BTC, "MTp4")):
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await oracle.stub.ListRounds(pb.ListRoundsRequest(feed=feed, page_token=bad))
+            assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    newest = int(START.timestamp()) + 600
+    assert numbers == [newest - 60 * index for index in range(11)]
+
+
+async def test_a_watch_is_a_snapshot_then_every_change_and_resumes(database_url: str) -> None:
+    """A watch starts with the latest round, brings each new one, and resumes after a token without a gap."""
+    async with oracle_at(database_url, ScriptedPrices()) as oracle:
+        call = oracle.stub.WatchPrice(pb.WatchPriceRequest(feed=BTC))
+        first = await call.read()
+        await oracle.advance(180)
+        following = [await call.read() for _ in range(3)]
+        call.cancel()
+        await oracle.advance(120)
+        resumed = oracle.stub.WatchPrice(pb.WatchPriceRequest(feed=BTC, resume_token=following[0].resume_token))
+        later = [await resumed.read() for _ in range(4)]
+        resumed.cancel()
+    start = int(START.timestamp())
+    assert first.price.round == start
+    assert [one.price.round for one in following] == [start + 60, start + 120, start + 180]
+    assert [one.price.round for one in later] == [start + 120, start + 180, start + 240, start + 300]
+
+
+async def test_a_restart_resumes_where_the_last_replica_stopped(database_url: str) -> None:
+    """A second process continues with the next round; two at once never make a round twice."""
+    gateway = GatewayStandIn(START)
+    server, address = await serve_gateway(gateway)
+    source = ScriptedPrices()
+    async with running_oracle(database_url, gateway, address, source) as oracle:
+        await oracle.wait_for_round()
+    await gateway.advance(300)
+    async with (
+        running_oracle(database_url, gateway, address, source) as one,
+        running_oracle(database_url, gateway, address, source) as two,
+    ):
+        await one.wait_for_round()
+        await one.advance(300)
+        rows = await two.rows("SELECT round FROM oracle.round WHERE feed = 2 ORDER BY round")
+        price = await two.price(STX)
+    await server.stop(None)
+    assert [row[0] for row in rows] == [int(START.timestamp()) + 60 * index for index in range(11)]
+    assert price.round == rows[-1][0]
+
+
+async def test_the_gateway_may_come_later_and_go_away(database_url: str) -> None:
+    """Without a gateway the oracle serves UNAVAILABLE; once it is there rounds are made."""
+    gateway = GatewayStandIn(START)
+    server, address = await serve_gateway(gateway)
+    await server.stop(None)
+    async with running_oracle(database_url, gateway, address, ScriptedPrices()) as oracle:
+        nothing = await oracle.price()
+        server, _ = await serve_gateway(gateway, address)
+        await oracle.wait_for_round()
+        await server.stop(None)
+        server, _ = await serve_gateway(gateway, address)
+        await gateway.advance(60)
+
+        async def again() -> bool:
+            return (await oracle.price()).round == int(START.timestamp()) + 60
+
+        await eventually(again)
+        await server.stop(None)
+    assert (nothing.status, nothing.round) == (pb.PRICE_STATUS_UNAVAILABLE, 0)
+
+
+async def test_volatility_knows_only_the_past(database_url: str) -> None:
+    """On the day of the crash the quoted volatility is that of the days before it; the next day it has risen."""
+    async with oracle_at(database_url, ReplayedPrices(DATA)) as oracle:
+        before = await oracle.stub.GetVolatility(pb.GetVolatilityRequest(feed=BTC))
+        await oracle.advance(86_400)
+        after = await oracle.stub.GetVolatility(pb.GetVolatilityRequest(feed=BTC))
+    assert before.as_of_time.ToDatetime(dt.UTC) == dt.datetime(2020, 3, 12, tzinfo=dt.UTC)
+    assert before.quoted < 0.8 < 1.5 < after.quoted
+    assert before.quoted == max(before.close_to_close_30d, before.close_to_close_90d, before.ewma)
+    assert "71 days" not in before.source or before.quoted == before.close_to_close_90d
