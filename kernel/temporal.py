@@ -41,7 +41,8 @@ class TemporalDelivery:
                 await self._signal(row)
             else:
                 raise DeliveryError(f"unknown kind {row.kind}")
-        except RPCError as error:
+        # RuntimeError: what a lazily connected client raises while nothing answers at its address.
+        except (RPCError, RuntimeError) as error:
             raise DeliveryError(str(error)) from error
 
     async def _start(self, payload: dict[str, Any]) -> None:
