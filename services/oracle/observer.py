@@ -114,8 +114,9 @@ class Observer:
             await self._lease.check(session)
             await store.insert_rounds(session, rounds)
         self._remember(rounds, batch[-1])
-        if len(batch) == len(due):
-            await self._publisher.decide()
+        if len(batch) < len(due):
+            return False
+        await self._publisher.decide()
         return self._tip.now() == now
 
     async def _rounds(self, numbers: Sequence[int]) -> Sequence[Round]:

@@ -32,10 +32,10 @@ async def insert_rounds(session: AsyncSession, rounds: Sequence[Round]) -> None:
     if not rounds:
         return
     now = wall_now()
-    await session.exec(sa.insert(RoundRow).values([_round_values(one.price, now) for one in rounds]))
+    await session.exec(sa.insert(RoundRow), params=[_round_values(one.price, now) for one in rounds])
     observations = [values for one in rounds for values in _observation_values(one)]
     if observations:
-        await session.exec(sa.insert(ObservationRow).values(observations))
+        await session.exec(sa.insert(ObservationRow), params=observations)
     await notify(session, ROUND_CHANNEL)
 
 

@@ -22,7 +22,13 @@ _BLOCK: Final = dt.timedelta(minutes=10)
 
 
 # The generated base has every method, unimplemented; for the type checker they would all be abstract.
-_Servicer = object if TYPE_CHECKING else grpc_api.ChainGatewayServiceServicer
+if TYPE_CHECKING:
+
+    class _Servicer:
+        """Nothing."""
+
+else:
+    _Servicer = grpc_api.ChainGatewayServiceServicer
 
 
 class GatewayStandIn(_Servicer):
