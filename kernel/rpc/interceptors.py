@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
@@ -76,8 +77,13 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
         async def serve(request: Any, context: Context) -> AsyncIterator[Any]:
             async with _Observed(method, context) as observed:
                 await self._admit(method, context)
-                async for response in behaviour(request, context):
-                    yield response
+                answers = behaviour(request, context)
+                if inspect.isawaitable(answers):
+                    # A handler in grpcio's other style, such as its own health: it writes its answers itself.
+                    await answers
+                else:
+                    async for response in answers:
+                        yield response
                 observed.code = "OK"
 
         return serve
