@@ -11,6 +11,8 @@ NODE_DIRS := deploy/devnet deploy/wallet
 # Node and npm come with the environment; nothing that is installed elsewhere is used.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
+# The commands start child processes after gRPC; its fork handlers are of no use to them.
+export GRPC_ENABLE_FORK_SUPPORT := 0
 
 .PHONY: help
 help: ## Show what can be made

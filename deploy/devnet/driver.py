@@ -50,6 +50,8 @@ class DevnetSettings:
     speed: float = 0.0
     block_interval_ms: int = 100
     genesis: Path | None = None
+    # True: the process ends with whoever holds its standard input.
+    until_stdin_ends: bool = True
 
     @property
     def command(self) -> list[str]:
@@ -64,12 +66,8 @@ class DevnetSettings:
         }
         if self.genesis is not None:
             flags["genesis"] = self.genesis
-        return [
-            node_executable(),
-            str(_PROGRAM),
-            *(f"--{name}={value}" for name, value in flags.items()),
-            "--until-stdin-ends",
-        ]
+        command = [node_executable(), str(_PROGRAM), *(f"--{name}={value}" for name, value in flags.items())]
+        return [*command, "--until-stdin-ends"] if self.until_stdin_ends else command
 
     @property
     def error_file(self) -> Path:

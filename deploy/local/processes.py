@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -18,6 +20,7 @@ import psutil
 
 _STOP_SECONDS: Final = 15.0
 _LOG_TAIL_LINES: Final = 6
+_FREE_PORTS: Final = range(15_000, 32_000)
 
 
 class StackError(Exception):
@@ -127,15 +130,23 @@ def check_port_free(port: int, owner: str) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for probe in sockets:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in sockets]
-    finally:
-        for probe in sockets:
-            probe.close()
+    """Ports that nothing listens on now, below those that the system hands to outgoing connections.
+
+    A port of that range could be taken by any connection before its owner listens, and a probe of it can even meet
+    itself.
+    """
+    start = random.randrange(_FREE_PORTS.start, _FREE_PORTS.stop - count)
+    candidates = itertools.chain(range(start, _FREE_PORTS.stop), range(_FREE_PORTS.start, start))
+    return list(itertools.islice(filter(_is_free, candidates), count))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def wait_for_port(port: int, seconds: float, alive: Callable[[], bool]) -> bool:

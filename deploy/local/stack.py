@@ -12,7 +12,7 @@ from typing import Final
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from deploy.devnet.driver import DevnetSettings
+from deploy.devnet.driver import DevnetClient, DevnetError, DevnetSettings
 from deploy.devnet.node_program import node_environment
 from deploy.local.contracts import deploy_contracts
 from deploy.local.keys import LocalKeys, make_keys
@@ -85,6 +85,7 @@ class Stack:
             port=self.layout.ports.devnet,
             market_start=self.layout.market_start,
             speed=self.layout.market_speed,
+            until_stdin_ends=False,
         )
         settings.state_folder.mkdir(parents=True, exist_ok=True)
         return ProcessSpec("devnet", settings.command, node_environment(), (self.layout.ports.devnet,))
@@ -113,6 +114,14 @@ class Stack:
 
     async def _wait_for_devnet(self) -> None:
         await asyncio.to_thread(self._wait_for_port, "devnet", self.layout.ports.devnet)
+        async with asyncio.timeout(_START_SECONDS), DevnetClient(self.layout.node_url) as devnet:
+            while True:
+                try:
+                    await devnet.clock()
+                    return
+                except DevnetError:
+                    self.processes.check_alive(["devnet"])
+                    await asyncio.sleep(0.05)
 
     def _wait_for_port(self, name: str, port: int) -> None:
         if not wait_for_port(port, _START_SECONDS, lambda: self.processes.running(name) is not None):
