@@ -1,0 +1,1 @@
+"""The policy service: quotes, policies, their state and history."""

@@ -1,0 +1,93 @@
+"""Runs the policy service: builds every part and connects it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bithedge.policy.v1 import policy_service_pb2, policy_service_pb2_grpc
+from temporalio.client import Client
+
+from kernel.database import Database, migrate
+from kernel.lease import LeaderLease
+from kernel.outbox import Relay
+from kernel.process import run_process
+from kernel.rpc.channels import open_channel
+from kernel.rpc.server import Process, Service, serve
+from kernel.rpc.tip import TipFollower
+from kernel.rpc.tokens import JwksVerifier, ServiceTokens
+from kernel.temporal import TemporalDelivery
+from services.policy.config import Settings, settings
+from services.policy.creation import Creation
+from services.policy.exercise import Exercise
+from services.policy.expiry import Batches, Sweeper
+from services.policy.judge import Judge
+from services.policy.launcher import TemporalLauncher
+from services.policy.projector import Projector
+from services.policy.reading import Reading
+from services.policy.servicer import Parts, PolicyServicer
+from services.policy.sources import Sources
+from services.policy.store_projection import Stream
+from services.policy.tables import SCHEMA, Lease, Outbox
+from services.policy.watch import Watchers
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+CLIENT = "policy"
+
+
+async def main() -> None:
+    """Serves until told to stop."""
+    given = settings()
+    await migrate(given.database_url, SCHEMA, MIGRATIONS)
+    temporal = await Client.connect(given.temporal_address, namespace=given.temporal_namespace, lazy=True)
+    await serve(_process(given, temporal))
+
+
+def _process(given: Settings, temporal: Client) -> Process:
+    database = Database(given.database_url)
+    identity = open_channel(given.identity_address)
+    secret = given.service_secret_file.read_text().strip()
+    tokens = ServiceTokens(identity, CLIENT, secret)
+    gateway = open_channel(given.chain_gateway_address, tokens)
+    oracle, pool = open_channel(given.oracle_address, tokens), open_channel(given.pool_address, tokens)
+    tips, watchers = TipFollower(gateway), Watchers(database)
+    sources = Sources(oracle, pool, gateway, tips)
+    projectors = [
+        Projector(database, gateway, stream, LeaderLease(database, Lease, f"projector {stream}")) for stream in Stream
+    ]
+    sweeper = Sweeper(database, LeaderLease(database, Lease, "sweeper"))
+    relay = Relay(database, Outbox, TemporalDelivery(temporal))
+    servicer = PolicyServicer(
+        Parts(
+            Creation(database, sources, TemporalLauncher(temporal)),
+            Exercise(database, sources),
+            Batches(database),
+            Reading(database, sources, watchers),
+            sources,
+        )
+    )
+    return Process(
+        listen=given.listen,
+        metrics_port=given.metrics_port,
+        services=[_service(servicer)],
+        verifier=JwksVerifier(identity),
+        background=[
+            tips.follow,
+            watchers.run,
+            relay.run,
+            sweeper.run,
+            Judge(database, sources).run,
+            *(projector.run for projector in projectors),
+        ],
+        on_close=[channel.close for channel in (identity, gateway, oracle, pool)] + [database.close],
+    )
+
+
+def _service(servicer: PolicyServicer) -> Service:
+    descriptor = policy_service_pb2.DESCRIPTOR.services_by_name["PolicyService"]
+    return Service(
+        descriptor, lambda server: policy_service_pb2_grpc.add_PolicyServiceServicer_to_server(servicer, server)
+    )
+
+
+if __name__ == "__main__":
+    run_process(CLIENT, main())

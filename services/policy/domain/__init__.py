@@ -1,0 +1,1 @@
+"""The rules of quotes and policies; no I/O."""

@@ -1,0 +1,134 @@
+"""Expiry: the sweeper claims due policies in batches; a batch is read, and released if it was refused."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bithedge.policy.v1 import policy_service_pb2 as pb
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from kernel.clock import wall_now
+from kernel.database import Database
+from kernel.ids import new_id, parse_resource_name, resource_name
+from kernel.lease import LeaderLease
+from kernel.outbox import post
+from kernel.temporal import START
+from services.policy import convert, store
+from services.policy.domain.policy import RETRY_EXPIRY_BLOCKS, Origin, Policy, move
+from services.policy.domain.transitions import Actor, Cause
+from services.policy.metrics import POLICIES
+from services.policy.store_expiry import (
+    COLLECTION,
+    ExpiryBatch,
+    insert_batch,
+    lock_due,
+    mark_released,
+    read_batch,
+    read_batch_policies,
+    still_open,
+)
+from services.policy.store_figures import COUNT, fold_figures, read_figures
+from services.policy.store_projection import Stream, read_projection
+from services.policy.tables import CHANGES_CHANNEL, Outbox
+from workflows.contract import ExpirePoliciesInput, start_expire_policies
+
+_POLL_SECONDS: Final = 1.0
+
+
+class Sweeper:
+    """Claims policies whose expiration and grace are final; of several replicas one sweeps."""
+
+    def __init__(self, database: Database, lease: LeaderLease) -> None:
+        self._database = database
+        self._lease = lease
+
+    async def run(self) -> None:
+        """Sweeps while the lease is held, until cancelled."""
+        await self._lease.lead(self._work)
+
+    async def _work(self) -> None:
+        notifications = await self._database.notifications(CHANGES_CHANNEL)
+        try:
+            while True:
+                while await self.claim_batch():
+                    pass
+                await self._count()
+                await notifications.wait(_POLL_SECONDS)
+        finally:
+            await notifications.close()
+
+    async def claim_batch(self) -> ExpiryBatch | None:
+        """One batch: EXPIRING, its row and the start of its workflow in one transaction; None if none is due."""
+        async with self._database.transaction() as session:
+            await self._lease.check(session)
+            height = (await read_projection(session, Stream.FINAL)).delivered_burn_height
+            policies = await lock_due(session, height)
+            if not policies:
+                return None
+            return await _claim(session, policies, height)
+
+    async def _count(self) -> None:
+        async with self._database.transaction() as session:
+            await fold_figures(session)
+            figures = await read_figures(session)
+        for (kind, key), value in figures.items():
+            if kind == COUNT:
+                POLICIES.labels(key).set(value)
+
+
+async def _claim(session: AsyncSession, policies: list[Policy], height: int) -> ExpiryBatch:
+    now = wall_now()
+    batch = ExpiryBatch(new_id(), policies[0].expiration_burn_height, [policy.id for policy in policies], now)
+    await insert_batch(session, batch)
+    for policy in policies:
+        change = move(
+            policy,
+            Actor.SWEEPER,
+            Cause.EXPIRATION_FINAL,
+            Origin(now, burn_height=height),
+            expiry_batch_id=batch.id,
+            expiry_checked_burn_height=height,
+        )
+        await store.save(session, change)
+    name = resource_name(COLLECTION, batch.id)
+    start = start_expire_policies(ExpirePoliciesInput(name, batch.expiration_burn_height))
+    await post(session, Outbox, START, start.workflow_id, start.payload())
+    return batch
+
+
+class Batches:
+    """What workflows ask of a claimed batch."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def get(self, name: str) -> pb.ExpiryBatch:
+        """The batch as it was claimed, and how many of its policies are still open."""
+        batch_id = parse_resource_name(COLLECTION, name)
+        async with self._database.transaction() as session:
+            batch = await read_batch(session, batch_id)
+            policies = await read_batch_policies(session, batch)
+            return convert.batch_message(batch, policies, len(still_open(batch, policies)))
+
+    async def release(self, name: str, reason: str) -> pb.ExpiryBatch:
+        """What the chain has not decided goes back to ACTIVE; the same again changes nothing."""
+        batch_id = parse_resource_name(COLLECTION, name)
+        async with self._database.transaction() as session:
+            batch = await read_batch(session, batch_id, lock=True)
+            policies = await read_batch_policies(session, batch, lock=True)
+            height = (await read_projection(session, Stream.FINAL)).delivered_burn_height
+            for policy in still_open(batch, policies):
+                change = move(
+                    policy,
+                    Actor.WORKFLOW,
+                    Cause.BATCH_RELEASED,
+                    Origin(wall_now(), burn_height=height),
+                    detail=reason,
+                    reason=reason,
+                    expiry_batch_id="",
+                    due_burn_height=height + RETRY_EXPIRY_BLOCKS,
+                )
+                await store.save(session, change)
+            if batch.release_time is None:
+                await mark_released(session, batch, wall_now(), reason)
+            return convert.batch_message(batch, policies, 0)

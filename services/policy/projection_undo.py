@@ -1,0 +1,77 @@
+"""A final event was withdrawn: the reorganisation was deeper than finality. Reverse, stop creation, tell a person."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from services.policy import store
+from services.policy.domain.policy import OnchainState, Policy, reverse
+from services.policy.domain.transitions import PolicyState
+from services.policy.projection import Event, alert, origin_of, policy_id_of
+from services.policy.store_projection import set_stop_reason
+
+_NOT_CREATED: dict[str, Any] = {
+    "onchain_id": 0,
+    "onchain_state": OnchainState.NONE,
+    "onchain_burn_height": 0,
+    "creation_burn_height": 0,
+    "confirm_time": None,
+    "creation_txid": "",
+    "last_status_txid": "",
+    "due_burn_height": 0,
+    "expiry_batch_id": "",
+    "unjudged_activation": False,
+}
+
+
+async def undo_final(session: AsyncSession, event: Event) -> None:
+    """Reverses what the event had caused; creation stays stopped until an operator resumes it."""
+    alert("final_event_withdrawn", txid=event.txid, block_hash=event.block_hash)
+    await set_stop_reason(session, f"a final block was withdrawn: {event.block_hash}")
+    kind = event.WhichOneof("payload")
+    if kind == "policy_created":
+        await _undo_creation(session, event)
+    elif kind == "policy_settled":
+        await _undo_end(session, event, event.policy_settled.policy)
+    elif kind == "policy_expired":
+        await _undo_end(session, event, event.policy_expired.policy)
+
+
+async def _find(session: AsyncSession, name: str, event: Event) -> Policy | None:
+    policy_id = policy_id_of(name, event)
+    return None if policy_id is None else await store.find(session, policy_id, lock=True)
+
+
+async def _undo_creation(session: AsyncSession, event: Event) -> None:
+    policy = await _find(session, event.policy_created.terms.policy, event)
+    open_states = (
+        PolicyState.ACTIVE,
+        PolicyState.SETTLING,
+        PolicyState.EXPIRING,
+        PolicyState.FAILED_SETTLEMENT,
+    )
+    if policy is not None and policy.state in open_states and policy.creation_txid in ("", event.txid):
+        change = reverse(policy, PolicyState.PENDING_CREATION, origin_of(event), **_NOT_CREATED)
+        await store.save(session, change)
+
+
+async def _undo_end(session: AsyncSession, event: Event, name: str) -> None:
+    policy = await _find(session, name, event)
+    if policy is None or policy.state not in (PolicyState.SETTLED, PolicyState.EXPIRED):
+        return
+    history = (await store.read_history(session, [policy.id]))[policy.id]
+    ends = [line for line in history if line.to_state is policy.state and line.txid == event.txid]
+    if not ends or ends[-1].from_state is None:
+        return
+    fields = {
+        "onchain_state": OnchainState.ACTIVE,
+        "onchain_burn_height": policy.creation_burn_height,
+        "last_status_txid": policy.creation_txid,
+        "payout_base_units": 0,
+        "settlement_btc_price_usd_e8": 0,
+        "settlement_stx_price_usd_e8": 0,
+        "settlement_time": None,
+    }
+    await store.save(session, reverse(policy, ends[-1].from_state, origin_of(event), **fields))
