@@ -1,0 +1,100 @@
+"""What a block holds that concerns us, read from a node: print events of our contracts, and its transactions."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from kernel.errors import Aborted
+from services.chain_gateway.contracts import Contracts
+from services.chain_gateway.convert_event import topic_of
+from services.chain_gateway.domain.confirmation import SUCCESS
+from services.chain_gateway.nodes import NodePool
+from services.chain_gateway.stacks.clarity_text import render
+from services.chain_gateway.stacks.errors import CodecError
+from services.chain_gateway.stacks.node_types import Block, ContractLog, TransactionRecord
+from services.chain_gateway.store_transactions import Mined
+from services.chain_gateway.tables import Event
+
+_PRINT: Final = "print"
+# Only these run code; a deployment may call us too.
+_CALLS: Final = ("contract_call", "smart_contract")
+
+
+@dataclass(frozen=True)
+class BlockContent:
+    """Events without their sequence, in order, and every transaction of the block."""
+
+    events: Sequence[Event]
+    mined: Sequence[Mined]
+
+
+class BlockMoved(Aborted):
+    """The node's chain changed while it was read; what was read is thrown away."""
+
+    def __init__(self, block: Block) -> None:
+        super().__init__("BLOCK_MOVED", f"block {block.hash} at height {block.height} moved while it was read")
+
+
+async def read_content(nodes: NodePool, contracts: Contracts, block: Block) -> BlockContent:
+    """Reads a block; BlockMoved when the node's chain changes meanwhile, Unavailable when no node answers."""
+    if block.transaction_count == 0:
+        return BlockContent((), ())
+    records = await nodes.ask(lambda node: node.block_transactions(block.hash))
+    if records is None or len(records) != block.transaction_count:
+        raise BlockMoved(block)
+    calling = [one.txid for one in records if one.status == SUCCESS and one.event_count and one.kind in _CALLS]
+    complete = await nodes.ask(lambda node: node.transactions(calling)) if calling else {}
+    events: list[Event] = []
+    for txid in calling:
+        record = complete[txid]
+        if record is None or record.block_hash != block.hash or record.status != SUCCESS:
+            raise BlockMoved(block)
+        events.extend(_events(contracts, block, record))
+    return BlockContent(events, [_mined(block, record) for record in records])
+
+
+def _events(contracts: Contracts, block: Block, record: TransactionRecord) -> list[Event]:
+    """The prints of our contracts, known by their whole principal: a namesake of another deployer is not ours."""
+    found: list[Event] = []
+    for event in record.events:
+        if not isinstance(event, ContractLog) or event.topic != _PRINT:
+            continue
+        name = contracts.name_of(event.contract)
+        if name is not None:
+            found.append(_event(block, record, event, name))
+    return found
+
+
+def _event(block: Block, record: TransactionRecord, log: ContractLog, name: str) -> Event:
+    value = bytes.fromhex(log.value_hex.removeprefix("0x"))
+    try:
+        topic = topic_of(value)
+    except CodecError:
+        topic = ""
+    return Event(
+        sequence=0,
+        index_hash=block.index_hash,
+        block_hash=block.hash,
+        stacks_height=block.height,
+        burn_height=block.burn_height,
+        block_time=dt.datetime.fromtimestamp(block.time, dt.UTC),
+        txid=record.txid,
+        transaction_index=record.index or 0,
+        event_index=log.index,
+        sender=record.sender,
+        contract=name,
+        topic=topic,
+        value=value,
+    )
+
+
+def _mined(block: Block, record: TransactionRecord) -> Mined:
+    try:
+        result = record.result()
+        text = "" if result is None else render(result)
+    except CodecError:
+        text = record.result_text or ""
+    return Mined(record.txid, record.status, text, block.index_hash, block.height, block.burn_height)

@@ -1,0 +1,80 @@
+"""Settings of the chain gateway; the only reader of its environment."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from kernel.settings import SettingsError, read_settings
+from services.chain_gateway.contracts import Contracts
+from services.chain_gateway.stacks.c32 import parse_address
+from services.chain_gateway.stacks.errors import CodecError
+from services.chain_gateway.stacks.post_condition import parse_asset
+from services.chain_gateway.stacks.transaction import MAINNET, TESTNET, Network
+
+NETWORKS: Final[dict[str, Network]] = {"mainnet": MAINNET, "testnet": TESTNET}
+MARKET_CLOCKS: Final = ("wall", "devnet")
+_SBTC: Final = "SM3VDXK3WZZSA84XXFKAFAF15NNZX32CTSG82JFQ4.sbtc-token::sbtc-token"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the process needs.
+
+    `backend_key_files` are files of mode 0600. `market_clock` `devnet` takes market time from a devnet, which must
+    then be the node. Fees are uSTX per transaction. `stuck_seconds`: how long a transaction may wait in the mempool
+    before its fee is raised. `start_stacks_height`: the first block whose events matter, at or before deployment.
+    """
+
+    listen: str
+    database_url: str
+    identity_address: str
+    node_urls: tuple[str, ...]
+    contract_deployer: str
+    backend_key_files: tuple[str, ...]
+    network: str = "testnet"
+    metrics_port: int = 0
+    market_clock: str = "wall"
+    finality_burn_confirmations: int = 1
+    poll_interval_ms: int = 100
+    node_timeout_seconds: float = 10.0
+    fee_floor_ustx: int = 1_000
+    fee_cap_ustx: int = 5_000_000
+    stuck_seconds: float = 600.0
+    queue_limit: int = 1_000
+    start_stacks_height: int = 1
+    sbtc_asset: str = _SBTC
+
+    def __post_init__(self) -> None:
+        if self.network not in NETWORKS:
+            raise SettingsError("NETWORK is neither mainnet nor testnet")
+        if self.market_clock not in MARKET_CLOCKS:
+            raise SettingsError("MARKET_CLOCK is neither wall nor devnet")
+        if not self.node_urls:
+            raise SettingsError("NODE_URLS names no node")
+        if not self.backend_key_files:
+            raise SettingsError("BACKEND_KEY_FILES names no file")
+        if not 0 <= self.fee_floor_ustx <= self.fee_cap_ustx:
+            raise SettingsError("FEE_FLOOR_USTX is above FEE_CAP_USTX")
+        if min(self.finality_burn_confirmations, self.poll_interval_ms, self.start_stacks_height) < 1:
+            raise SettingsError("FINALITY_BURN_CONFIRMATIONS, POLL_INTERVAL_MS and START_STACKS_HEIGHT start at 1")
+
+    @property
+    def key_paths(self) -> tuple[Path, ...]:
+        """The key files."""
+        return tuple(Path(name) for name in self.backend_key_files)
+
+    def contracts(self) -> Contracts:
+        """The contracts of this deployment; SettingsError when an address is not one."""
+        try:
+            deployer = parse_address(self.contract_deployer)
+            return Contracts(self.network, NETWORKS[self.network], deployer, parse_asset(self.sbtc_asset))
+        except CodecError as error:
+            raise SettingsError(f"CONTRACT_DEPLOYER or SBTC_ASSET: {error}") from error
+
+
+def read() -> Settings:
+    """The settings of this process."""
+    return read_settings(Settings, os.environ)

@@ -1,0 +1,133 @@
+"""Read-only calls of our contracts, kept while nothing can have changed them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as pb
+from bithedge.type.v1 import price_pb2
+
+from kernel.errors import NotFound, Unavailable
+from services.chain_gateway import clarity_fields as read
+from services.chain_gateway.contracts import ORACLE, PARAMETER, Contracts
+from services.chain_gateway.convert_event import price_round
+from services.chain_gateway.convert_terms import feed_name
+from services.chain_gateway.nodes import NodePool
+from services.chain_gateway.stacks.clarity import Bool, ClarityValue, StringAscii, UInt
+from services.chain_gateway.stacks.errors import CodecError
+from services.chain_gateway.stacks.node_errors import NodeRefused
+from services.chain_gateway.state import StateFollower
+
+PLAIN_PARAMETERS: Final = (
+    "admin.delay-blocks",
+    "oracle.max-age-blocks",
+    "oracle.jump-base-bps",
+    "oracle.jump-per-block-bps",
+    "oracle.silence-blocks",
+    "creation.max-price-move-bps",
+    "creation.max-stx-move-bps",
+    "creation.margin-bps",
+    "creation.min-rate-bps",
+    "issuance.max-per-policy-stx",
+    "issuance.max-per-policy-sbtc",
+    "issuance.max-per-day-stx",
+    "issuance.max-per-day-sbtc",
+    "withdrawal.max-per-day-stx",
+    "withdrawal.max-per-day-sbtc",
+    "withdrawal.delay-blocks",
+    "settlement.round-distance-blocks",
+    "settlement.round-tolerance-bps",
+    "settlement.pause-max-blocks",
+    "expiry.grace-blocks",
+    "expiry.abandoned-blocks",
+    "policy.fee-bps",
+    "quote.valid-blocks",
+)
+TIERS: Final = {"conservative": 1, "balanced": 2, "aggressive": 3}
+PAUSES: Final = ("creation", "deposits", "withdrawals", "settlement")
+_AT_ONCE: Final = 8
+
+
+class ContractReads:
+    """Reads of one process. Parameters change only with an event of their contract, prices only with a block."""
+
+    def __init__(self, nodes: NodePool, contracts: Contracts, state: StateFollower) -> None:
+        self._nodes = nodes
+        self._contracts = contracts
+        self._state = state
+        self._gate = asyncio.Semaphore(_AT_ONCE)
+        self._lock = asyncio.Lock()
+        self._parameters: tuple[int, list[pb.Parameter]] | None = None
+        self._paused: tuple[tuple[int, int], list[str]] | None = None
+        self._prices: dict[int, tuple[str, price_pb2.PriceRound]] = {}
+
+    async def call(self, contract: str, function: str, *arguments: ClarityValue) -> ClarityValue:
+        """Evaluates a read-only function of one of ours at the node's tip; Unavailable when it cannot be."""
+        principal = self._contracts.principal(contract)
+        try:
+            async with self._gate:
+                return await self._nodes.ask(lambda node: node.call_read(principal, function, arguments))
+        except NodeRefused as error:
+            raise Unavailable(
+                "CONTRACT_UNREADABLE", f"{contract}.{function} cannot be read: is it deployed?", contract=contract
+            ) from error
+
+    async def parameters(self) -> pb.ListParametersResponse:
+        """All parameters and what is paused."""
+        async with self._lock:
+            row = self._state.snapshot.row
+            if self._parameters is None or self._parameters[0] != row.parameter_sequence:
+                self._parameters = (row.parameter_sequence, await self._read_parameters())
+            # A settlement pause lapses by itself with a burn block.
+            key = (row.parameter_sequence, row.burn_height)
+            if self._paused is None or self._is_stale(self._paused, key):
+                self._paused = (key, await self._read_paused())
+            return pb.ListParametersResponse(
+                parameters=self._parameters[1], paused=self._paused[1], stacks_height=row.stacks_height
+            )
+
+    def _is_stale(self, kept: tuple[tuple[int, int], list[str]], key: tuple[int, int]) -> bool:
+        return kept[0][0] != key[0] or ("settlement" in kept[1] and kept[0] != key)
+
+    async def _read_parameters(self) -> list[pb.Parameter]:
+        values = await asyncio.gather(
+            *(self.call(PARAMETER, "get-parameter", StringAscii(name)) for name in PLAIN_PARAMETERS)
+        )
+        tiers = await asyncio.gather(*(self.call(PARAMETER, "get-tier", UInt(tier)) for tier in TIERS.values()))
+        found = [
+            pb.Parameter(name=name, value=_uint(value)) for name, value in zip(PLAIN_PARAMETERS, values, strict=True)
+        ]
+        for prefix, tier in zip(TIERS, tiers, strict=True):
+            found.extend(_tier(prefix, tier))
+        return found
+
+    async def _read_paused(self) -> list[str]:
+        answers = await asyncio.gather(*(self.call(PARAMETER, "is-paused", StringAscii(kind)) for kind in PAUSES))
+        return [kind for kind, answer in zip(PAUSES, answers, strict=True) if answer == Bool(True)]
+
+    async def published_price(self, feed: int) -> price_pb2.PriceRound:
+        """The latest published round of a feed, as of the tip; NotFound before the first."""
+        name = feed_name("feed", feed)
+        tip = self._state.snapshot.row.index_hash
+        kept = self._prices.get(feed)
+        if kept is not None and kept[0] == tip:
+            return kept[1]
+        value = read.optional_of(await self.call(ORACLE, "get-latest-price", StringAscii(name)))
+        if value is None:
+            raise NotFound("NO_PUBLISHED_PRICE", f"no price of {name} was published yet", feed=name)
+        found = price_round(read.tuple_of(value))
+        self._prices[feed] = (tip, found)
+        return found
+
+
+def _uint(value: ClarityValue) -> int:
+    return read.uint_of(read.ok_of(value))
+
+
+def _tier(prefix: str, value: ClarityValue) -> Sequence[pb.Parameter]:
+    fields = read.tuple_of(read.ok_of(value)).fields
+    if not fields:
+        raise CodecError("a tier without parameters")
+    return [pb.Parameter(name=f"{prefix}.{name}", value=read.uint_of(fields[name])) for name in sorted(fields)]

@@ -1,0 +1,76 @@
+"""Events to consumers: pages of rows after a cursor, at the tip or when final, with how far they reach."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
+
+from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as pb
+
+from kernel.database import Database
+from kernel.errors import FailedPrecondition, InvalidArgument
+from services.chain_gateway import convert, store_chain
+from services.chain_gateway.contracts import Contracts
+from services.chain_gateway.convert_event import chain_event
+from services.chain_gateway.domain.cursor import Cursor, encode_cursor, parse_cursor
+from services.chain_gateway.state import Snapshot, StateFollower
+from services.chain_gateway.tables import Event
+
+_PAGE: Final = 200
+_WAIT_SECONDS: Final = 5.0
+
+
+class EventStream:
+    """Serves WatchEvents. Nothing is kept per stream but its cursor, so a slow reader costs nothing."""
+
+    def __init__(self, database: Database, state: StateFollower, contracts: Contracts) -> None:
+        self._database = database
+        self._state = state
+        self._contracts = contracts
+
+    async def watch(self, request: pb.WatchEventsRequest) -> AsyncIterator[pb.WatchEventsResponse]:
+        """Pages without end: first what there is, then what comes. An empty page tells progress alone."""
+        if request.finality not in (pb.EVENT_FINALITY_TIP, pb.EVENT_FINALITY_FINAL):
+            raise InvalidArgument.of("finality", "is required")
+        final = request.finality == pb.EVENT_FINALITY_FINAL
+        cursor = parse_cursor(request.cursor, final)
+        snapshot: Snapshot | None = None
+        told: tuple[str, int] | None = None
+        while True:
+            if snapshot is None:
+                snapshot = self._state.snapshot
+            if cursor.sequence > snapshot.row.latest_sequence:
+                raise FailedPrecondition("CURSOR_AHEAD", "the cursor is of another history than this gateway's")
+            rows = await self._page(cursor, snapshot)
+            more = len(rows) == _PAGE
+            if rows:
+                cursor = Cursor(final, rows[-1].sequence)
+            progress = ("", snapshot.final_burn_height) if final else (snapshot.row.index_hash, 0)
+            if rows or progress != told:
+                yield self._response(cursor, snapshot, rows, more)
+                told = None if more else progress
+            if not more:
+                await self._state.changed(snapshot, _WAIT_SECONDS)
+                snapshot = self._state.snapshot
+
+    async def _page(self, cursor: Cursor, snapshot: Snapshot) -> Sequence[Event]:
+        async with self._database.transaction() as session:
+            if cursor.final:
+                rows = await store_chain.final_events(session, cursor.sequence, snapshot.final_burn_height, _PAGE)
+            else:
+                rows = await store_chain.events_at_tip(session, cursor.sequence, _PAGE)
+        # What was ingested after the snapshot waits for the next one: a response tells one state of the chain.
+        return [row for row in rows if row.sequence <= snapshot.row.latest_sequence]
+
+    def _response(
+        self, cursor: Cursor, snapshot: Snapshot, rows: Sequence[Event], more: bool
+    ) -> pb.WatchEventsResponse:
+        reached = snapshot.final_burn_height if cursor.final else snapshot.row.burn_height
+        if more:
+            reached = min(reached, rows[-1].burn_height - 1)
+        return pb.WatchEventsResponse(
+            events=[chain_event(row) for row in rows],
+            cursor=encode_cursor(cursor),
+            delivered_burn_height=max(0, reached),
+            tip=convert.tip(snapshot, self._contracts),
+        )

@@ -1,0 +1,44 @@
+"""Fees: the node's estimate within the floor and cap of the settings, kept for a few seconds per function."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from services.chain_gateway.contract_calls import Call
+from services.chain_gateway.domain.contract_call import bounded_fee
+from services.chain_gateway.nodes import NodePool
+from services.chain_gateway.stacks.node_errors import NodeRefused
+
+_KEPT_SECONDS: Final = 10.0
+_ENVELOPE_BYTES: Final = 180
+"""Everything of a transaction but its payload and post-conditions, rounded up."""
+
+
+class Fees:
+    """Suggests fees in uSTX."""
+
+    def __init__(self, nodes: NodePool, floor_ustx: int, cap_ustx: int) -> None:
+        self._nodes = nodes
+        self.floor_ustx = floor_ustx
+        self.cap_ustx = cap_ustx
+        self._kept: dict[tuple[str, str, int], tuple[float, int]] = {}
+
+    async def suggest(self, call: Call) -> int:
+        """A fee for a call; Unavailable when no node answers."""
+        length = len(call.payload_bytes) + sum(map(len, call.post_condition_bytes)) + _ENVELOPE_BYTES
+        key = (call.payload.contract_name, call.payload.function_name, length)
+        kept = self._kept.get(key)
+        if kept is not None and kept[0] > time.monotonic():
+            return kept[1]
+        try:
+            estimate = await self._nodes.ask(lambda node: node.estimate_fee(call.payload, length))
+        except NodeRefused:
+            estimate = None
+        # A node takes one uSTX per byte at least.
+        wanted = max(length, estimate.middle_ustx if estimate else 0)
+        fee = bounded_fee(wanted, self.floor_ustx, self.cap_ustx)
+        if len(self._kept) > 1_000:
+            self._kept.clear()
+        self._kept[key] = (time.monotonic() + _KEPT_SECONDS, fee)
+        return fee

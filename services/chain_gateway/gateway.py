@@ -1,0 +1,110 @@
+"""Puts the gateway's parts together; `__main__` and tests start what `build` answers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as pb
+from bithedge.chain_gateway.v1 import chain_gateway_service_pb2_grpc as pb_grpc
+
+from kernel.database import Database
+from kernel.lease import LeaderLease
+from kernel.rpc.server import Process, Service
+from kernel.rpc.tokens import TokenVerifier
+from services.chain_gateway.broadcaster import Broadcaster
+from services.chain_gateway.config import Settings
+from services.chain_gateway.contract_reads import ContractReads
+from services.chain_gateway.dispatcher import Dispatcher
+from services.chain_gateway.fees import Fees
+from services.chain_gateway.ingest import Ingest, IngestSettings
+from services.chain_gateway.intents import Intents
+from services.chain_gateway.keys import Keys
+from services.chain_gateway.message_signing import MessageSigner
+from services.chain_gateway.nodes import NodePool
+from services.chain_gateway.pulse import Pulse
+from services.chain_gateway.servicer import ChainGatewayServicer
+from services.chain_gateway.signing import SigningPolicy
+from services.chain_gateway.state import StateFollower
+from services.chain_gateway.store_transactions import INTENT_CHANNEL
+from services.chain_gateway.tables import Lease
+from services.chain_gateway.wallet_transactions import WalletTransactions
+
+MIGRATIONS: Final = Path(__file__).with_name("migrations")
+_POOL_SIZE: Final = 10
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """The parts that others hold on to. `ingest` and `dispatch` each run under a lease of their own."""
+
+    database: Database
+    nodes: NodePool
+    state: StateFollower
+    pulse: Pulse
+    ingest: Ingest
+    dispatcher: Dispatcher
+    broadcaster: Broadcaster
+    servicer: ChainGatewayServicer
+    ingest_lease: LeaderLease
+    dispatch_lease: LeaderLease
+
+    @property
+    def background(self) -> tuple[Callable[[], Awaitable[None]], ...]:
+        """What runs besides serving."""
+        return (
+            self.state.follow,
+            self.pulse.follow,
+            lambda: self.ingest_lease.lead(self.ingest.run),
+            lambda: self.dispatch_lease.lead(self.dispatcher.run),
+        )
+
+    def process(self, settings: Settings, verifier: TokenVerifier) -> Process:
+        """The gRPC process around them."""
+        descriptor = pb.DESCRIPTOR.services_by_name["ChainGatewayService"]
+        service = Service(
+            descriptor, lambda server: pb_grpc.add_ChainGatewayServiceServicer_to_server(self.servicer, server)
+        )
+        return Process(settings.listen, settings.metrics_port, [service], verifier, self.background)
+
+
+def build(settings: Settings, keys: Keys, database: Database, http: aiohttp.ClientSession) -> Gateway:
+    """All parts, not started. `database` is migrated already and, as `http`, closed by the caller."""
+    contracts = settings.contracts()
+    confirmations = settings.finality_burn_confirmations
+    nodes = NodePool.open(settings.node_urls, http, settings.node_timeout_seconds)
+    state = StateFollower(database, confirmations)
+    pulse = Pulse(database, INTENT_CHANNEL)
+    fees = Fees(nodes, settings.fee_floor_ustx, settings.fee_cap_ustx)
+    policy = SigningPolicy(contracts, keys, fees)
+    broadcaster = Broadcaster(database, nodes, state, policy, confirmations, settings.stuck_seconds)
+    ingest_lease = LeaderLease(database, Lease, "ingest")
+    dispatch_lease = LeaderLease(database, Lease, "dispatch")
+    devnet = settings.market_clock == "devnet"
+    ingest_settings = IngestSettings(
+        confirmations, settings.poll_interval_ms / 1000, settings.start_stacks_height, devnet
+    )
+    messages = MessageSigner(database, contracts, keys, state)
+    intents = Intents(database, contracts, state, pulse, settings.queue_limit)
+    wallets = WalletTransactions(database, nodes, contracts, fees, messages, broadcaster)
+    reads = ContractReads(nodes, contracts, state)
+    return Gateway(
+        database=database,
+        nodes=nodes,
+        state=state,
+        pulse=pulse,
+        ingest=Ingest(database, nodes, contracts, ingest_lease, ingest_settings),
+        dispatcher=Dispatcher(database, nodes, keys, dispatch_lease, policy, broadcaster),
+        broadcaster=broadcaster,
+        servicer=ChainGatewayServicer(database, nodes, contracts, state, reads, intents, messages, wallets),
+        ingest_lease=ingest_lease,
+        dispatch_lease=dispatch_lease,
+    )
+
+
+def open_database(settings: Settings) -> Database:
+    """The service's database; streams and two leaders share its connections."""
+    return Database(settings.database_url, _POOL_SIZE)

@@ -1,0 +1,262 @@
+"""Follows the chain block by block: events in, reorganisations undone, one database transaction per step.
+
+Polling is the truth. A block is taken only on top of our tip; where its parent is another one, we walk back to the
+common ancestor, withdraw what lies above it, and go on from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from kernel.clock import wall_now
+from kernel.database import Database
+from kernel.errors import Aborted, Unavailable
+from kernel.lease import LeaderLease, LeaseLost
+from kernel.log import get_logger
+from services.chain_gateway import metrics, store_chain, store_transactions
+from services.chain_gateway.block_content import BlockContent, read_content
+from services.chain_gateway.contracts import PARAMETER, Contracts
+from services.chain_gateway.convert_event import chain_event
+from services.chain_gateway.domain.confirmation import final_burn_height
+from services.chain_gateway.nodes import NodePool
+from services.chain_gateway.stacks.node import BLOCKS_PER_PAGE, StacksNode
+from services.chain_gateway.stacks.node_errors import NodeRefused
+from services.chain_gateway.stacks.node_types import Block
+from services.chain_gateway.tables import Block as BlockRow
+from services.chain_gateway.tables import ChainState
+
+_RETRY_SECONDS: Final = 0.5
+_REFRESH_SECONDS: Final = 1.0
+_BLOCKS_PER_STEP: Final = 25
+"""Fewer than a page holds, so that a chain that grows meanwhile does not push the next block off the page."""
+_CONTENTS_AT_ONCE: Final = 4
+
+
+@dataclass(frozen=True)
+class IngestSettings:
+    """What of the settings concerns ingestion."""
+
+    confirmations: int
+    poll_seconds: float
+    start_stacks_height: int
+    devnet_clock: bool
+
+
+class Ingest:
+    """Ingests while it holds the lease. `run` is its work."""
+
+    def __init__(
+        self, database: Database, nodes: NodePool, contracts: Contracts, lease: LeaderLease, settings: IngestSettings
+    ) -> None:
+        self._database = database
+        self._nodes = nodes
+        self._contracts = contracts
+        self._lease = lease
+        self._settings = settings
+
+    async def run(self) -> None:
+        """Ingests until cancelled or the lease is lost; a node that does not answer is asked again."""
+        while True:
+            pause = self._settings.poll_seconds
+            try:
+                if await self.step():
+                    pause = 0
+            except LeaseLost:
+                raise
+            except (Unavailable, Aborted, NodeRefused) as error:
+                get_logger().warning("ingest step failed", error=str(error)[:200])
+                pause = _RETRY_SECONDS
+            await asyncio.sleep(pause)
+
+    async def step(self) -> bool:
+        """One look at the chain; True when there may be more at once."""
+        # The clock first: market time must never be ahead of the tip that it is told with.
+        market_time = await self._market_time()
+        head = await self._nodes.ask(self._head)
+        if head is None:
+            raise Unavailable("NO_BLOCKS", "the node knows no block yet")
+        async with self._database.transaction() as session:
+            state = await store_chain.read_state(session)
+        if state is None:
+            return await self._first(market_time)
+        metrics.INGEST_LAG.set(max(0, head.height - state.stacks_height))
+        if head.index_hash == state.index_hash:
+            await self._touch(state, market_time)
+            return False
+        blocks = await self._next_blocks(state, head)
+        if blocks and blocks[0].parent_index_hash == state.index_hash:
+            await self._apply(blocks, state.index_hash, market_time)
+            return True
+        return await self._reorganise(state, head)
+
+    async def _head(self, node: StacksNode) -> Block | None:
+        head = await node.block("latest")
+        if head is not None:
+            self._nodes.note_height(node, head.height)
+        return head
+
+    async def _market_time(self) -> dt.datetime | None:
+        if not self._settings.devnet_clock:
+            return None
+        clock = await self._nodes.ask(lambda node: node.devnet_clock())
+        if clock is None:
+            raise Unavailable("NO_CLOCK", "the node has no market clock: is it a devnet?")
+        return dt.datetime.fromtimestamp(clock.market_time, dt.UTC)
+
+    async def _first(self, market_time: dt.datetime | None) -> bool:
+        block = await self._nodes.ask(lambda node: node.block(self._settings.start_stacks_height))
+        if block is None:
+            raise Unavailable("NO_BLOCKS", "the node does not know the first block yet")
+        await self._apply([block], None, market_time)
+        return True
+
+    async def _next_blocks(self, state: ChainState, head: Block) -> list[Block]:
+        """The node's blocks after our height, each on top of the one before; empty when it has none."""
+        distance = head.height - state.stacks_height
+        if distance <= 0:
+            return []
+        if distance == 1:
+            return [head]
+        offset = max(0, distance - _BLOCKS_PER_STEP)
+        page = await self._nodes.ask(lambda node: node.blocks(BLOCKS_PER_PAGE, offset))
+        blocks: list[Block] = []
+        for block in sorted(page, key=lambda block: block.height):
+            if block.height <= state.stacks_height:
+                continue
+            parent = blocks[-1] if blocks else None
+            expected = state.stacks_height + 1 if parent is None else parent.height + 1
+            if block.height != expected or (parent is not None and block.parent_index_hash != parent.index_hash):
+                break
+            blocks.append(block)
+        return blocks
+
+    async def _apply(self, blocks: Sequence[Block], parent: str | None, market_time: dt.datetime | None) -> None:
+        gate = asyncio.Semaphore(_CONTENTS_AT_ONCE)
+
+        async def content(block: Block) -> BlockContent:
+            async with gate:
+                return await read_content(self._nodes, self._contracts, block)
+
+        contents = await asyncio.gather(*(content(block) for block in blocks))
+        async with self._database.transaction() as session:
+            await self._lease.check(session)
+            state = await store_chain.lock_state(session)
+            if (state.index_hash if state else None) != parent:
+                raise Aborted("TIP_MOVED", "another replica ingested meanwhile")
+            now = wall_now()
+            for block, found in zip(blocks, contents, strict=True):
+                state = self._tip(state, block, now)
+                await store_chain.put_block(session, _row(block))
+                await self._add_events(session, state, found)
+            assert state is not None
+            state.market_time, state.refresh_time = market_time, now
+            await self._finalize(session, state)
+            await store_chain.save_state(session, state)
+        metrics.TIP_STACKS_HEIGHT.set(blocks[-1].height)
+        metrics.TIP_BURN_HEIGHT.set(blocks[-1].burn_height)
+
+    async def _add_events(self, session: AsyncSession, state: ChainState, content: BlockContent) -> None:
+        for event in content.events:
+            state.latest_sequence += 1
+            event.sequence = state.latest_sequence
+            if event.contract == PARAMETER:
+                state.parameter_sequence = event.sequence
+            # An event of ours in a form we do not know means other contracts than these: stop before money is lost.
+            chain_event(event)
+            session.add(event)
+        await session.flush()
+        await store_transactions.note_mined(session, content.mined)
+
+    async def _finalize(self, session: AsyncSession, state: ChainState) -> None:
+        final = final_burn_height(state.burn_height, self._settings.confirmations)
+        if final > state.final_burn_height_high:
+            state.final_burn_height_high = final
+            await store_transactions.finalize(session, final)
+
+    def _tip(self, state: ChainState | None, block: Block, now: dt.datetime) -> ChainState:
+        burn_time = dt.datetime.fromtimestamp(block.burn_time, dt.UTC)
+        if state is None:
+            return ChainState(
+                index_hash=block.index_hash,
+                block_hash=block.hash,
+                stacks_height=block.height,
+                burn_height=block.burn_height,
+                burn_time=burn_time,
+                refresh_time=now,
+                advance_time=now,
+            )
+        state.index_hash, state.block_hash = block.index_hash, block.hash
+        state.stacks_height, state.burn_height = block.height, block.burn_height
+        state.burn_time, state.advance_time = burn_time, now
+        return state
+
+    async def _touch(self, state: ChainState, market_time: dt.datetime | None) -> None:
+        """Tells the new market time, and every second that the node still answers."""
+        fresh = wall_now() - state.refresh_time < dt.timedelta(seconds=_REFRESH_SECONDS)
+        if fresh and market_time == state.market_time:
+            return
+        async with self._database.transaction() as session:
+            await self._lease.check(session)
+            locked = await store_chain.lock_state(session)
+            if locked is None or locked.index_hash != state.index_hash:
+                return
+            locked.market_time, locked.refresh_time = market_time, wall_now()
+            await store_chain.save_state(session, locked)
+
+    async def _reorganise(self, state: ChainState, head: Block) -> bool:
+        """Withdraws what the node's chain does not hold; False when the node merely lags behind us."""
+        height = min(state.stacks_height, head.height)
+        while True:
+            if height < self._settings.start_stacks_height:
+                raise Unavailable("OTHER_CHAIN", "the node's chain has no block in common with ours")
+            async with self._database.transaction() as session:
+                ours = await store_chain.canonical_block(session, height)
+            theirs = await self._nodes.ask(lambda node, at=height: node.block(at))  # type: ignore[misc]
+            if ours is not None and theirs is not None and ours.index_hash == theirs.index_hash:
+                break
+            height -= 1
+        if height in (head.height, state.stacks_height):
+            return False
+        await self._withdraw(state, ours)
+        return True
+
+    async def _withdraw(self, state: ChainState, ancestor: BlockRow) -> None:
+        async with self._database.transaction() as session:
+            await self._lease.check(session)
+            locked = await store_chain.lock_state(session)
+            if locked is None or locked.index_hash != state.index_hash:
+                raise Aborted("TIP_MOVED", "another replica ingested meanwhile")
+            height = ancestor.stacks_height
+            final = await store_chain.withdraw_events_above(session, locked, height)
+            blocks = await store_chain.withdraw_blocks_above(session, height)
+            await store_transactions.withdraw_mined_above(session, height)
+            locked.parameter_sequence = locked.latest_sequence
+            locked.index_hash, locked.block_hash = ancestor.index_hash, ancestor.hash
+            locked.stacks_height, locked.burn_height = height, ancestor.burn_height
+            locked.burn_time, locked.advance_time = ancestor.burn_time, wall_now()
+            await store_chain.save_state(session, locked)
+        metrics.WITHDRAWN_BLOCKS.inc(blocks)
+        get_logger().warning("reorganisation", ancestor=height, withdrawn_blocks=blocks, final_events=final)
+        if final:
+            metrics.DEEP_REORGANISATIONS.inc()
+            get_logger().error("a reorganisation withdrew final events", ancestor=height, final_events=final)
+
+
+def _row(block: Block) -> BlockRow:
+    return BlockRow(
+        index_hash=block.index_hash,
+        hash=block.hash,
+        parent_index_hash=block.parent_index_hash,
+        stacks_height=block.height,
+        burn_height=block.burn_height,
+        burn_hash=block.burn_hash,
+        burn_time=dt.datetime.fromtimestamp(block.burn_time, dt.UTC),
+        block_time=dt.datetime.fromtimestamp(block.time, dt.UTC),
+        canonical=True,
+    )

@@ -1,0 +1,94 @@
+"""Intents: accepted once per key, answered, watched."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Final
+
+from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as pb
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from kernel.database import Database
+from kernel.errors import AlreadyExists, InvalidArgument, NotFound, ResourceExhausted
+from kernel.ids import new_id, parse_resource_name
+from services.chain_gateway import convert, store_intents, store_transactions
+from services.chain_gateway.contract_calls import backend_call
+from services.chain_gateway.contracts import Contracts
+from services.chain_gateway.domain.confirmation import IntentState
+from services.chain_gateway.pulse import Pulse
+from services.chain_gateway.state import StateFollower
+from services.chain_gateway.tables import Intent
+
+_MAX_KEY: Final = 300
+_MAX_PURPOSE: Final = 500
+
+
+class Intents:
+    """Serves CreateIntent, GetIntent and WatchIntent."""
+
+    def __init__(
+        self, database: Database, contracts: Contracts, state: StateFollower, pulse: Pulse, queue_limit: int
+    ) -> None:
+        self._database = database
+        self._contracts = contracts
+        self._state = state
+        self._pulse = pulse
+        self._queue_limit = queue_limit
+
+    async def create(self, principal: str, request: pb.CreateIntentRequest) -> pb.Intent:
+        """The intent of the key; AlreadyExists when the key stands for another call."""
+        if not 1 <= len(request.key) <= _MAX_KEY:
+            raise InvalidArgument.of("key", f"expected 1 to {_MAX_KEY} characters")
+        allowed, call = backend_call(self._contracts, request.call)
+        intent = Intent(
+            id=new_id(),
+            key=request.key,
+            call=request.call.SerializeToString(deterministic=True),
+            purpose=request.purpose[:_MAX_PURPOSE],
+            created_by=principal,
+            contract=allowed.contract,
+            function=allowed.function,
+            payload=call.payload_bytes,
+            post_conditions=call.post_condition_bytes,
+            priority=allowed.priority,
+            state=IntentState.QUEUED,
+        )
+        async with self._database.transaction() as session:
+            stored = await store_intents.by_key(session, request.key)
+            if stored is None:
+                await self._check_room(session)
+                stored = await store_intents.add(session, intent)
+            if stored.payload != intent.payload or stored.post_conditions != intent.post_conditions:
+                raise AlreadyExists("INTENT_KEY_REUSED", "the key stands for another call", key=request.key)
+            return await self._message(session, stored)
+
+    async def _check_room(self, session: AsyncSession) -> None:
+        queued = (await store_intents.count_by_state(session)).get(IntentState.QUEUED, 0)
+        if queued >= self._queue_limit:
+            raise ResourceExhausted("INTENT_QUEUE_FULL", f"{queued} intents wait already")
+
+    async def get(self, name: str) -> pb.Intent:
+        """An intent by name."""
+        identifier = parse_resource_name("intents", name)
+        async with self._database.transaction() as session:
+            row = await store_intents.get(session, identifier)
+            if row is None:
+                raise NotFound("UNKNOWN_INTENT", f"there is no {name}")
+            return await self._message(session, row)
+
+    async def watch(self, name: str) -> AsyncIterator[pb.Intent]:
+        """The intent, then each change, until it has ended."""
+        last: pb.Intent | None = None
+        while True:
+            beat = self._pulse.count
+            message = await self.get(name)
+            if message != last:
+                yield message
+                last = message
+            if IntentState(message.state).ended:
+                return
+            await self._pulse.after(beat)
+
+    async def _message(self, session: AsyncSession, row: Intent) -> pb.Intent:
+        transactions = await store_transactions.of_intent(session, row.id)
+        return convert.intent(row, transactions, self._contracts, self._state.snapshot.row.burn_height)

@@ -1,0 +1,15 @@
+"""Gauges of the chain gateway."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge
+
+NODE_ERRORS = Counter("bithedge_gateway_node_errors_total", "Questions to a node without a usable answer", ["url"])
+NODE_HEALTHY = Gauge("bithedge_gateway_node_healthy", "1 while the node answers", ["url"])
+TIP_STACKS_HEIGHT = Gauge("bithedge_gateway_tip_stacks_height", "Height of the last ingested Stacks block")
+TIP_BURN_HEIGHT = Gauge("bithedge_gateway_tip_burn_height", "Burn height of the last ingested Stacks block")
+INGEST_LAG = Gauge("bithedge_gateway_ingest_lag_blocks", "Stacks blocks known to the node and not ingested yet")
+WITHDRAWN_BLOCKS = Counter("bithedge_gateway_withdrawn_blocks_total", "Blocks withdrawn by reorganisations")
+DEEP_REORGANISATIONS = Counter("bithedge_gateway_deep_reorganisations_total", "Reorganisations of final blocks")
+INTENTS = Gauge("bithedge_gateway_intents", "Open intents by state", ["state"])
+REJECTIONS = Counter("bithedge_gateway_broadcast_rejections_total", "Broadcasts that a node refused", ["reason"])

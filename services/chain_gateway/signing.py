@@ -1,0 +1,75 @@
+"""Signs the backend's transactions: allow-listed functions of our own contracts, in Deny mode, nothing else."""
+
+from __future__ import annotations
+
+from kernel.clock import wall_now
+from kernel.errors import PermissionDenied
+from services.chain_gateway.contract_calls import Call
+from services.chain_gateway.contracts import Contracts
+from services.chain_gateway.domain.confirmation import TransactionState
+from services.chain_gateway.domain.contract_call import check_allowed
+from services.chain_gateway.fees import Fees
+from services.chain_gateway.keys import Keys
+from services.chain_gateway.stacks.payload import ContractCall, read_payload
+from services.chain_gateway.stacks.post_condition import PostCondition, PostConditionMode, read_post_condition
+from services.chain_gateway.stacks.reader import Reader
+from services.chain_gateway.stacks.transaction import Transaction, serialize_transaction, single_sig
+from services.chain_gateway.stacks.transaction_signing import sign_transaction
+from services.chain_gateway.tables import ChainTransaction, Intent
+
+
+def stored_call(payload: bytes, post_conditions: list[bytes]) -> Call:
+    """A call as it was stored."""
+    found = read_payload(Reader(payload))
+    if not isinstance(found, ContractCall):
+        raise PermissionDenied("CALL_NOT_ALLOWED", "only contract calls are signed")
+    return Call(found, tuple(_condition(data) for data in post_conditions))
+
+
+def _condition(data: bytes) -> PostCondition:
+    reader = Reader(data)
+    condition = read_post_condition(reader)
+    reader.end()
+    return condition
+
+
+class SigningPolicy:
+    """The one way to the backend keys for transactions."""
+
+    def __init__(self, contracts: Contracts, keys: Keys, fees: Fees) -> None:
+        self._contracts = contracts
+        self._keys = keys
+        self.fees = fees
+
+    async def sign(self, intent: Intent, address: str, nonce: int, fee_ustx: int | None = None) -> ChainTransaction:
+        """The signed transaction of an intent as a row to store; the fee is suggested when not given.
+
+        PermissionDenied for whatever is not one of the allowed functions of our contracts.
+        """
+        call = stored_call(intent.payload, intent.post_conditions)
+        if call.payload.address != self._contracts.deployer:
+            raise PermissionDenied("CALL_NOT_ALLOWED", "the backend key calls our own contracts only")
+        check_allowed(call.payload.contract_name, call.payload.function_name)
+        fee = await self.fees.suggest(call) if fee_ustx is None else fee_ustx
+        signer = self._keys.signer(address)
+        transaction = Transaction(
+            self._contracts.network,
+            single_sig(signer.public_key, nonce, fee),
+            call.payload,
+            call.post_conditions,
+            PostConditionMode.DENY,
+        )
+        signed = sign_transaction(transaction, signer)
+        return ChainTransaction(
+            txid=signed.txid,
+            intent_id=intent.id,
+            sender=address,
+            nonce=nonce,
+            fee_ustx=fee,
+            contract=intent.contract,
+            function=intent.function,
+            raw=serialize_transaction(signed),
+            state=TransactionState.SIGNED,
+            sends=1,
+            due_time=wall_now(),
+        )

@@ -1,0 +1,165 @@
+"""Transactions that users sign: prepared here, compared with what was prepared when they come back, broadcast."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Final
+
+from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as pb
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import col
+
+from kernel import idempotency
+from kernel.clock import wall_now
+from kernel.database import Database
+from kernel.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
+from kernel.ids import new_id, parse_resource_name
+from kernel.rpc.caller import Caller, Role
+from services.chain_gateway import convert, convert_terms, store_transactions
+from services.chain_gateway.broadcaster import Broadcaster
+from services.chain_gateway.contract_calls import Call, wallet_call
+from services.chain_gateway.contracts import Contracts
+from services.chain_gateway.domain.confirmation import TransactionState
+from services.chain_gateway.fees import Fees
+from services.chain_gateway.message_signing import MessageSigner
+from services.chain_gateway.nodes import NodePool
+from services.chain_gateway.signed_check import check_signed
+from services.chain_gateway.stacks.clarity import StandardPrincipal
+from services.chain_gateway.stacks.errors import CodecError
+from services.chain_gateway.stacks.keys import address_of
+from services.chain_gateway.stacks.post_condition import PostConditionMode
+from services.chain_gateway.stacks.transaction import Transaction, serialize_transaction, single_sig
+from services.chain_gateway.tables import ChainTransaction, PreparedTransaction, Request
+
+_COMPRESSED_BYTES: Final = 33
+# Until the call that stored it has sent it, nobody else shall.
+_OWN_SECONDS: Final = 15
+
+
+class WalletTransactions:
+    """Serves PrepareTransaction and SubmitSignedTransaction."""
+
+    def __init__(
+        self,
+        database: Database,
+        nodes: NodePool,
+        contracts: Contracts,
+        fees: Fees,
+        messages: MessageSigner,
+        broadcaster: Broadcaster,
+    ) -> None:
+        self._database = database
+        self._nodes = nodes
+        self._contracts = contracts
+        self._fees = fees
+        self._messages = messages
+        self._broadcaster = broadcaster
+
+    async def prepare(self, caller: Caller, request: pb.PrepareTransactionRequest) -> pb.PrepareTransactionResponse:
+        """All that a wallet needs; a repeat answers what the first call did."""
+        principal = caller.principal_for(request.principal)
+        sender = convert_terms.account("principal", principal, self._contracts)
+        self._check_key(sender, request.public_key)
+        call = wallet_call(self._contracts, sender, request)
+        await self._messages.check_signed(request)
+        nonces = await self._nodes.ask(lambda node: node.nonces(sender.text))
+        row = PreparedTransaction(
+            id=new_id(),
+            principal=sender.text,
+            contract=call.payload.contract_name,
+            function=call.payload.function_name,
+            payload=call.payload_bytes,
+            post_conditions=call.post_condition_bytes,
+            suggested_fee_ustx=await self._fees.suggest(call),
+            suggested_nonce=nonces.possible_next,
+        )
+        unsigned = self._unsigned(row, call, request.public_key)
+        response = pb.PrepareTransactionResponse(prepared_transaction=convert.prepared(row, self._contracts, unsigned))
+        async with self._database.transaction() as session:
+            stored = await idempotency.claim(
+                session, Request, caller.principal, request, request.request_id, pb.PrepareTransactionResponse
+            )
+            if stored is not None:
+                return stored
+            session.add(row)
+            await idempotency.complete(session, Request, caller.principal, request, request.request_id, response)
+        return response
+
+    def _check_key(self, sender: StandardPrincipal, public_key: bytes) -> None:
+        if not public_key:
+            return
+        try:
+            matches = len(public_key) == _COMPRESSED_BYTES and (
+                address_of(public_key, self._contracts.account_version) == sender.address
+            )
+        except CodecError as error:
+            raise InvalidArgument.of("public_key", str(error), "INVALID_PUBLIC_KEY") from error
+        if not matches:
+            raise InvalidArgument.of("public_key", "is not the compressed key of the principal", "INVALID_PUBLIC_KEY")
+
+    def _unsigned(self, row: PreparedTransaction, call: Call, public_key: bytes) -> bytes:
+        if not public_key:
+            return b""
+        condition = single_sig(public_key, row.suggested_nonce, row.suggested_fee_ustx)
+        transaction = Transaction(
+            self._contracts.network, condition, call.payload, call.post_conditions, PostConditionMode.DENY
+        )
+        return serialize_transaction(transaction)
+
+    async def submit(self, caller: Caller, request: pb.SubmitSignedTransactionRequest) -> ChainTransaction:
+        """Broadcasts bytes that are what was prepared; the same bytes again answer the same transaction."""
+        identifier = parse_resource_name("preparedTransactions", request.prepared_transaction, "prepared_transaction")
+        async with self._database.transaction() as session:
+            prepared = await session.get(PreparedTransaction, identifier)
+        if prepared is None:
+            raise NotFound("UNKNOWN_PREPARED_TRANSACTION", "there is no such prepared transaction")
+        if not caller.has(Role.SERVICE) and prepared.principal != caller.principal:
+            raise PermissionDenied("NOT_YOURS", "the transaction was prepared for another principal")
+        transaction = check_signed(self._contracts, prepared, request.signed_transaction, self._fees.cap_ustx)
+        row = ChainTransaction(
+            txid=transaction.txid,
+            prepared_id=prepared.id,
+            sender=prepared.principal,
+            nonce=transaction.nonce,
+            fee_ustx=transaction.fee_ustx,
+            contract=prepared.contract,
+            function=prepared.function,
+            raw=request.signed_transaction,
+            state=TransactionState.SIGNED,
+            sends=1,
+            due_time=wall_now() + dt.timedelta(seconds=_OWN_SECONDS),
+        )
+        return await self._store_and_send(row)
+
+    async def _store_and_send(self, row: ChainTransaction) -> ChainTransaction:
+        statement = (
+            insert(ChainTransaction)
+            .values(row.model_dump())
+            .on_conflict_do_nothing()
+            .returning(col(ChainTransaction.txid))
+        )
+        async with self._database.transaction() as session:
+            is_new = (await session.exec(statement)).first() is not None
+            known = await store_transactions.get(session, row.txid)
+        assert known is not None
+        if is_new or known.state == TransactionState.DROPPED:
+            known = await self._send(known, first=is_new)
+        return known
+
+    async def _send(self, row: ChainTransaction, *, first: bool) -> ChainTransaction:
+        if not first:
+            async with self._database.transaction() as session:
+                row.state, row.sends = TransactionState.UNKNOWN, row.sends + 1
+                session.add(row)
+        rejection = await self._broadcaster.send(row, first=first)
+        async with self._database.transaction() as session:
+            current = await store_transactions.get(session, row.txid)
+        assert current is not None
+        if rejection is not None and current.state not in (TransactionState.PENDING, TransactionState.CONFIRMED):
+            raise FailedPrecondition(
+                "BROADCAST_REJECTED",
+                f"the node refused the transaction: {rejection.reason}",
+                node_reason=rejection.reason,
+                txid=row.txid,
+            )
+        return current
