@@ -17,6 +17,7 @@ from kernel.rpc.channels import open_channel
 from kernel.rpc.server import Process, Service, serve
 from kernel.rpc.tip import TipFollower
 from kernel.rpc.tokens import JwksVerifier, ServiceTokens
+from kernel.secret_file import read_secret_file
 from kernel.settings import read_settings
 from kernel.temporal import TemporalDelivery
 from services.oracle import tables
@@ -41,7 +42,8 @@ async def main() -> None:
     source = ReplayedPrices(settings.price_data, settings.replay_seed)
     await migrate(settings.database_url, "oracle", MIGRATIONS)
     identity = open_channel(settings.identity_address)
-    tokens = ServiceTokens(identity, "oracle", settings.service_secret_file.read_text().strip())
+    secret = read_secret_file(settings.service_secret_file, "SERVICE_SECRET_FILE").decode().strip()
+    tokens = ServiceTokens(identity, "oracle", secret)
     gateway = open_channel(settings.chain_gateway_address, tokens)
     database, tip, burn_blocks = Database(settings.database_url), TipFollower(gateway), BurnBlocks(gateway)
     lease = LeaderLease(database, tables.Lease, "aggregate")

@@ -14,8 +14,8 @@ from typing import Final, Protocol
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as gateway_pb2
 
 from kernel.database import Database
-from kernel.errors import Unavailable
-from kernel.lease import LeaderLease
+from kernel.errors import BitHedgeError
+from kernel.lease import LeaderLease, LeaseLost
 from kernel.log import get_logger
 from services.oracle import store
 from services.oracle.burn_blocks import BurnBlock, BurnBlocks
@@ -88,7 +88,9 @@ class Observer:
         while True:
             try:
                 caught_up = await self._step()
-            except Unavailable as error:
+            except LeaseLost:
+                raise
+            except BitHedgeError as error:
                 get_logger().warning("no round", reason=error.reason, message=error.message)
                 caught_up = True
             if caught_up:

@@ -7,14 +7,13 @@ buffer, ASCII text, principal, and tuples with their keys in byte order.
 from __future__ import annotations
 
 import hashlib
-import os
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from coincurve import PrivateKey
 
+from kernel.secret_file import read_secret_file
 from kernel.settings import SettingsError
 
 _C32: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -111,18 +110,7 @@ def read_key_file(path: Path) -> bytes:
 
     SettingsError otherwise; it never shows the content.
     """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    except OSError as error:
-        raise SettingsError(f"ORACLE_KEY_FILE: cannot open {path}: {error.strerror}") from None
-    try:
-        # Of what was opened, not of the path, which somebody could exchange in between.
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or stat.S_IMODE(status.st_mode) != 0o600:
-            raise SettingsError(f"ORACLE_KEY_FILE: {path} must be a regular file of mode 0600")
-        content = os.read(descriptor, 256)
-    finally:
-        os.close(descriptor)
+    content = read_secret_file(path, "ORACLE_KEY_FILE")
     try:
         key = bytes.fromhex(content.decode("ascii").strip())
     except (UnicodeDecodeError, ValueError):
