@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -65,14 +66,23 @@ async def start_server(process: Process) -> tuple[grpc.aio.Server, int, health.a
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     names = [service.descriptor.full_name for service in process.services]
     reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
-    try:
-        port = server.add_insecure_port(process.listen)
-    except RuntimeError as error:
-        raise OSError(f"cannot listen on {process.listen}: is the port in use?") from error
+    port = _add_port(server, process.listen)
     await server.start()
     for name in ("", *names):
         await health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
     return server, port, health_servicer
+
+
+def _add_port(server: grpc.aio.Server, listen: str) -> int:
+    host, _, port = listen.rpartition(":")
+    try:
+        if port != "0":
+            # Tried first because gRPC would print lines of its own.
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            socket.create_server((host.strip("[]"), int(port)), family=family).close()
+        return server.add_insecure_port(listen)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise OSError(f"cannot listen on {listen}: is the port in use?") from error
 
 
 async def serve(process: Process) -> None:
