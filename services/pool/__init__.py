@@ -1,0 +1,1 @@
+"""The pool: providers, double-entry ledger, capacity reservations, collateral, reconciliation."""

@@ -1,0 +1,265 @@
+"""Protobuf to domain and back: what comes in is checked here, field by field."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import re
+from typing import Final
+
+from bithedge.chain_gateway.v1 import chain_event_pb2, chain_gateway_service_pb2
+from bithedge.pool.v1 import pool_service_pb2 as pb
+from bithedge.type.v1 import money_pb2, transaction_pb2
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from kernel.errors import InvalidArgument
+from kernel.ids import parse_resource_name, resource_name
+from kernel.units import Tier, Token, check_amount, check_positive
+from services.pool import tables
+from services.pool.domain import chain_event as chain
+from services.pool.domain.collateral import ReservationTerms
+from services.pool.domain.ledger import Cause
+from services.pool.domain.shares import OpenPolicy
+from services.pool.domain.utilization import Stress
+
+_DEPOSIT_ID: Final = re.compile(r"[0-9a-f]{32,64}-[0-9]+(-[0-9]+)?")
+_RECONCILIATION_ID: Final = re.compile(r"[0-9a-zA-Z-]{1,64}")
+
+
+def timestamp(time: dt.datetime) -> Timestamp:
+    """A time as a message."""
+    result = Timestamp()
+    result.FromDatetime(time)
+    return result
+
+
+def tier(value: int, field: str = "tier") -> Tier:
+    """A named tier; InvalidArgument for none or an unknown one."""
+    if value not in set(Tier):
+        raise InvalidArgument.of(field, "name a tier")
+    return Tier(value)
+
+
+def token(value: int, field: str = "token") -> Token:
+    """A named token; InvalidArgument for none or an unknown one."""
+    if value not in set(Token):
+        raise InvalidArgument.of(field, "name a token")
+    return Token(value)
+
+
+def deposit_id(name: str) -> str:
+    """`deposits/{txid}-{event index}` → its id."""
+    prefix, _, identifier = name.partition("/")
+    if prefix != "deposits" or not _DEPOSIT_ID.fullmatch(identifier):
+        raise InvalidArgument.of("name", "expected deposits/{txid}-{event index}", "INVALID_NAME")
+    return identifier
+
+
+def reconciliation_id(name: str) -> str:
+    """`reconciliations/{id}` → its id."""
+    prefix, _, identifier = name.partition("/")
+    if prefix != "reconciliations" or not _RECONCILIATION_ID.fullmatch(identifier):
+        raise InvalidArgument.of("name", "expected reconciliations/{id}", "INVALID_NAME")
+    return identifier
+
+
+def reservation_terms(request: pb.CreateReservationRequest) -> ReservationTerms:
+    """The terms of a reservation; InvalidArgument for what can never be reserved."""
+    terms = request.terms
+    if not terms.holder_principal:
+        raise InvalidArgument.of("terms.holder_principal", "name the holder")
+    for field in ("protected_amount_sats", "strike_price_usd_e8", "floor_price_usd_e8", "expiration_burn_height"):
+        if getattr(terms, field) <= 0:
+            raise InvalidArgument.of(f"terms.{field}", "must be positive")
+    if request.max_payout_base_units <= 0:
+        raise InvalidArgument.of("max_payout_base_units", "must be positive")
+    return ReservationTerms(
+        policy_id=parse_resource_name("policies", terms.policy, "terms.policy"),
+        holder=terms.holder_principal,
+        tier=tier(terms.tier, "terms.tier"),
+        token=token(terms.token, "terms.token"),
+        amount_sats=terms.protected_amount_sats,
+        strike_e8=terms.strike_price_usd_e8,
+        floor_e8=terms.floor_price_usd_e8,
+        stx_price_e8=terms.stx_price_usd_e8,
+        max_payout=request.max_payout_base_units,
+        quote_expiration_burn_height=terms.quote_expiration_burn_height,
+        expiration_burn_height=terms.expiration_burn_height,
+    )
+
+
+def terms_digest(request: pb.CreateReservationRequest) -> bytes:
+    """What two reservations of one policy must agree in."""
+    return hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
+
+
+def chain_event(event: chain_event_pb2.ChainEvent) -> chain.ChainEvent:
+    """An event of the gateway; ValueError (AmountError, InvalidArgument) for one that makes no sense."""
+    return chain.ChainEvent(event_cause(event), event.withdrawn, event.backend_fee_ustx, _payload(event))
+
+
+def event_cause(event: chain_event_pb2.ChainEvent) -> Cause:
+    """`{txid}/{event index}`."""
+    key = f"{event.txid}/{event.event_index}"
+    return Cause(key, event.burn_height, event.block_time.ToDatetime(dt.UTC), event.txid)
+
+
+def _payload(event: chain_event_pb2.ChainEvent) -> chain.Payload:
+    kind = event.WhichOneof("payload")
+    if kind == "deposited":
+        return _deposited(event)
+    if kind == "policy_created":
+        return _created(event.policy_created)
+    if kind in ("policy_settled", "policy_expired"):
+        return _ended(event)
+    if kind in ("withdrawal", "withdrawal_delayed", "voucher_vetoed"):
+        return _voucher(event)
+    if kind == "fees_withdrawn":
+        amount = event.fees_withdrawn.amount
+        return chain.FeesWithdrawn(token(amount.token), check_positive("amount", amount.base_units))
+    return chain.Irrelevant()
+
+
+def _deposited(event: chain_event_pb2.ChainEvent) -> chain.Deposited:
+    deposited = event.deposited
+    return chain.Deposited(
+        deposit_id=f"{event.txid}-{event.event_index}",
+        provider=deposited.provider_principal,
+        tier=tier(deposited.tier),
+        token=token(deposited.amount.token),
+        amount=check_positive("amount", deposited.amount.base_units),
+    )
+
+
+def _created(created: chain_event_pb2.PolicyCreated) -> chain.PolicyCreated:
+    terms = created.terms
+    policy = OpenPolicy(
+        token=token(terms.token),
+        amount_sats=check_positive("amount", terms.protected_amount_sats),
+        strike_e8=check_positive("strike", terms.strike_price_usd_e8),
+        floor_e8=check_positive("floor", terms.floor_price_usd_e8),
+        max_payout=check_positive("max_payout", created.max_payout_base_units),
+        premium=check_amount("premium", terms.premium_base_units),
+        created_burn_height=created.created_burn_height,
+        expiration_burn_height=terms.expiration_burn_height,
+    )
+    return chain.PolicyCreated(
+        policy_id=parse_resource_name("policies", terms.policy),
+        onchain_id=check_positive("onchain_id", created.onchain_id),
+        tier=tier(terms.tier),
+        policy=policy,
+        fee=check_amount("fee", terms.fee_base_units),
+    )
+
+
+def _ended(event: chain_event_pb2.ChainEvent) -> chain.PolicySettled | chain.PolicyExpired:
+    if event.WhichOneof("payload") == "policy_settled":
+        settled = event.policy_settled
+        return chain.PolicySettled(
+            parse_resource_name("policies", settled.policy),
+            token(settled.payout.token),
+            check_amount("payout", settled.payout.base_units),
+            check_amount("max_payout", settled.max_payout_base_units),
+        )
+    expired = event.policy_expired
+    return chain.PolicyExpired(
+        parse_resource_name("policies", expired.policy),
+        token(expired.token),
+        check_amount("max_payout", expired.max_payout_base_units),
+    )
+
+
+def _voucher(event: chain_event_pb2.ChainEvent) -> chain.VoucherPaid | chain.VoucherDelayed | chain.VoucherVetoed:
+    kind = event.WhichOneof("payload")
+    if kind == "withdrawal":
+        paid = event.withdrawal
+        return chain.VoucherPaid(
+            parse_resource_name("withdrawals", paid.withdrawal),
+            paid.provider_principal,
+            token(paid.amount.token),
+            check_positive("amount", paid.amount.base_units),
+        )
+    if kind == "withdrawal_delayed":
+        delayed = event.withdrawal_delayed
+        return chain.VoucherDelayed(parse_resource_name("withdrawals", delayed.withdrawal), delayed.ready_burn_height)
+    return chain.VoucherVetoed(parse_resource_name("withdrawals", event.voucher_vetoed.withdrawal))
+
+
+def reservation_message(row: tables.Reservation) -> pb.Reservation:
+    """A reservation."""
+    return pb.Reservation(
+        policy=resource_name("policies", row.policy_id),
+        state=pb.ReservationState.Value(f"RESERVATION_STATE_{row.state}"),
+        reason=row.reason,
+    )
+
+
+def amount_message(of: int, base_units: int) -> money_pb2.TokenAmount:
+    """An amount of a token."""
+    return money_pb2.TokenAmount(token=money_pb2.Token.ValueType(of), base_units=base_units)
+
+
+def deposit_message(row: tables.Deposit) -> pb.Deposit:
+    """A deposit."""
+    return pb.Deposit(
+        name=resource_name("deposits", row.id),
+        provider_principal=row.provider,
+        tier=money_pb2.Tier.ValueType(row.tier),
+        amount=amount_message(row.token, row.amount),
+        state=pb.DepositState.Value(f"DEPOSIT_STATE_{row.state}"),
+        shares=row.shares,
+        burn_height=row.burn_height,
+    )
+
+
+def withdrawal_message(row: tables.Withdrawal) -> pb.Withdrawal:
+    """A withdrawal, with the transaction to sign once there is one."""
+    message = pb.Withdrawal(
+        name=resource_name("withdrawals", row.id),
+        provider_principal=row.provider,
+        tier=money_pb2.Tier.ValueType(row.tier),
+        token=money_pb2.Token.ValueType(row.token),
+        shares=row.shares,
+        state=pb.WithdrawalState.Value(f"WITHDRAWAL_STATE_{row.state}"),
+        amount_base_units=row.amount,
+        voucher_expiration_burn_height=row.voucher_expiration_burn_height,
+        reason=row.reason,
+        txid=row.txid,
+        create_time=timestamp(row.create_time),
+    )
+    if row.prepared_transaction:
+        prepared = transaction_pb2.PreparedTransaction.FromString(row.prepared_transaction)
+        message.prepared_transaction.CopyFrom(prepared)
+    return message
+
+
+def voucher_terms(row: tables.Withdrawal) -> chain_gateway_service_pb2.VoucherTerms:
+    """What the voucher of a priced withdrawal binds."""
+    return chain_gateway_service_pb2.VoucherTerms(
+        withdrawal=resource_name("withdrawals", row.id),
+        provider_principal=row.provider,
+        amount=amount_message(row.token, row.amount),
+        expiration_burn_height=row.voucher_expiration_burn_height,
+    )
+
+
+def stress_message(stress: Stress) -> pb.Stress:
+    """One row of the stress table."""
+    return pb.Stress(
+        fall_bps=stress.fall_bps,
+        payouts_base_units=stress.payouts,
+        net_assets_base_units=stress.net_assets,
+    )
+
+
+def line_message(row: tables.StatementLine) -> pb.StatementLine:
+    """A line of a provider's statement."""
+    return pb.StatementLine(
+        time=timestamp(row.time),
+        kind=row.kind,
+        tier=money_pb2.Tier.ValueType(row.tier),
+        amount=amount_message(row.token, row.amount),
+        shares_delta=row.shares_delta,
+        txid=row.txid,
+        burn_height=row.burn_height,
+    )

@@ -1,0 +1,141 @@
+"""Reconciliation and tier figures: protobuf to domain and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from bithedge.chain_gateway.v1 import chain_event_pb2, chain_gateway_service_pb2
+from bithedge.policy.v1 import policy_pb2, policy_service_pb2
+from bithedge.pool.v1 import pool_service_pb2 as pb
+from bithedge.type.v1 import money_pb2
+
+from kernel.errors import InvalidArgument
+from kernel.ids import parse_resource_name, resource_name
+from kernel.units import Token
+from services.pool import convert, tables
+from services.pool.domain import chain_event as chain
+from services.pool.domain import shares
+from services.pool.domain.collateral import TierBooks
+from services.pool.domain.reconciliation import Contracts, Difference, Pending, PolicyFact, Sums
+from services.pool.domain.utilization import utilization_bps
+
+_STATUS: Final = ("ACTIVE", "SETTLED", "EXPIRED")
+
+
+def contracts(snapshot: chain_gateway_service_pb2.GetContractSnapshotResponse) -> Contracts:
+    """What the contracts say."""
+    sums, actual = {}, {}
+    for balance in snapshot.balances:
+        token = convert.token(balance.token, "contracts.balances.token")
+        sums[token] = Sums(balance.accounted_base_units, balance.locked_base_units, balance.fees_base_units)
+        actual[token] = balance.actual_base_units
+    policies = {
+        parse_resource_name("policies", policy.policy, "contracts.policies.policy"): PolicyFact(
+            _status(policy.status),
+            convert.token(policy.max_payout.token, "contracts.policies.max_payout"),
+            policy.max_payout.base_units,
+            policy.payout_base_units,
+        )
+        for policy in snapshot.policies
+    }
+    return Contracts(sums, actual, policies)
+
+
+def _status(number: int) -> str:
+    if number not in range(len(_STATUS)):
+        raise InvalidArgument.of("contracts.policies.status", "expected 0, 1 or 2")
+    return _STATUS[number]
+
+
+def final_burn_height(snapshot: chain_gateway_service_pb2.GetContractSnapshotResponse) -> int:
+    """Height up to which the snapshot's events were final; a gateway that does not say has one confirmation."""
+    if snapshot.final_burn_height:
+        return snapshot.final_burn_height
+    return min((event.burn_height for event in snapshot.pending_events), default=snapshot.burn_height) - 1
+
+
+def pending(events: Iterable[chain_event_pb2.ChainEvent]) -> Pending:
+    """The effects of events that were not final."""
+    effects: dict[Token, Sums] = {}
+    created: set[str] = set()
+    ended: dict[str, PolicyFact] = {}
+    for event in events:
+        payload = convert.chain_event(event).payload
+        match payload:
+            case chain.PolicyCreated(policy_id=policy_id):
+                created.add(policy_id)
+            case chain.PolicySettled(policy_id=policy_id):
+                ended[policy_id] = PolicyFact("SETTLED", payload.token, payload.max_payout, payload.payout)
+            case chain.PolicyExpired(policy_id=policy_id):
+                ended[policy_id] = PolicyFact("EXPIRED", payload.token, payload.max_payout, 0)
+        effect = _effect(payload)
+        if effect is not None:
+            token, sums = effect
+            effects[token] = effects.get(token, Sums()).plus(sums)
+    return Pending(effects, frozenset(created), ended)
+
+
+def _effect(payload: chain.Payload) -> tuple[Token, Sums] | None:
+    match payload:
+        case chain.Deposited(token=token, amount=amount):
+            return token, Sums(accounted=amount)
+        case chain.PolicyCreated(policy=policy, fee=fee):
+            return policy.token, Sums(policy.premium + fee, policy.max_payout, fee)
+        case chain.PolicySettled(token=token, payout=payout, max_payout=max_payout):
+            return token, Sums(-payout, -max_payout)
+        case chain.PolicyExpired(token=token, max_payout=max_payout):
+            return token, Sums(locked=-max_payout)
+        case chain.VoucherPaid(token=token, amount=amount):
+            return token, Sums(accounted=-amount)
+        case chain.FeesWithdrawn(token=token, amount=amount):
+            return token, Sums(accounted=-amount, fees=-amount)
+    return None
+
+
+def service_policies(totals: Iterable[policy_service_pb2.PolicyTotal]) -> Mapping[str, PolicyFact]:
+    """What the policy service says, by policy id."""
+    return {
+        parse_resource_name("policies", total.policy, "policies.policy"): PolicyFact(
+            policy_pb2.PolicyState.Name(total.state).removeprefix("POLICY_STATE_"),
+            convert.token(total.max_payout.token, "policies.max_payout"),
+            total.max_payout.base_units,
+            total.payout_base_units,
+        )
+        for total in totals
+    }
+
+
+def difference_json(difference: Difference) -> dict[str, Any]:
+    """For the report's row."""
+    return dict(vars(difference))
+
+
+def reconciliation_message(row: tables.Reconciliation) -> pb.Reconciliation:
+    """A report."""
+    return pb.Reconciliation(
+        name=resource_name("reconciliations", row.id),
+        block_hash=row.block_hash,
+        burn_height=row.burn_height,
+        create_time=convert.timestamp(row.create_time),
+        differences=[pb.Difference(**difference) for difference in row.differences],
+        policies_compared=row.policies_compared,
+        accounts_compared=row.accounts_compared,
+    )
+
+
+def tier_capital_message(books: TierBooks, utilization_max_bps: int, joining_assets: int | None) -> pb.TierCapital:
+    """A tier's capital; without a share price while there is no good price to make it from."""
+    share_price = 0 if joining_assets is None else shares.share_price_e6(books.shares, joining_assets)
+    return pb.TierCapital(
+        tier=money_pb2.Tier.ValueType(int(books.tier)),
+        token=money_pb2.Token.ValueType(int(books.token)),
+        total_base_units=books.total,
+        locked_base_units=books.locked,
+        reserved_base_units=books.reserved,
+        available_base_units=books.available(utilization_max_bps),
+        utilization_bps=utilization_bps(books),
+        utilization_max_bps=utilization_max_bps,
+        shares=books.shares,
+        share_price_e6=share_price,
+    )

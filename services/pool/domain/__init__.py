@@ -1,0 +1,1 @@
+"""The pool's rules: pure values and functions, no I/O."""

@@ -1,0 +1,218 @@
+"""The double-entry ledger as pure values: what each thing that happens posts.
+
+Chart of accounts; `{tier}` is CONSERVATIVE, BALANCED or AGGRESSIVE, `{token}` STX or SBTC. What is owned is
+positive, what is owed for it negative, so that every entry, and all balances of a token together, sum to zero.
+
+    vault_cash/{token}                  what the vault must have `accounted` (positive)
+    deposits_unpriced/{tier}/{token}    final deposits, and vouchers that lapsed, that have no shares yet
+    free_capital/{tier}/{token}         the shareholders' capital that no open policy claims, premiums included
+    locked_collateral/{tier}/{token}    the shareholders' capital pledged to open policies: the sum of max_payout
+    withdrawals_payable/{tier}/{token}  priced withdrawals whose voucher is not used yet
+    platform_fees/{token}               the platform's part, in the vault
+    suspense/{token}                    what the chain moved and no book explains; zero unless something is wrong
+    gas_spent/STX, gas_funding/STX      fees of our own transactions (positive), paid by the backend's accounts, not
+                                        by the vault
+
+A premium counts as capital when it is paid; how much of it is not earned yet is derived (domain.shares), not posted.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kernel.units import Tier, Token, check_amount
+
+
+class EntryKind(enum.StrEnum):
+    """Why an entry was made."""
+
+    DEPOSIT = "DEPOSIT"
+    SHARES_ISSUED = "SHARES_ISSUED"
+    POLICY_CREATED = "POLICY_CREATED"
+    POLICY_SETTLED = "POLICY_SETTLED"
+    POLICY_EXPIRED = "POLICY_EXPIRED"
+    WITHDRAWAL_PRICED = "WITHDRAWAL_PRICED"
+    WITHDRAWAL_PAID = "WITHDRAWAL_PAID"
+    VOUCHER_ENDED = "VOUCHER_ENDED"
+    FEES_WITHDRAWN = "FEES_WITHDRAWN"
+    GAS = "GAS"
+    UNATTRIBUTED = "UNATTRIBUTED"
+    REVERSAL = "REVERSAL"
+
+
+@dataclass(frozen=True)
+class Cause:
+    """What made an entry, once: `{txid}/{event index}` or `{workflow step key}`.
+
+    `burn_height` and `time` are the event's; for a step, those at which the books stood. `txid` is empty for steps.
+    """
+
+    key: str
+    burn_height: int
+    time: dt.datetime
+    txid: str = ""
+
+
+@dataclass(frozen=True)
+class Posting:
+    """A signed amount of base units on one account."""
+
+    account: str
+    token: Token
+    amount: int
+
+
+class UnbalancedEntry(ValueError):
+    """Postings that do not sum to zero per token, or an entry without postings."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A journal entry; UnbalancedEntry unless its postings sum to zero per token."""
+
+    cause: Cause
+    kind: EntryKind
+    postings: tuple[Posting, ...]
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        sums: dict[Token, int] = {}
+        for posting in self.postings:
+            sums[posting.token] = sums.get(posting.token, 0) + posting.amount
+        if not self.postings or any(sums.values()):
+            raise UnbalancedEntry(f"{self.kind} {self.cause.key}: {sums}")
+
+
+def vault_cash(token: Token) -> str:
+    """What the vault must have accounted."""
+    return f"vault_cash/{token.name}"
+
+
+def platform_fees(token: Token) -> str:
+    """The platform's part."""
+    return f"platform_fees/{token.name}"
+
+
+def suspense(token: Token) -> str:
+    """What no book explains."""
+    return f"suspense/{token.name}"
+
+
+def free_capital(tier: Tier, token: Token) -> str:
+    """Shareholders' capital that no open policy claims."""
+    return f"free_capital/{tier.name}/{token.name}"
+
+
+def locked_collateral(tier: Tier, token: Token) -> str:
+    """Shareholders' capital pledged to open policies."""
+    return f"locked_collateral/{tier.name}/{token.name}"
+
+
+def deposits_unpriced(tier: Tier, token: Token) -> str:
+    """Final deposits without shares."""
+    return f"deposits_unpriced/{tier.name}/{token.name}"
+
+
+def withdrawals_payable(tier: Tier, token: Token) -> str:
+    """Priced withdrawals not paid yet."""
+    return f"withdrawals_payable/{tier.name}/{token.name}"
+
+
+def _postings(token: Token, amounts: Mapping[str, int]) -> tuple[Posting, ...]:
+    return tuple(Posting(account, token, amount) for account, amount in amounts.items() if amount)
+
+
+def deposit(cause: Cause, tier: Tier, token: Token, amount: int) -> Entry:
+    """A deposit became final: cash, owed to its provider until it has shares."""
+    check_amount("amount", amount)
+    amounts = {vault_cash(token): amount, deposits_unpriced(tier, token): -amount}
+    return Entry(cause, EntryKind.DEPOSIT, _postings(token, amounts))
+
+
+def shares_issued(cause: Cause, tier: Tier, token: Token, amount: int) -> Entry:
+    """A deposit received its shares and is capital."""
+    check_amount("amount", amount)
+    amounts = {deposits_unpriced(tier, token): amount, free_capital(tier, token): -amount}
+    return Entry(cause, EntryKind.SHARES_ISSUED, _postings(token, amounts))
+
+
+def policy_created(cause: Cause, tier: Tier, token: Token, premium: int, fee: int, max_payout: int) -> Entry:
+    """Premium and fee came in; capital of `max_payout` is pledged."""
+    for name, value in (("premium", premium), ("fee", fee), ("max_payout", max_payout)):
+        check_amount(name, value)
+    amounts = {
+        vault_cash(token): premium + fee,
+        platform_fees(token): -fee,
+        free_capital(tier, token): max_payout - premium,
+        locked_collateral(tier, token): -max_payout,
+    }
+    return Entry(cause, EntryKind.POLICY_CREATED, _postings(token, amounts))
+
+
+def policy_settled(cause: Cause, tier: Tier, token: Token, payout: int, max_payout: int) -> Entry:
+    """The payout left the vault; the rest of the collateral is free. AmountError unless payout <= max_payout."""
+    check_amount("payout", payout)
+    released = check_amount("released", max_payout - payout)
+    amounts = {
+        vault_cash(token): -payout,
+        locked_collateral(tier, token): max_payout,
+        free_capital(tier, token): -released,
+    }
+    return Entry(cause, EntryKind.POLICY_SETTLED, _postings(token, amounts))
+
+
+def policy_expired(cause: Cause, tier: Tier, token: Token, max_payout: int) -> Entry:
+    """All collateral is free."""
+    check_amount("max_payout", max_payout)
+    amounts = {locked_collateral(tier, token): max_payout, free_capital(tier, token): -max_payout}
+    return Entry(cause, EntryKind.POLICY_EXPIRED, _postings(token, amounts))
+
+
+def withdrawal_priced(cause: Cause, tier: Tier, token: Token, amount: int) -> Entry:
+    """Shares were burned; their worth is owed to the provider and no capital any more."""
+    check_amount("amount", amount)
+    amounts = {free_capital(tier, token): amount, withdrawals_payable(tier, token): -amount}
+    return Entry(cause, EntryKind.WITHDRAWAL_PRICED, _postings(token, amounts))
+
+
+def withdrawal_paid(cause: Cause, tier: Tier, token: Token, amount: int) -> Entry:
+    """The voucher was used."""
+    check_amount("amount", amount)
+    amounts = {withdrawals_payable(tier, token): amount, vault_cash(token): -amount}
+    return Entry(cause, EntryKind.WITHDRAWAL_PAID, _postings(token, amounts))
+
+
+def voucher_ended(cause: Cause, tier: Tier, token: Token, amount: int, reason: str) -> Entry:
+    """The voucher can never be used (`reason`): its amount re-enters like a new deposit, priced as one."""
+    check_amount("amount", amount)
+    amounts = {withdrawals_payable(tier, token): amount, deposits_unpriced(tier, token): -amount}
+    return Entry(cause, EntryKind.VOUCHER_ENDED, _postings(token, amounts), reason)
+
+
+def fees_withdrawn(cause: Cause, token: Token, amount: int) -> Entry:
+    """The admin took platform fees out of the vault."""
+    check_amount("amount", amount)
+    amounts = {platform_fees(token): amount, vault_cash(token): -amount}
+    return Entry(cause, EntryKind.FEES_WITHDRAWN, _postings(token, amounts))
+
+
+def gas(cause: Cause, fee_ustx: int) -> Entry:
+    """What one of our own transactions cost; never the vault's money."""
+    check_amount("fee_ustx", fee_ustx)
+    return Entry(cause, EntryKind.GAS, _postings(Token.STX, {"gas_spent/STX": fee_ustx, "gas_funding/STX": -fee_ustx}))
+
+
+def unattributed_payment(cause: Cause, token: Token, amount: int, reason: str) -> Entry:
+    """The vault paid what no book explains: cash follows the chain, the rest waits in suspense for a person."""
+    check_amount("amount", amount)
+    amounts = {suspense(token): amount, vault_cash(token): -amount}
+    return Entry(cause, EntryKind.UNATTRIBUTED, _postings(token, amounts), reason)
+
+
+def reversal(cause: Cause, postings: tuple[Posting, ...], reason: str) -> Entry:
+    """The opposite of an entry whose cause the chain withdrew."""
+    opposite = tuple(Posting(posting.account, posting.token, -posting.amount) for posting in postings)
+    return Entry(cause, EntryKind.REVERSAL, opposite, reason)

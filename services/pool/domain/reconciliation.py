@@ -1,0 +1,188 @@
+"""Compares three books of the same things: the contracts, the ledger, the policy service.
+
+All are brought to one point: the contracts say how they stand at a block; the ledger says how it stood at the last
+height that was final then; what lies between, the pending events, is known. Differences that later events of the
+ledger explain (the policy service reads later than the contracts) are none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from kernel.units import Token
+
+ACTIVE: Final = "ACTIVE"
+SETTLED: Final = "SETTLED"
+_OPEN_STATES: Final = frozenset({"ACTIVE", "SETTLING", "EXPIRING", "FAILED_SETTLEMENT"})
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Accounted, locked and fees of one token, base units; deltas where they are effects."""
+
+    accounted: int = 0
+    locked: int = 0
+    fees: int = 0
+
+    def plus(self, other: Sums) -> Sums:
+        """Sum of both."""
+        return Sums(self.accounted + other.accounted, self.locked + other.locked, self.fees + other.fees)
+
+
+@dataclass(frozen=True)
+class PolicyFact:
+    """What one book says of a policy. `status` is ACTIVE, SETTLED or EXPIRED; of the policy service, its state."""
+
+    status: str
+    token: Token
+    max_payout: int
+    payout: int
+
+
+@dataclass(frozen=True)
+class Contracts:
+    """The contracts at the snapshot's block. `actual` is what the vault really owns."""
+
+    sums: Mapping[Token, Sums]
+    actual: Mapping[Token, int]
+    policies: Mapping[str, PolicyFact]
+
+
+@dataclass(frozen=True)
+class Pending:
+    """The snapshot's events that were not final: their effects, and which policies they created or ended."""
+
+    effects: Mapping[Token, Sums] = field(default_factory=dict)
+    created: frozenset[str] = frozenset()
+    ended: Mapping[str, PolicyFact] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The ledger at the snapshot's final height; `later` is how policies stand that changed after it."""
+
+    sums: Mapping[Token, Sums]
+    policies: Mapping[str, PolicyFact]
+    later: Mapping[str, PolicyFact] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that two books say differently; `kind` is stable."""
+
+    kind: str
+    subject: str
+    contracts_say: str
+    ledger_says: str
+    policies_say: str
+    likely_cause: str
+
+
+def compare(
+    contracts: Contracts, pending: Pending, ledger: Ledger, policies: Mapping[str, PolicyFact]
+) -> tuple[Difference, ...]:
+    """Every difference, sums first, then policy by policy."""
+    found = [difference for token in Token for difference in _compare_token(token, contracts, pending, ledger)]
+    for policy_id in sorted({*contracts.policies, *ledger.policies, *policies}):
+        found.extend(_compare_with_ledger(policy_id, contracts, pending, ledger))
+        found.extend(_compare_with_service(policy_id, contracts, pending, ledger, policies.get(policy_id)))
+    return tuple(found)
+
+
+def _compare_token(token: Token, contracts: Contracts, pending: Pending, ledger: Ledger) -> Iterator[Difference]:
+    said = contracts.sums.get(token, Sums())
+    expected = ledger.sums.get(token, Sums()).plus(pending.effects.get(token, Sums()))
+    for kind, chain, books in (
+        ("ACCOUNTED_DIFFERS", said.accounted, expected.accounted),
+        ("LOCKED_DIFFERS", said.locked, expected.locked),
+        ("FEES_DIFFER", said.fees, expected.fees),
+    ):
+        if chain != books:
+            cause = "an event of the vault that the ledger missed, recorded as unexplained, or took in twice"
+            yield Difference(kind, token.name, str(chain), str(books), "", cause)
+    actual = contracts.actual.get(token, 0)
+    if actual < said.accounted:
+        cause = "the vault owns less than it accounts for: stop creation and withdrawals"
+        yield Difference("VAULT_SHORT", token.name, f"{actual} of {said.accounted}", str(expected.accounted), "", cause)
+    if actual > said.accounted:
+        cause = "sent to the vault outside its functions; the admin may skim it"
+        yield Difference("VAULT_EXCESS", token.name, str(actual - said.accounted), "", "", cause)
+    covered = sum(
+        fact.max_payout for fact in contracts.policies.values() if fact.token is token and fact.status == ACTIVE
+    )
+    if covered != said.locked:
+        cause = "the registry's open policies and the vault's locked collateral disagree"
+        yield Difference(
+            "COLLATERAL_DIFFERS", token.name, f"{said.locked} for {covered}", str(expected.locked), "", cause
+        )
+
+
+def _text(fact: PolicyFact | None) -> str:
+    return "" if fact is None else f"{fact.status} max_payout {fact.max_payout} payout {fact.payout}"
+
+
+def _compare_with_ledger(
+    policy_id: str, contracts: Contracts, pending: Pending, ledger: Ledger
+) -> Iterator[Difference]:
+    chain, booked = contracts.policies.get(policy_id), ledger.policies.get(policy_id)
+    if chain is None and booked is None:
+        return
+    subject = f"policies/{policy_id}"
+    if chain is None:
+        yield Difference("POLICY_NOT_ON_CHAIN", subject, "", _text(booked), "", "a creation that the chain withdrew")
+        return
+    if policy_id in pending.created:
+        return
+    if booked is None:
+        cause = "the ledger missed its creation, or recorded it as unexplained"
+        yield Difference("POLICY_MISSING_IN_LEDGER", subject, _text(chain), "", "", cause)
+        return
+    expected = pending.ended.get(policy_id, booked)
+    if chain != expected:
+        cause = "an event of this policy that the ledger missed, or recorded as unexplained"
+        yield Difference(_kind(chain, expected), subject, _text(chain), _text(expected), "", cause)
+
+
+def _kind(chain: PolicyFact, other: PolicyFact) -> str:
+    if (chain.token, chain.max_payout) != (other.token, other.max_payout):
+        return "MAX_PAYOUT_DIFFERS"
+    return "STATE_DIFFERS" if chain.status != other.status else "PAYOUT_DIFFERS"
+
+
+def _compare_with_service(
+    policy_id: str, contracts: Contracts, pending: Pending, ledger: Ledger, said: PolicyFact | None
+) -> Iterator[Difference]:
+    chain, later = contracts.policies.get(policy_id), ledger.later.get(policy_id)
+    subject, booked = f"policies/{policy_id}", ledger.policies.get(policy_id)
+    if said is None:
+        if chain is not None and policy_id not in pending.created:
+            cause = "the policy service's projector missed its creation"
+            yield Difference("POLICY_MISSING_IN_SERVICE", subject, _text(chain), _text(booked), "", cause)
+        return
+    if chain is None:
+        if later is None and said.status in _OPEN_STATES:
+            cause = "the policy service believes in a creation that the chain does not have"
+            yield Difference("POLICY_NOT_ON_CHAIN", subject, "", _text(booked), _text(said), cause)
+        return
+    if policy_id in pending.created and said.status not in _OPEN_STATES:
+        return
+    possible = [fact for fact in (chain, booked, later) if fact is not None]
+    if not any(_agrees(said, fact) for fact in possible):
+        cause = "the policy service missed an event of this policy, or applied one that the chain does not have"
+        yield Difference(_service_kind(said, chain), subject, _text(chain), _text(booked), _text(said), cause)
+
+
+def _agrees(said: PolicyFact, fact: PolicyFact) -> bool:
+    if (said.token, said.max_payout) != (fact.token, fact.max_payout):
+        return False
+    if fact.status == ACTIVE:
+        return said.status in _OPEN_STATES
+    return said.status == fact.status and (fact.status != SETTLED or said.payout == fact.payout)
+
+
+def _service_kind(said: PolicyFact, chain: PolicyFact) -> str:
+    if (said.token, said.max_payout) != (chain.token, chain.max_payout):
+        return "MAX_PAYOUT_DIFFERS"
+    return "PAYOUT_DIFFERS" if said.status == chain.status else "STATE_DIFFERS"

@@ -1,0 +1,116 @@
+"""Shares: what joining costs and what leaving pays, so that nobody gains from those who stay.
+
+An open policy's claim on the pool is not known before it ends. Two bounds need no model:
+- what it would take now: the payout at today's prices (a policy can be activated at any time);
+- what the pool has not earned: the premium, linear in burn blocks, over the time that is left.
+Who leaves is priced at the larger claim: neither takes unearned premium along nor leaves a visible loss behind.
+Who joins is priced at the visible loss alone, the least that the claim can be worth: never buys below what those
+who stay would still get. The spread between the two stays in the tier and shrinks to nothing as policies end.
+
+The share price starts at one base unit. A fixed number of virtual shares, backed by as many base units, takes
+part in every price: with few shares left nobody can raise the price of one so far that rounding eats a deposit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from kernel.units import Token, assets_for_shares, mul_div_down, mul_div_up, payout, shares_for_deposit
+
+VIRTUAL_SHARES: Final = 1_000
+_VIRTUAL_ASSETS: Final = 1_000
+PRICE_SCALE: Final = 1_000_000
+
+
+@dataclass(frozen=True)
+class Prices:
+    """BTC/USD and STX/USD, USD e8, with the oracle's rounds they are from. `stx_e8` is 0 where not needed."""
+
+    btc_e8: int
+    stx_e8: int
+    btc_round: int = 0
+    stx_round: int = 0
+
+    def fallen(self, fall_bps: int) -> Prices:
+        """Both prices lower by `fall_bps`, rounded down, at least 1."""
+        left = 10_000 - fall_bps
+        return Prices(max(mul_div_down(self.btc_e8, left, 10_000), 1), max(mul_div_down(self.stx_e8, left, 10_000), 1))
+
+
+@dataclass(frozen=True)
+class OpenPolicy:
+    """An open policy as the pool sees it: amounts in base units of `token`, prices USD e8."""
+
+    token: Token
+    amount_sats: int
+    strike_e8: int
+    floor_e8: int
+    max_payout: int
+    premium: int
+    created_burn_height: int
+    expiration_burn_height: int
+
+
+def intrinsic(policy: OpenPolicy, prices: Prices) -> int:
+    """What activation would take from the pool now, at most `max_payout`."""
+    return payout(
+        policy.token,
+        policy.amount_sats,
+        policy.strike_e8,
+        policy.floor_e8,
+        prices.btc_e8,
+        prices.stx_e8,
+        policy.max_payout,
+    )
+
+
+def unearned_premium(policy: OpenPolicy, burn_height: int) -> int:
+    """The premium for the blocks that are left, rounded up; all of it at creation, none at expiration."""
+    duration = policy.expiration_burn_height - policy.created_burn_height
+    left = min(max(policy.expiration_burn_height - burn_height, 0), max(duration, 0))
+    return mul_div_up(policy.premium, left, duration) if left else 0
+
+
+def claim_when_leaving(policy: OpenPolicy, prices: Prices, burn_height: int) -> int:
+    """The larger of payout now and unearned premium, at most `max_payout`."""
+    return min(policy.max_payout, max(intrinsic(policy, prices), unearned_premium(policy, burn_height)))
+
+
+def claim_when_joining(policy: OpenPolicy, prices: Prices) -> int:
+    """The payout now: the least that the claim can be worth."""
+    return intrinsic(policy, prices)
+
+
+def claims_when_leaving(policies: Iterable[OpenPolicy], prices: Prices, burn_height: int) -> int:
+    """Sum over a tier's open policies of one token."""
+    return sum(claim_when_leaving(policy, prices, burn_height) for policy in policies)
+
+
+def claims_when_joining(policies: Iterable[OpenPolicy], prices: Prices) -> int:
+    """Sum over a tier's open policies of one token."""
+    return sum(claim_when_joining(policy, prices) for policy in policies)
+
+
+def net_assets(total_capital: int, claims: int) -> int:
+    """Capital less claims, never below zero."""
+    return max(total_capital - claims, 0)
+
+
+def shares_for(amount: int, total_shares: int, assets: int) -> int:
+    """Shares for joining with `amount` when `assets` stand behind `total_shares`, rounded down; maybe 0 for dust.
+
+    AmountError when so little stands behind the shares that the result exceeds int64.
+    """
+    return shares_for_deposit(amount, total_shares + VIRTUAL_SHARES, assets + _VIRTUAL_ASSETS)
+
+
+def amount_for(shares: int, total_shares: int, assets: int) -> int:
+    """Base units for leaving with `shares` of `total_shares`, rounded down, at most `assets`."""
+    return min(assets_for_shares(shares, total_shares + VIRTUAL_SHARES, assets + _VIRTUAL_ASSETS), assets)
+
+
+def share_price_e6(total_shares: int, assets: int) -> int:
+    """What one million shares are worth in base units, rounded down."""
+    return mul_div_down(PRICE_SCALE, assets + _VIRTUAL_ASSETS, total_shares + VIRTUAL_SHARES)

@@ -1,0 +1,92 @@
+"""What the pool reads of others: prices of the oracle, parameters and tip of the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from dataclasses import dataclass
+from typing import Final
+
+import grpc
+from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as gateway_pb2
+from bithedge.chain_gateway.v1 import chain_gateway_service_pb2_grpc as gateway_grpc
+from bithedge.oracle.v1 import oracle_service_pb2 as oracle_pb2
+from bithedge.oracle.v1 import oracle_service_pb2_grpc as oracle_grpc
+from bithedge.type.v1 import price_pb2
+
+from kernel.errors import Unavailable
+from kernel.rpc.channels import remote_errors
+from kernel.rpc.tip import TipFollower
+from kernel.units import Tier, Token
+from services.pool.domain.collateral import TierParameters
+from services.pool.domain.shares import Prices
+
+_DEADLINE_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True)
+class ObservedPrices:
+    """Good prices and the market time of the older of them."""
+
+    prices: Prices
+    observe_time: dt.datetime
+
+
+class OraclePrices:
+    """The oracle's latest good prices."""
+
+    def __init__(self, oracle: grpc.aio.Channel) -> None:
+        self._stub = oracle_grpc.OracleServiceStub(oracle)
+
+    async def latest(self, token: Token) -> ObservedPrices:
+        """BTC/USD, and STX/USD where `token` is STX. Unavailable unless the oracle says OK of each."""
+        if token is Token.SBTC:
+            btc = await self._read(price_pb2.FEED_BTC_USD)
+            return ObservedPrices(Prices(btc.price_usd_e8, 0, btc.round), btc.observe_time.ToDatetime(dt.UTC))
+        btc, stx = await asyncio.gather(self._read(price_pb2.FEED_BTC_USD), self._read(price_pb2.FEED_STX_USD))
+        observed = min(price.observe_time.ToDatetime(dt.UTC) for price in (btc, stx))
+        return ObservedPrices(Prices(btc.price_usd_e8, stx.price_usd_e8, btc.round, stx.round), observed)
+
+    async def _read(self, feed: price_pb2.Feed.ValueType) -> oracle_pb2.Price:
+        with remote_errors():
+            answer = await self._stub.GetPrice(oracle_pb2.GetPriceRequest(feed=feed), timeout=_DEADLINE_SECONDS)
+        price = answer.price
+        if price.status != oracle_pb2.PRICE_STATUS_OK or price.price_usd_e8 <= 0:
+            status = oracle_pb2.PriceStatus.Name(price.status)
+            raise Unavailable("PRICE_UNAVAILABLE", f"{price_pb2.Feed.Name(feed)} is {status}", status=status)
+        return price
+
+
+class ChainParameters:
+    """On-chain parameters, read once per tip."""
+
+    def __init__(self, gateway: grpc.aio.Channel, tip: TipFollower) -> None:
+        self._stub = gateway_grpc.ChainGatewayServiceStub(gateway)
+        self._tip = tip
+        self._block_hash = ""
+        self._values: dict[str, int] = {}
+        self._lock = asyncio.Lock()
+
+    async def tier(self, tier: Tier) -> TierParameters:
+        """Parameters of a tier at the tip. Unavailable while the gateway does not answer."""
+        values = await self._read()
+        prefix = tier.name.lower()
+        try:
+            return TierParameters(
+                utilization_max_bps=values[f"{prefix}.utilization-max-bps"],
+                stx_haircut_bps=values[f"{prefix}.stx-haircut-bps"],
+            )
+        except KeyError as error:
+            raise Unavailable("PARAMETER_UNKNOWN", f"the chain has no parameter {error.args[0]}") from error
+
+    async def _read(self) -> dict[str, int]:
+        async with self._lock:
+            block_hash = self._tip.tip.block_hash
+            if block_hash != self._block_hash or not self._values:
+                with remote_errors():
+                    answer = await self._stub.ListParameters(
+                        gateway_pb2.ListParametersRequest(), timeout=_DEADLINE_SECONDS
+                    )
+                self._values = {parameter.name: parameter.value for parameter in answer.parameters}
+                self._block_hash = block_hash
+            return self._values

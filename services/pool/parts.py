@@ -1,0 +1,22 @@
+"""What the servicer's methods work with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kernel.database import Database
+from services.pool.capacity import Capacity
+from services.pool.liquidity import Liquidity
+from services.pool.market import ChainParameters
+from services.pool.valuation import Valuation
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Built once per process."""
+
+    database: Database
+    parameters: ChainParameters
+    capacity: Capacity
+    valuation: Valuation
+    liquidity: Liquidity

@@ -1,0 +1,117 @@
+"""Follows the chain's final events: one transaction per answer of the gateway, under a lock on the cursor."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from typing import Final
+
+import grpc
+from bithedge.chain_gateway.v1 import chain_event_pb2
+from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as gateway_pb2
+from bithedge.chain_gateway.v1 import chain_gateway_service_pb2_grpc as gateway_grpc
+from prometheus_client import Counter, Gauge
+from sqlalchemy.exc import IntegrityError
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from kernel.clock import wall_now
+from kernel.database import Database
+from kernel.errors import BitHedgeError
+from kernel.log import get_logger
+from services.pool import convert, projection, reversal, store, store_coverage, store_positions
+from services.pool.domain.chain_event import ChainEvent
+from services.pool.domain.ledger import Cause
+
+_RETRY_SECONDS: Final = 0.5
+
+PROJECTED = Gauge("bithedge_pool_projected_burn_height", "Burn height up to which the ledger has followed the chain")
+APPLIED = Counter("bithedge_pool_events_total", "Chain events taken into the books")
+UNEXPLAINED = Counter("bithedge_pool_unexplained_events_total", "Chain events that the books could not explain")
+
+
+class Projector:
+    """Applies the FINAL stream. Any number may run: an answer is applied by the one whose cursor is current."""
+
+    def __init__(self, database: Database, gateway: grpc.aio.Channel) -> None:
+        self._database = database
+        self._stub = gateway_grpc.ChainGatewayServiceStub(gateway)
+
+    async def run(self) -> None:
+        """Follows the gateway until cancelled; a lost stream starts again from the stored cursor."""
+        while True:
+            try:
+                await self._follow()
+            except (grpc.aio.AioRpcError, BitHedgeError) as error:
+                get_logger().warning("event stream lost", error=str(error)[:200])
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _follow(self) -> None:
+        async with self._database.transaction() as session:
+            cursor = (await store.read_cursor(session)).cursor
+        request = gateway_pb2.WatchEventsRequest(cursor=cursor, finality=gateway_pb2.EVENT_FINALITY_FINAL)
+        call = self._stub.WatchEvents(request, wait_for_ready=True)
+        try:
+            async for answer in call:
+                if not await self.apply(cursor, answer):
+                    return
+                cursor = answer.cursor
+        finally:
+            call.cancel()
+
+    async def apply(self, cursor: str, answer: gateway_pb2.WatchEventsResponse) -> bool:
+        """Takes one answer into the books; False, and nothing done, if they do not stand at `cursor` any more."""
+        now = answer.tip.market_time.ToDatetime(dt.UTC) if answer.HasField("tip") else wall_now()
+        height = answer.delivered_burn_height
+        async with self._database.transaction() as session:
+            row = await store.read_cursor(session, lock=True)
+            if row.cursor != cursor:
+                return False
+            if answer.events or await _anything_due(session, height):
+                await store.lock_tiers(session)
+                for event in answer.events:
+                    row.halt_reason = await _take_in(session, event, now) or row.halt_reason
+                await projection.lapse_vouchers(session, height, now)
+                await store_coverage.release_unpaid(session, height)
+            await store.move_cursor(session, row, answer.cursor, height, now)
+        PROJECTED.set(row.projected_burn_height)
+        APPLIED.inc(len(answer.events))
+        return True
+
+
+async def _anything_due(session: AsyncSession, height: int) -> bool:
+    return await store_coverage.any_unpaid_due(session, height) or await store_positions.any_voucher_due(
+        session, height
+    )
+
+
+async def _take_in(session: AsyncSession, message: chain_event_pb2.ChainEvent, now: dt.datetime) -> str:
+    """Applies one event, or records why it cannot be; the reason to halt, if there is one."""
+    cause = convert.event_cause(message)
+    event: ChainEvent | None = None
+    try:
+        event = convert.chain_event(message)
+        async with session.begin_nested():
+            if event.withdrawn:
+                await reversal.take_back(session, event)
+            else:
+                await projection.apply(session, event, now)
+                await projection.record_gas(session, event)
+    except (projection.UnexplainedEvent, BitHedgeError, ValueError, IntegrityError) as error:
+        await _record(session, message, cause, event, error)
+    return "REORGANISATION_BEYOND_FINALITY" if message.withdrawn else ""
+
+
+async def _record(
+    session: AsyncSession,
+    message: chain_event_pb2.ChainEvent,
+    cause: Cause,
+    event: ChainEvent | None,
+    error: Exception,
+) -> None:
+    reason = str(error).splitlines()[0][:300]
+    UNEXPLAINED.inc()
+    get_logger().error("event not explained", cause=cause.key, reason=reason)
+    if event is not None and not event.withdrawn:
+        await projection.follow_unexplained_cash(session, event, reason)
+        await projection.record_gas(session, event)
+    await projection.record_unknown(session, cause, reason, message.SerializeToString())

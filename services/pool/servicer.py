@@ -1,0 +1,11 @@
+"""The gRPC servicer of the pool: converts, calls, replies."""
+
+from __future__ import annotations
+
+from services.pool.servicer_books import BookMethods
+from services.pool.servicer_liquidity import LiquidityMethods
+from services.pool.servicer_operations import OperationMethods
+
+
+class PoolServicer(BookMethods, LiquidityMethods, OperationMethods):
+    """All methods of PoolService, by topic."""

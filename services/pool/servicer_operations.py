@@ -1,0 +1,84 @@
+"""Methods of workflows and operators: reservations and reconciliation."""
+
+from __future__ import annotations
+
+from bithedge.pool.v1 import pool_service_pb2 as pb
+from bithedge.pool.v1 import pool_service_pb2_grpc
+
+from kernel import outbox
+from kernel.idempotency import claim, complete
+from kernel.ids import new_id, parse_resource_name, resource_name
+from kernel.rpc.caller import current_caller
+from kernel.rpc.interceptors import Context
+from kernel.temporal import START
+from services.pool import convert, convert_reports, reconciliations, tables
+from services.pool.parts import Parts
+from workflows.contract import ReconcileInput, start_reconcile
+
+
+class OperationMethods(pool_service_pb2_grpc.PoolServiceServicer):
+    """Reservations and reconciliation."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def CreateReservation(
+        self, request: pb.CreateReservationRequest, context: Context
+    ) -> pb.CreateReservationResponse:
+        """Reserves the collateral of a quote, once per policy."""
+        terms = convert.reservation_terms(request)
+        row = await self._parts.capacity.reserve(terms, convert.terms_digest(request))
+        return pb.CreateReservationResponse(reservation=convert.reservation_message(row))
+
+    async def CancelReservation(
+        self, request: pb.CancelReservationRequest, context: Context
+    ) -> pb.CancelReservationResponse:
+        """Releases a reservation on the caller's word that its quote was never signed."""
+        row = await self._parts.capacity.cancel(parse_resource_name("policies", request.policy, "policy"))
+        return pb.CancelReservationResponse(reservation=convert.reservation_message(row))
+
+    async def CreateReconciliation(
+        self, request: pb.CreateReconciliationRequest, context: Context
+    ) -> pb.CreateReconciliationResponse:
+        """Compares and stores; once per name."""
+        report_id = convert.reconciliation_id(request.name)
+        snapshot = request.contracts
+        async with self._parts.database.transaction() as session:
+            row = await reconciliations.reconcile(
+                session,
+                report_id,
+                snapshot.block_hash,
+                convert_reports.contracts(snapshot),
+                convert_reports.pending(snapshot.pending_events),
+                convert_reports.final_burn_height(snapshot),
+                snapshot.burn_height,
+                convert_reports.service_policies(request.policies),
+                request.policies_projected_burn_height,
+            )
+        return pb.CreateReconciliationResponse(reconciliation=convert_reports.reconciliation_message(row))
+
+    async def RunReconciliation(
+        self, request: pb.RunReconciliationRequest, context: Context
+    ) -> pb.RunReconciliationResponse:
+        """Starts a reconciliation; its name is answered at once."""
+        principal = current_caller().principal
+        async with self._parts.database.transaction() as session:
+            stored = await claim(
+                session, tables.Request, principal, request, request.request_id, pb.RunReconciliationResponse
+            )
+            if stored is not None:
+                return stored
+            response = pb.RunReconciliationResponse(name=resource_name("reconciliations", new_id()))
+            start = start_reconcile(ReconcileInput(response.name))
+            await outbox.post(session, tables.Outbox, START, start.workflow_id, start.payload())
+            await complete(session, tables.Request, principal, request, request.request_id, response)
+        return response
+
+    async def GetReconciliation(
+        self, request: pb.GetReconciliationRequest, context: Context
+    ) -> pb.GetReconciliationResponse:
+        """A report by name, or the latest."""
+        report_id = convert.reconciliation_id(request.name)
+        async with self._parts.database.transaction() as session:
+            row = await reconciliations.find(session, report_id)
+        return pb.GetReconciliationResponse(reconciliation=convert_reports.reconciliation_message(row))

@@ -1,0 +1,164 @@
+"""SQL of reservations and of the policies that the pool covers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import sqlalchemy as sa
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from kernel.clock import wall_now
+from kernel.units import Tier, Token
+from services.pool import tables
+from services.pool.domain.chain_event import PolicyCreated
+from services.pool.domain.collateral import Refusal, ReservationState, ReservationTerms, UnpaidCounts
+from services.pool.domain.shares import OpenPolicy
+
+ACTIVE = "ACTIVE"
+REVERSED = "REVERSED"
+
+
+async def lock_principal(session: AsyncSession, principal: str) -> None:
+    """Serialises the reservations of one principal until the end of the transaction. Taken before a tier's lock."""
+    key = sa.func.hashtextextended(f"pool reservation {principal}", 0)
+    await session.exec(select(sa.func.pg_advisory_xact_lock(key)))
+
+
+async def get_reservation(session: AsyncSession, policy_id: str, *, lock: bool = False) -> tables.Reservation | None:
+    """The reservation of a policy, locked if asked."""
+    statement = select(tables.Reservation).where(col(tables.Reservation.policy_id) == policy_id)
+    return (await session.exec(statement.with_for_update() if lock else statement)).first()
+
+
+async def count_unpaid(session: AsyncSession, holder: str, tier: Tier, token: Token) -> UnpaidCounts:
+    """HELD reservations of one principal, and in one tier and token."""
+    held = select(sa.func.count()).where(col(tables.Reservation.state) == ReservationState.HELD.value)
+    of_principal = held.where(col(tables.Reservation.holder) == holder)
+    in_tier = held.where(col(tables.Reservation.tier) == int(tier), col(tables.Reservation.token) == int(token))
+    return UnpaidCounts(int((await session.exec(of_principal)).one()), int((await session.exec(in_tier)).one()))
+
+
+def add_reservation(
+    session: AsyncSession, terms: ReservationTerms, terms_sha256: bytes, refusal: Refusal
+) -> tables.Reservation:
+    """Stores a new reservation: HELD, or REFUSED for a reason."""
+    state = ReservationState.HELD if refusal is Refusal.NONE else ReservationState.REFUSED
+    row = tables.Reservation(
+        policy_id=terms.policy_id,
+        holder=terms.holder,
+        tier=int(terms.tier),
+        token=int(terms.token),
+        max_payout=terms.max_payout,
+        quote_expiration_burn_height=terms.quote_expiration_burn_height,
+        terms_sha256=terms_sha256,
+        state=str(state),
+        reason=str(refusal),
+        end_time=None if state is ReservationState.HELD else wall_now(),
+    )
+    session.add(row)
+    return row
+
+
+async def end_reservation(
+    session: AsyncSession, policy_id: str, state: ReservationState, reason: str
+) -> ReservationState | None:
+    """Ends a policy's reservation in `state`; the state it was in, None if there is none."""
+    row = await get_reservation(session, policy_id, lock=True)
+    if row is None:
+        return None
+    before = ReservationState(row.state)
+    row.state, row.reason, row.end_time = str(state), reason, wall_now()
+    session.add(row)
+    return before
+
+
+async def release_unpaid(session: AsyncSession, delivered_burn_height: int) -> int:
+    """Releases what is HELD for quotes whose last height is final without their creation; how many."""
+    statement = (
+        sa.update(tables.Reservation)
+        .where(col(tables.Reservation.state) == ReservationState.HELD.value)
+        .where(col(tables.Reservation.quote_expiration_burn_height) <= delivered_burn_height)
+        .values(state=ReservationState.RELEASED.value, reason="QUOTE_NOT_PAID", end_time=wall_now())
+        .returning(col(tables.Reservation.policy_id))
+    )
+    return len((await session.exec(statement)).all())
+
+
+async def any_unpaid_due(session: AsyncSession, delivered_burn_height: int) -> bool:
+    """Whether `release_unpaid` would release something."""
+    statement = (
+        select(tables.Reservation.policy_id)
+        .where(col(tables.Reservation.state) == ReservationState.HELD.value)
+        .where(col(tables.Reservation.quote_expiration_burn_height) <= delivered_burn_height)
+        .limit(1)
+    )
+    return (await session.exec(statement)).first() is not None
+
+
+async def reserved_by_token(session: AsyncSession) -> dict[Token, int]:
+    """Sum of HELD reservations per token."""
+    statement = (
+        select(tables.Reservation.token, sa.func.sum(col(tables.Reservation.max_payout)))
+        .where(col(tables.Reservation.state) == ReservationState.HELD.value)
+        .group_by(col(tables.Reservation.token))
+    )
+    return {Token(token): int(amount) for token, amount in (await session.exec(statement)).all()}
+
+
+async def get_coverage(session: AsyncSession, policy_id: str) -> tables.Coverage | None:
+    """A covered policy, locked."""
+    statement = select(tables.Coverage).where(col(tables.Coverage.policy_id) == policy_id).with_for_update()
+    return (await session.exec(statement)).first()
+
+
+async def put_coverage(session: AsyncSession, created: PolicyCreated) -> None:
+    """Stores a policy that the chain created; over one whose creation was withdrawn before."""
+    policy = created.policy
+    row = tables.Coverage(
+        policy_id=created.policy_id,
+        onchain_id=created.onchain_id,
+        tier=int(created.tier),
+        token=int(policy.token),
+        amount_sats=policy.amount_sats,
+        strike_e8=policy.strike_e8,
+        floor_e8=policy.floor_e8,
+        max_payout=policy.max_payout,
+        premium=policy.premium,
+        created_burn_height=policy.created_burn_height,
+        expiration_burn_height=policy.expiration_burn_height,
+        status=ACTIVE,
+        payout=0,
+        ended_burn_height=None,
+    )
+    await session.merge(row)
+    await session.flush()
+
+
+async def open_policies(session: AsyncSession, tier: Tier, token: Token) -> list[OpenPolicy]:
+    """Open policies of a tier and token."""
+    statement = (
+        select(tables.Coverage)
+        .where(col(tables.Coverage.status) == ACTIVE)
+        .where(col(tables.Coverage.tier) == int(tier), col(tables.Coverage.token) == int(token))
+    )
+    rows = (await session.exec(statement)).all()
+    return [
+        OpenPolicy(
+            token=token,
+            amount_sats=row.amount_sats,
+            strike_e8=row.strike_e8,
+            floor_e8=row.floor_e8,
+            max_payout=row.max_payout,
+            premium=row.premium,
+            created_burn_height=row.created_burn_height,
+            expiration_burn_height=row.expiration_burn_height,
+        )
+        for row in rows
+    ]
+
+
+async def all_coverage(session: AsyncSession) -> Iterable[tables.Coverage]:
+    """Every policy that is or was covered, for reconciliation."""
+    statement = select(tables.Coverage).where(col(tables.Coverage.status) != REVERSED)
+    return (await session.exec(statement)).all()

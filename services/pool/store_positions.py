@@ -1,0 +1,103 @@
+"""SQL of deposits, withdrawals, shares and statements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from kernel.units import Tier, Token
+from services.pool import tables
+from services.pool.domain.withdrawal import WithdrawalState
+
+FINAL = "FINAL"
+PRICED = "PRICED"
+REVERSED = "REVERSED"
+_PAYABLE = (WithdrawalState.PRICED.value, WithdrawalState.READY.value)
+
+Key = tuple[Tier, Token]
+
+
+async def get_deposit(session: AsyncSession, deposit_id: str, *, lock: bool = False) -> tables.Deposit | None:
+    """A deposit that stands, locked if asked."""
+    statement = (
+        select(tables.Deposit).where(col(tables.Deposit.id) == deposit_id).where(col(tables.Deposit.state) != REVERSED)
+    )
+    return (await session.exec(statement.with_for_update() if lock else statement)).first()
+
+
+async def standing_deposit_of(session: AsyncSession, event_id: str) -> tables.Deposit | None:
+    """The deposit of `{txid}-{event index}` that stands, also where the event came back in another block; locked."""
+    same = sa.or_(col(tables.Deposit.id) == event_id, col(tables.Deposit.id).startswith(f"{event_id}-"))
+    statement = select(tables.Deposit).where(same, col(tables.Deposit.state) != REVERSED).with_for_update()
+    return (await session.exec(statement)).first()
+
+
+async def get_withdrawal(session: AsyncSession, withdrawal_id: str, *, lock: bool = False) -> tables.Withdrawal | None:
+    """A withdrawal, locked if asked."""
+    statement = select(tables.Withdrawal).where(col(tables.Withdrawal.id) == withdrawal_id)
+    return (await session.exec(statement.with_for_update() if lock else statement)).first()
+
+
+async def lapsed_vouchers(session: AsyncSession, delivered_burn_height: int) -> Sequence[tables.Withdrawal]:
+    """Priced withdrawals whose voucher can finally not be used any more; locked."""
+    statement = (
+        select(tables.Withdrawal)
+        .where(col(tables.Withdrawal.state).in_(_PAYABLE))
+        .where(col(tables.Withdrawal.last_use_burn_height) <= delivered_burn_height)
+        .order_by(col(tables.Withdrawal.id))
+        .with_for_update()
+    )
+    return (await session.exec(statement)).all()
+
+
+async def any_voucher_due(session: AsyncSession, delivered_burn_height: int) -> bool:
+    """Whether `lapsed_vouchers` would find something."""
+    statement = (
+        select(tables.Withdrawal.id)
+        .where(col(tables.Withdrawal.state).in_(_PAYABLE))
+        .where(col(tables.Withdrawal.last_use_burn_height) <= delivered_burn_height)
+        .limit(1)
+    )
+    return (await session.exec(statement)).first() is not None
+
+
+async def shares_of(session: AsyncSession, provider: str) -> dict[Key, int]:
+    """A provider's shares per tier and token; only where there are some."""
+    statement = select(tables.ShareBalance).where(col(tables.ShareBalance.provider) == provider)
+    rows = (await session.exec(statement.where(col(tables.ShareBalance.shares) > 0))).all()
+    return {(Tier(row.tier), Token(row.token)): row.shares for row in rows}
+
+
+async def pending_shares(session: AsyncSession, provider: str, tier: Tier, token: Token) -> int:
+    """Shares that requested withdrawals will burn."""
+    statement = (
+        select(sa.func.coalesce(sa.func.sum(col(tables.Withdrawal.shares)), 0))
+        .where(col(tables.Withdrawal.provider) == provider)
+        .where(col(tables.Withdrawal.tier) == int(tier), col(tables.Withdrawal.token) == int(token))
+        .where(col(tables.Withdrawal.state) == WithdrawalState.REQUESTED.value)
+    )
+    return int((await session.exec(statement)).one())
+
+
+async def unpriced_of(session: AsyncSession, provider: str) -> dict[Key, int]:
+    """A provider's final deposits without shares, per tier and token."""
+    statement = (
+        select(tables.Deposit.tier, tables.Deposit.token, sa.func.sum(col(tables.Deposit.amount)))
+        .where(col(tables.Deposit.provider) == provider, col(tables.Deposit.state) == FINAL)
+        .group_by(col(tables.Deposit.tier), col(tables.Deposit.token))
+    )
+    rows = (await session.exec(statement)).all()
+    return {(Tier(tier), Token(token)): int(amount) for tier, token, amount in rows}
+
+
+async def statement_lines(
+    session: AsyncSession, provider: str, before_id: int | None, limit: int
+) -> Sequence[tables.StatementLine]:
+    """A provider's lines, newest first, those with an id below `before_id`."""
+    statement = select(tables.StatementLine).where(col(tables.StatementLine.provider) == provider)
+    if before_id is not None:
+        statement = statement.where(col(tables.StatementLine.id) < before_id)
+    return (await session.exec(statement.order_by(col(tables.StatementLine.id).desc()).limit(limit))).all()

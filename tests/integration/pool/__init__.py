@@ -1,0 +1,1 @@
+"""The pool service over real sockets and a real Postgres."""

@@ -1,0 +1,146 @@
+"""The gateway and the oracle as the pool sees them: real gRPC servers whose chain and prices a test controls."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import AsyncIterator
+
+import grpc
+from bithedge.chain_gateway.v1 import chain_event_pb2 as event_pb2
+from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as pb
+from bithedge.chain_gateway.v1 import chain_gateway_service_pb2_grpc
+from bithedge.oracle.v1 import oracle_service_pb2 as oracle_pb2
+from bithedge.oracle.v1 import oracle_service_pb2_grpc
+from bithedge.type.v1 import price_pb2
+
+from kernel.errors import Unavailable
+from kernel.rpc.interceptors import Context
+
+GENESIS = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+_BLOCK = dt.timedelta(minutes=10)
+PARAMETERS = {
+    f"{tier}.{name}": value
+    for tier, utilization, haircut in (
+        ("conservative", 8000, 2000),
+        ("balanced", 8000, 3000),
+        ("aggressive", 9000, 4000),
+    )
+    for name, value in (("utilization-max-bps", utilization), ("stx-haircut-bps", haircut))
+}
+
+
+class StandInGateway(chain_gateway_service_pb2_grpc.ChainGatewayServiceServicer):
+    """A chain of final events. Market time is the burn height's, plus `late` seconds."""
+
+    def __init__(self) -> None:
+        self.parameters = dict(PARAMETERS)
+        self.burn_height = 100
+        self.late = 0
+        self._answers: list[pb.WatchEventsResponse] = []
+        self._changed = asyncio.Condition()
+        self._sequence = 0
+        self._transactions = 0
+
+    def now(self) -> dt.datetime:
+        """Market time."""
+        return GENESIS + self.burn_height * _BLOCK + dt.timedelta(seconds=self.late)
+
+    def tip(self) -> pb.Tip:
+        """The tip, one burn block above what is final."""
+        tip = pb.Tip(
+            stacks_height=self.burn_height, block_hash=f"{self.burn_height:064x}", burn_height=self.burn_height
+        )
+        tip.market_time.FromDatetime(self.now())
+        tip.final_burn_height = self.burn_height - 1
+        return tip
+
+    def event(self, **payload: object) -> event_pb2.ChainEvent:
+        """A new event of its own transaction at the present burn height."""
+        self._sequence += 1
+        self._transactions += 1
+        event = event_pb2.ChainEvent(
+            sequence=self._sequence,
+            block_hash=f"{self.burn_height:064x}",
+            burn_height=self.burn_height,
+            txid=f"{self._transactions:064x}",
+            event_index=1,
+            **payload,  # type: ignore[arg-type]
+        )
+        event.block_time.FromDatetime(self.now())
+        return event
+
+    async def finalize(self, *events: event_pb2.ChainEvent, blocks: int = 1) -> int:
+        """Mines burn blocks after the events and delivers them as final; the number of the answer."""
+        async with self._changed:
+            delivered = self.burn_height + blocks - 1
+            self.burn_height += blocks
+            answer = pb.WatchEventsResponse(
+                events=events, cursor=str(len(self._answers) + 1), delivered_burn_height=delivered, tip=self.tip()
+            )
+            self._answers.append(answer)
+            self._changed.notify_all()
+            return len(self._answers)
+
+    async def pass_seconds(self, seconds: int) -> None:
+        """Moves market time within the block."""
+        async with self._changed:
+            self.late += seconds
+            self._changed.notify_all()
+
+    async def WatchEvents(
+        self, request: pb.WatchEventsRequest, context: Context
+    ) -> AsyncIterator[pb.WatchEventsResponse]:
+        """Final answers after a cursor."""
+        at = int(request.cursor or 0)
+        while True:
+            async with self._changed:
+                while at >= len(self._answers):
+                    await self._changed.wait()
+            yield self._answers[at]
+            at += 1
+
+    async def WatchTip(self, request: pb.WatchTipRequest, context: Context) -> AsyncIterator[pb.WatchTipResponse]:
+        """The tip and its changes."""
+        while True:
+            yield pb.WatchTipResponse(tip=self.tip())
+            async with self._changed:
+                await self._changed.wait()
+
+    async def ListParameters(self, request: pb.ListParametersRequest, context: Context) -> pb.ListParametersResponse:
+        """The parameters that the pool reads."""
+        response = pb.ListParametersResponse(stacks_height=self.burn_height)
+        for name, value in self.parameters.items():
+            response.parameters.add(name=name, value=value)
+        return response
+
+
+class StandInOracle(oracle_service_pb2_grpc.OracleServiceServicer):
+    """Prices that a test sets, observed now unless it says otherwise."""
+
+    def __init__(self, gateway: StandInGateway) -> None:
+        self._gateway = gateway
+        self.btc_e8 = 100_000 * 10**8
+        self.stx_e8 = 2 * 10**8
+        self.status = oracle_pb2.PRICE_STATUS_OK
+        self.observe_time: dt.datetime | None = None
+        self.reachable = True
+
+    async def GetPrice(self, request: oracle_pb2.GetPriceRequest, context: Context) -> oracle_pb2.GetPriceResponse:
+        """The price of a feed."""
+        if not self.reachable:
+            raise Unavailable("DOWN", "the oracle is down")
+        value = self.btc_e8 if request.feed == price_pb2.FEED_BTC_USD else self.stx_e8
+        price = oracle_pb2.Price(feed=request.feed, round=self._gateway.late, status=self.status, price_usd_e8=value)
+        price.observe_time.FromDatetime(self.observe_time or self._gateway.now())
+        return oracle_pb2.GetPriceResponse(price=price)
+
+
+def add_gateway(servicer: StandInGateway, server: grpc.aio.Server) -> None:
+    """Adds the gateway to a server."""
+    chain_gateway_service_pb2_grpc.add_ChainGatewayServiceServicer_to_server(servicer, server)
+
+
+def add_oracle(servicer: StandInOracle, server: grpc.aio.Server) -> None:
+    """Adds the oracle to a server."""
+    oracle_service_pb2_grpc.add_OracleServiceServicer_to_server(servicer, server)
