@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import time
 from typing import Final
 
 import grpc
@@ -22,6 +23,7 @@ class TipFollower:
     def __init__(self, gateway: grpc.aio.Channel) -> None:
         self._stub = gateway_grpc.ChainGatewayServiceStub(gateway)
         self._tip: gateway_pb2.Tip | None = None
+        self._lost_at: float | None = time.monotonic()
         self._changed = asyncio.Condition()
 
     @property
@@ -34,6 +36,11 @@ class TipFollower:
     def now(self) -> dt.datetime:
         """Market time, UTC."""
         return self.tip.market_time.ToDatetime(dt.UTC)
+
+    @property
+    def lost_seconds(self) -> float:
+        """Wall seconds since the gateway was last heard; 0 while the stream stands. Then market time is old."""
+        return 0.0 if self._lost_at is None else time.monotonic() - self._lost_at
 
     async def changed(self, timeout_seconds: float) -> None:
         """Returns at the next change of the tip, or after the timeout."""
@@ -49,8 +56,9 @@ class TipFollower:
             try:
                 async for answer in self._stub.WatchTip(gateway_pb2.WatchTipRequest(), wait_for_ready=True):
                     async with self._changed:
-                        self._tip = answer.tip
+                        self._tip, self._lost_at = answer.tip, None
                         self._changed.notify_all()
             except (grpc.aio.AioRpcError, Unavailable) as error:
                 get_logger().warning("tip stream lost", error=str(error)[:200])
+            self._lost_at = time.monotonic() if self._lost_at is None else self._lost_at
             await asyncio.sleep(_RETRY_SECONDS)
