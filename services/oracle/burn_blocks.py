@@ -13,6 +13,7 @@ from bithedge.chain_gateway.v1 import chain_gateway_service_pb2_grpc as gateway_
 
 from kernel.errors import NotFound, Unavailable
 from kernel.rpc.channels import remote_errors
+from kernel.rpc.tip import TipFollower
 
 _MOST_BLOCKS: Final = 200
 
@@ -28,8 +29,9 @@ class BurnBlock:
 class BurnBlocks:
     """Reads burn blocks through the gateway."""
 
-    def __init__(self, gateway: grpc.aio.Channel) -> None:
+    def __init__(self, gateway: grpc.aio.Channel, tip: TipFollower) -> None:
         self._stub = gateway_grpc.ChainGatewayServiceStub(gateway)
+        self._tip = tip
 
     async def at_height(self, height: int) -> BurnBlock:
         """The block at a height; Unavailable while the gateway does not know it."""
@@ -41,12 +43,13 @@ class BurnBlocks:
         request.at_or_before_time.FromDatetime(time)
         return await self._ask(request, f"time {time.isoformat()}")
 
-    async def heights_at(self, times: Sequence[dt.datetime], tip: BurnBlock) -> Mapping[dt.datetime, int]:
+    async def heights_at(self, times: Sequence[dt.datetime]) -> Mapping[dt.datetime, int]:
         """For each market time the height of the last burn block at or before it.
 
         One question per burn block in the span, not one per time; none while all times lie after the tip's block.
         """
         newest_first = sorted(times, reverse=True)
+        tip = BurnBlock(self._tip.tip.burn_height, self._tip.tip.burn_block_time.ToDatetime(dt.UTC))
         block = tip if tip.time <= newest_first[0] else await self.at_or_before(newest_first[0])
         heights: dict[dt.datetime, int] = {}
         for time in newest_first:

@@ -6,19 +6,17 @@ seen a round has seen every earlier one that there will ever be.
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
-
-from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as gateway_pb2
+from typing import Final
 
 from kernel.database import Database
 from kernel.errors import BitHedgeError
 from kernel.lease import LeaderLease, LeaseLost
 from kernel.log import get_logger
+from kernel.rpc.tip import TipFollower
 from services.oracle import store
-from services.oracle.burn_blocks import BurnBlock, BurnBlocks
+from services.oracle.burn_blocks import BurnBlocks
 from services.oracle.domain.aggregation import AggregationRules, Anchor, aggregate
 from services.oracle.domain.prices import Feed, Price, PriceStatus, Round, boundary_time
 from services.oracle.domain.schedule import due_rounds
@@ -28,23 +26,6 @@ from services.oracle.publisher import Publisher
 
 _IDLE_SECONDS: Final = 1.0
 _BATCH: Final = 60
-
-
-class TipClock(Protocol):
-    """The followed tip: kernel.rpc.tip.TipFollower."""
-
-    @property
-    def tip(self) -> gateway_pb2.Tip:
-        """The latest tip; Unavailable before the first."""
-        ...
-
-    def now(self) -> dt.datetime:
-        """Market time; Unavailable before the first tip."""
-        ...
-
-    async def changed(self, timeout_seconds: float) -> None:
-        """Returns at the next change, or after the timeout."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -64,7 +45,7 @@ class Observer:
         database: Database,
         lease: LeaderLease,
         source: PriceSource,
-        tip: TipClock,
+        tip: TipFollower,
         burn_blocks: BurnBlocks,
         publisher: Publisher,
         rules: ObservationRules,
@@ -123,9 +104,7 @@ class Observer:
 
     async def _rounds(self, numbers: Sequence[int]) -> Sequence[Round]:
         times = [boundary_time(number) for number in numbers]
-        tip = self._tip.tip
-        newest = BurnBlock(tip.burn_height, tip.burn_block_time.ToDatetime(dt.UTC))
-        heights = await self._burn_blocks.heights_at(times, newest)
+        heights = await self._burn_blocks.heights_at(times)
         anchors, rounds = dict(self._anchors), []
         for number, time in zip(numbers, times, strict=True):
             for feed in Feed:

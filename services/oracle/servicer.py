@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from bithedge.oracle.v1 import oracle_service_pb2 as pb
 from bithedge.oracle.v1 import oracle_service_pb2_grpc as grpc_api
 
-from kernel.clock import MarketClock
 from kernel.database import Database
 from kernel.errors import NotFound
 from kernel.rpc.interceptors import Context
+from kernel.rpc.tip import TipFollower
 from services.oracle import convert, store
 from services.oracle import store_publications as publications
 from services.oracle.domain.freshness import FreshnessRules, judged_at
@@ -28,7 +28,7 @@ class OracleServicer(grpc_api.OracleServiceServicer):
     """Every method of the service; who may call which is in its description."""
 
     database: Database
-    clock: MarketClock
+    tip: TipFollower
     source: PriceSource
     publisher: Publisher
     receipts: Receipts
@@ -44,7 +44,7 @@ class OracleServicer(grpc_api.OracleServiceServicer):
         return pb.GetPriceResponse(price=convert.price_message(shown))
 
     def _shown(self, price: Price) -> Price:
-        return judged_at(price, self.clock.now(), self.freshness)
+        return judged_at(price, self.tip.now(), self.freshness, self.tip.lost_seconds)
 
     def _nothing(self, feed: Feed) -> Price:
         return convert.no_price(feed, self.source.is_synthetic(feed))
@@ -58,7 +58,7 @@ class OracleServicer(grpc_api.OracleServiceServicer):
     async def GetVolatility(self, request: pb.GetVolatilityRequest, context: Context) -> pb.GetVolatilityResponse:
         """From the daily bars before the market day."""
         bars = self.source.daily_bars(convert.feed_of(request.feed))
-        return convert.volatility_response(estimate_volatility(bars, self.clock.now()))
+        return convert.volatility_response(estimate_volatility(bars, self.tip.now()))
 
     async def GetRound(self, request: pb.GetRoundRequest, context: Context) -> pb.GetRoundResponse:
         """One round as it was stored."""

@@ -75,6 +75,14 @@ def test_an_old_price_is_degraded_then_gone() -> None:
     assert [shown.price_usd_e8 for shown in ages] == [one.price_usd_e8] * 3 + [0]
 
 
+def test_without_market_time_no_price_is_trusted() -> None:
+    """31 s after the clock was last heard a price that looks fresh is DEGRADED, and says why."""
+    one, now = price(NOON), boundary_time(NOON)
+    shown = [judged_at(one, now, FreshnessRules(), lost) for lost in (30.0, 31.0)]
+    assert [each.status for each in shown] == ["OK", "DEGRADED"]
+    assert shown[1].reason == "CLOCK_LOST: no news of market time for 31 s"
+
+
 @given(age=st.integers(-10, 10_000), status=st.sampled_from(PriceStatus))
 def test_age_never_improves_a_status(age: int, status: PriceStatus) -> None:
     """Reading a price can only take trust away."""
