@@ -87,12 +87,12 @@ class Dispatcher:
         ready = list(self._keys.addresses)
         while ready:
             address = ready.pop(0)
-            signed = await self._sign_next(address, nonces[address])
+            signed = await self.sign_next(address, nonces[address])
             if signed is not None:
                 await self._broadcaster.send(signed, first=True)
                 ready.append(address)
 
-    async def _sign_next(self, address: str, chain_nonce: int) -> ChainTransaction | None:
+    async def sign_next(self, address: str, chain_nonce: int) -> ChainTransaction | None:
         """Gives the next intent a nonce of this key and stores its signed transaction; None when there is none."""
         async with self._database.transaction() as session:
             await self._lease.check(session)

@@ -34,11 +34,9 @@ class EventStream:
             raise InvalidArgument.of("finality", "is required")
         final = request.finality == pb.EVENT_FINALITY_FINAL
         cursor = parse_cursor(request.cursor, final)
-        snapshot: Snapshot | None = None
+        snapshot = await self._state.first()
         told: tuple[str, int] | None = None
         while True:
-            if snapshot is None:
-                snapshot = self._state.snapshot
             if cursor.sequence > snapshot.row.latest_sequence:
                 raise FailedPrecondition("CURSOR_AHEAD", "the cursor is of another history than this gateway's")
             rows = await self._page(cursor, snapshot)

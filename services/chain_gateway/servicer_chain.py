@@ -51,7 +51,7 @@ class ChainServicer(pb_grpc.ChainGatewayServiceServicer):
     async def WatchTip(self, request: pb.WatchTipRequest, context: Context) -> AsyncIterator[pb.WatchTipResponse]:
         """The tip, then each change; every second at least, for market time may be wall time."""
         while True:
-            snapshot = self._state.snapshot
+            snapshot = await self._state.first()
             yield pb.WatchTipResponse(tip=self._tip(snapshot))
             await self._state.changed(snapshot, _TIP_SECONDS)
 

@@ -64,6 +64,12 @@ class StateFollower:
             return False
         return True
 
+    async def first(self) -> Snapshot:
+        """The latest state, as soon as there is one: for streams, which may be opened before the first block."""
+        while self._snapshot is None:
+            await self.changed(None, _POLL_SECONDS)
+        return self._snapshot
+
     async def follow(self) -> None:
         """Follows the database until cancelled."""
         notifications = await self._database.notifications(store_chain.STATE_CHANNEL)
