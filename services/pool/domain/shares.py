@@ -107,8 +107,15 @@ def shares_for(amount: int, total_shares: int, assets: int) -> int:
 
 
 def amount_for(shares: int, total_shares: int, assets: int) -> int:
-    """Base units for leaving with `shares` of `total_shares`, rounded down, at most `assets`."""
-    return min(assets_for_shares(shares, total_shares + VIRTUAL_SHARES, assets + _VIRTUAL_ASSETS), assets)
+    """Base units for leaving with `shares` of `total_shares`, rounded down.
+
+    Where a share is worth less than one base unit, the assets of the virtual shares, which nobody ever paid in,
+    would raise its price: then its part of what is really there counts.
+    """
+    if shares == 0:
+        return 0
+    virtual = assets_for_shares(shares, total_shares + VIRTUAL_SHARES, assets + _VIRTUAL_ASSETS)
+    return min(virtual, assets_for_shares(shares, total_shares, assets))
 
 
 def share_price_e6(total_shares: int, assets: int) -> int:

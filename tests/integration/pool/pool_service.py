@@ -51,7 +51,7 @@ class RunningPool:
     database: Database
     gateway: StandInGateway
     oracle: StandInOracle
-    stub: Any
+    stub: pool_service_pb2_grpc.PoolServiceAsyncStub
     projector: Projector
 
     async def projected(self, number: int) -> None:
@@ -74,7 +74,9 @@ class RunningPool:
     def deposited(self, who: str, amount: int, tier: Tier = Tier.BALANCED, token: Token = Token.STX) -> Any:
         """A deposit event."""
         return self.gateway.event(
-            deposited=event_pb2.Deposited(provider_principal=who, amount=amount_of(token, amount), tier=int(tier))
+            deposited=event_pb2.Deposited(
+                provider_principal=who, amount=amount_of(token, amount), tier=money_pb2.Tier.ValueType(int(tier))
+            )
         )
 
     async def invest(self, who: str, amount: int, tier: Tier = Tier.BALANCED, token: Token = Token.STX) -> pb.Deposit:
@@ -153,7 +155,9 @@ class RunningPool:
 
     async def capital(self, tier: Tier = Tier.BALANCED, token: Token = Token.STX) -> pb.TierCapital:
         """A tier's availability."""
-        request = pb.GetTierAvailabilityRequest(tier=int(tier), token=int(token))  # type: ignore[arg-type]
+        request = pb.GetTierAvailabilityRequest(
+            tier=money_pb2.Tier.ValueType(int(tier)), token=money_pb2.Token.ValueType(int(token))
+        )
         return (await self.stub.GetTierAvailability(request)).capital
 
     async def accounts(self) -> dict[str, int]:
@@ -209,8 +213,8 @@ async def running_pool(database_url: str) -> AsyncIterator[RunningPool]:
     gateway_server, gateway_port = await _serve(Service(gateway_service, lambda server: add_gateway(gateway, server)))
     oracle_server, oracle_port = await _serve(Service(oracle_service, lambda server: add_oracle(oracle, server)))
     tokens = _PoolTokens()
-    gateway_channel = open_channel(f"127.0.0.1:{gateway_port}", tokens)  # type: ignore[arg-type]
-    oracle_channel = open_channel(f"127.0.0.1:{oracle_port}", tokens)  # type: ignore[arg-type]
+    gateway_channel = open_channel(f"127.0.0.1:{gateway_port}", tokens)
+    oracle_channel = open_channel(f"127.0.0.1:{oracle_port}", tokens)
     tip = TipFollower(gateway_channel)
     servicer = build_servicer(database, gateway_channel, oracle_channel, tip, LIMITS)
     projector = Projector(database, gateway_channel)
@@ -224,7 +228,8 @@ async def running_pool(database_url: str) -> AsyncIterator[RunningPool]:
     channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
     try:
         await eventually(lambda: _tip_known(tip))
-        yield RunningPool(database, gateway, oracle, pool_service_pb2_grpc.PoolServiceStub(channel), projector)
+        stub = pool_service_pb2_grpc.PoolServiceStub(channel)
+        yield RunningPool(database, gateway, oracle, stub, projector)
     finally:
         for task in tasks:
             task.cancel()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
 
 import grpc
 from bithedge.chain_gateway.v1 import chain_event_pb2 as event_pb2
@@ -16,6 +17,18 @@ from bithedge.type.v1 import price_pb2
 
 from kernel.errors import Unavailable
 from kernel.rpc.interceptors import Context
+
+# The generated bases have every method, unimplemented; for the type checker all would be abstract.
+if TYPE_CHECKING:
+
+    class _GatewayBase:
+        pass
+
+    class _OracleBase:
+        pass
+else:
+    _GatewayBase = chain_gateway_service_pb2_grpc.ChainGatewayServiceServicer
+    _OracleBase = oracle_service_pb2_grpc.OracleServiceServicer
 
 GENESIS = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 _BLOCK = dt.timedelta(minutes=10)
@@ -30,7 +43,7 @@ PARAMETERS = {
 }
 
 
-class StandInGateway(chain_gateway_service_pb2_grpc.ChainGatewayServiceServicer):
+class StandInGateway(_GatewayBase):
     """A chain of final events. Market time is the burn height's, plus `late` seconds."""
 
     def __init__(self) -> None:
@@ -115,7 +128,7 @@ class StandInGateway(chain_gateway_service_pb2_grpc.ChainGatewayServiceServicer)
         return response
 
 
-class StandInOracle(oracle_service_pb2_grpc.OracleServiceServicer):
+class StandInOracle(_OracleBase):
     """Prices that a test sets, observed now unless it says otherwise."""
 
     def __init__(self, gateway: StandInGateway) -> None:
@@ -136,11 +149,11 @@ class StandInOracle(oracle_service_pb2_grpc.OracleServiceServicer):
         return oracle_pb2.GetPriceResponse(price=price)
 
 
-def add_gateway(servicer: StandInGateway, server: grpc.aio.Server) -> None:
-    """Adds the gateway to a server."""
+def add_gateway(servicer: Any, server: grpc.aio.Server) -> None:
+    """Adds a `StandInGateway` to a server."""
     chain_gateway_service_pb2_grpc.add_ChainGatewayServiceServicer_to_server(servicer, server)
 
 
-def add_oracle(servicer: StandInOracle, server: grpc.aio.Server) -> None:
-    """Adds the oracle to a server."""
+def add_oracle(servicer: Any, server: grpc.aio.Server) -> None:
+    """Adds a `StandInOracle` to a server."""
     oracle_service_pb2_grpc.add_OracleServiceServicer_to_server(servicer, server)

@@ -1,0 +1,128 @@
+"""Share prices: nobody gains from those who stay, whenever they join or leave."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from kernel.units import Token
+from services.pool.domain import shares
+from services.pool.domain.shares import OpenPolicy, Prices
+from tests.unit.pool.pool_strategies import CREATED, open_policies, prices, tokens
+
+amounts = st.integers(1, 10**13)
+heights = st.integers(CREATED, CREATED + 6_000)
+
+
+@dataclass(frozen=True)
+class Tier:
+    """A tier with open policies, at one moment."""
+
+    total: int
+    count: int
+    policies: tuple[OpenPolicy, ...]
+    prices: Prices
+    height: int
+
+    @property
+    def joining(self) -> int:
+        """Net assets for those who join."""
+        return shares.net_assets(self.total, shares.claims_when_joining(self.policies, self.prices))
+
+    @property
+    def leaving(self) -> int:
+        """Net assets for those who leave."""
+        claims = shares.claims_when_leaving(self.policies, self.prices, self.height)
+        return shares.net_assets(self.total, claims)
+
+
+@st.composite
+def tiers(draw: st.DrawFn) -> Tier:
+    """A tier whose capital covers its collateral."""
+    token = draw(tokens)
+    policies = tuple(draw(st.lists(open_policies(token), max_size=4)))
+    locked = sum(policy.max_payout for policy in policies)
+    total = locked + draw(st.integers(0, 10**13))
+    count = draw(st.integers(0, max(total, 1)))
+    return Tier(total, count, policies, draw(prices), draw(heights))
+
+
+@given(tier=tiers())
+def test_what_is_not_earned_or_visibly_lost_is_never_paid_out(tier: Tier) -> None:
+    """Who leaves is priced at or below who joins; both at or below capital less visible losses."""
+    visible = sum(shares.intrinsic(policy, tier.prices) for policy in tier.policies)
+    unearned = sum(shares.unearned_premium(policy, tier.height) for policy in tier.policies)
+    assert tier.leaving <= tier.joining <= max(tier.total - visible, 0)
+    assert tier.leaving <= max(tier.total - unearned, 0)
+
+
+@given(tier=tiers(), amount=amounts)
+def test_joining_and_leaving_at_once_never_gains(tier: Tier, amount: int) -> None:
+    """In and out at the same prices gives back at most what came in."""
+    assume(tier.joining * 1_000_000 >= tier.count)
+    issued = shares.shares_for(amount, tier.count, tier.joining)
+    back = shares.amount_for(issued, tier.count + issued, tier.leaving + amount)
+    assert back <= amount
+
+
+@given(tier=tiers(), amount=amounts)
+def test_who_joins_takes_nothing_from_those_who_stay(tier: Tier, amount: int) -> None:
+    """After a deposit, the shares that were there are worth at least as much, by either measure."""
+    assume(tier.joining * 1_000_000 >= tier.count > 0)
+    issued = shares.shares_for(amount, tier.count, tier.joining)
+    after = tier.count + issued
+    for before_assets in (tier.leaving, tier.joining):
+        before = shares.amount_for(tier.count, tier.count, before_assets)
+        assert shares.amount_for(tier.count, after, before_assets + amount) >= before
+
+
+@given(tier=tiers(), data=st.data())
+def test_who_leaves_takes_nothing_from_those_who_stay(tier: Tier, data: st.DataObject) -> None:
+    """After a withdrawal, the shares that are left are worth at least as much, by either measure."""
+    assume(tier.count > 1)
+    burned = data.draw(st.integers(1, tier.count - 1))
+    paid = shares.amount_for(burned, tier.count, tier.leaving)
+    left = tier.count - burned
+    for assets in (tier.leaving, tier.joining):
+        assert shares.amount_for(left, left, assets - paid) >= shares.amount_for(left, tier.count, assets)
+
+
+@given(tier=tiers(), amount=amounts)
+def test_a_late_joiner_earns_nothing_of_premiums_paid_before(tier: Tier, amount: int) -> None:
+    """Policies out of the money that end worthless pay their premium to those who bore them, not to who came later."""
+    visible = sum(shares.intrinsic(policy, tier.prices) for policy in tier.policies)
+    assume(visible == 0 and tier.joining * 1_000_000 >= tier.count)
+    issued = shares.shares_for(amount, tier.count, tier.joining)
+    after_all_expired = tier.total + amount
+    assert shares.amount_for(issued, tier.count + issued, after_all_expired) <= amount
+
+
+@given(data=st.data(), token=tokens)
+def test_the_premium_is_earned_evenly(data: st.DataObject, token: Token) -> None:
+    """All of it is unearned at creation, none at expiration, and never more than the block before."""
+    policy = data.draw(open_policies(token))
+    height = data.draw(heights)
+    now, later = (shares.unearned_premium(policy, at) for at in (height, height + 1))
+    assert shares.unearned_premium(policy, CREATED) == policy.premium
+    assert shares.unearned_premium(policy, policy.expiration_burn_height) == 0
+    assert 0 <= later <= now <= policy.premium
+
+
+def test_the_first_share_costs_one_base_unit() -> None:
+    """A new tier starts at one share per base unit, shown as one million."""
+    assert shares.shares_for(123, 0, 0) == 123
+    assert shares.share_price_e6(0, 0) == 1_000_000
+
+
+@pytest.mark.parametrize("gift", [10**6, 10**9])
+def test_one_share_cannot_be_made_dear_enough_to_eat_a_deposit(gift: int) -> None:
+    """With one share left and a large gain behind it, the next deposit loses at most a thousandth of the gain."""
+    deposit = 10**9
+    issued = shares.shares_for(deposit, 1, 1 + gift)
+    back = shares.amount_for(issued, 1 + issued, 1 + gift + deposit)
+    attacker = shares.amount_for(1, 1 + issued, 1 + gift + deposit)
+    assert deposit - back <= gift // 1_000 + 1
+    assert attacker < gift // 500
