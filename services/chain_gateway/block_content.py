@@ -53,7 +53,8 @@ async def read_content(nodes: NodePool, contracts: Contracts, block: Block) -> B
         if record is None or record.block_hash != block.hash or record.status != SUCCESS:
             raise BlockMoved(block)
         events.extend(_events(contracts, block, record))
-    return BlockContent(events, [_mined(block, record) for record in records])
+    found = [mined(record, block.index_hash, block.height, block.burn_height) for record in records]
+    return BlockContent(events, found)
 
 
 def _events(contracts: Contracts, block: Block, record: TransactionRecord) -> list[Event]:
@@ -91,10 +92,11 @@ def _event(block: Block, record: TransactionRecord, log: ContractLog, name: str)
     )
 
 
-def _mined(block: Block, record: TransactionRecord) -> Mined:
+def mined(record: TransactionRecord, index_hash: str, stacks_height: int, burn_height: int) -> Mined:
+    """What a block says of a transaction."""
     try:
         result = record.result()
         text = "" if result is None else render(result)
     except CodecError:
         text = record.result_text or ""
-    return Mined(record.txid, record.status, text, block.index_hash, block.height, block.burn_height)
+    return Mined(record.txid, record.status, text, index_hash, stacks_height, burn_height)

@@ -14,7 +14,8 @@ from kernel.database import Database, notify
 from kernel.errors import Unavailable
 from kernel.lease import LeaderLease
 from kernel.log import get_logger
-from services.chain_gateway import metrics, store_intents, store_transactions
+from services.chain_gateway import metrics, store_chain, store_intents, store_transactions
+from services.chain_gateway.block_content import mined
 from services.chain_gateway.domain.confirmation import (
     DROPPED_STATUSES,
     IntentState,
@@ -152,6 +153,7 @@ class Broadcaster:
         record = await self._nodes.ask(lambda node: node.transaction(row.txid))
         if record is not None and record.status not in DROPPED_STATUSES:
             await self._update(row, TransactionState.PENDING, "", _LOOK_SECONDS)
+            await self._note_if_mined(record)
         elif first:
             floor = row.nonce + 1 if reason == "ConflictingNonceInMempool" else 0
             await self._never_taken(row, reason, requeue=True, floor=floor)
@@ -218,9 +220,23 @@ class Broadcaster:
             await self._send_again(row)
             return
         await self._update(row, TransactionState.PENDING, "", _LOOK_SECONDS)
+        await self._note_if_mined(record)
         waiting = record.status == _PENDING and wall_now() - row.create_time > self._stuck
         if waiting and row.intent_id is not None:
             await self._raise_fee(row, 0, taken=True)
+
+    async def _note_if_mined(self, record: TransactionRecord) -> None:
+        """Notes a block that was ingested before we had the transaction; any other block is still to be ingested."""
+        if record.block_hash is None:
+            return
+        async with self._database.transaction() as session:
+            state = await store_chain.lock_state(session)
+            block = await store_chain.canonical_block_by_hash(session, record.block_hash)
+            if state is None or block is None:
+                return
+            found = mined(record, block.index_hash, block.stacks_height, block.burn_height)
+            await store_transactions.note_mined(session, [found])
+            await store_transactions.finalize(session, final_burn_height(state.burn_height, self._confirmations))
 
     async def _raise_fee(self, row: ChainTransaction, at_least_ustx: int, *, taken: bool) -> None:
         """Signs the same call at the same nonce with a higher fee; both are followed, one will be mined."""

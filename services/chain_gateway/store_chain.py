@@ -38,6 +38,12 @@ async def canonical_block(session: AsyncSession, stacks_height: int) -> Block | 
     return (await session.exec(statement)).first()
 
 
+async def canonical_block_by_hash(session: AsyncSession, block_hash: str) -> Block | None:
+    """Our canonical block of a hash."""
+    statement = select(Block).where(col(Block.canonical), col(Block.hash) == block_hash)
+    return (await session.exec(statement)).first()
+
+
 async def put_block(session: AsyncSession, block: Block) -> None:
     """Stores a block as canonical; one that was withdrawn before becomes canonical again."""
     known = await session.get(Block, block.index_hash)

@@ -109,6 +109,7 @@ def _block() -> None:
         schema=_SCHEMA,
         postgresql_where=sa.text("canonical"),
     )
+    op.create_index("block_hash", "block", ["hash"], schema=_SCHEMA)
 
 
 def _event() -> None:
