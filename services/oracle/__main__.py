@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from bithedge.oracle.v1 import oracle_service_pb2 as pb
@@ -18,11 +17,9 @@ from kernel.rpc.server import Process, Service, serve
 from kernel.rpc.tip import TipFollower
 from kernel.rpc.tokens import JwksVerifier, ServiceTokens
 from kernel.secret_file import read_secret_file
-from kernel.settings import read_settings
 from kernel.temporal import TemporalDelivery
-from services.oracle import tables
+from services.oracle import config, tables
 from services.oracle.burn_blocks import BurnBlocks
-from services.oracle.config import Settings
 from services.oracle.feeds.replay.exchanges import ReplayedPrices
 from services.oracle.observer import ObservationRules, Observer
 from services.oracle.publisher import Publisher
@@ -36,7 +33,7 @@ MIGRATIONS = Path(__file__).with_name("migrations")
 
 async def main() -> None:
     """Builds everything and serves until told to stop."""
-    settings = read_settings(Settings, os.environ)
+    settings = config.settings()
     deployer = ContractAddress(settings.contract_deployer, settings.network)
     signer = OracleSigner(read_key_file(settings.oracle_key_file), settings.chain_id, deployer)
     source = ReplayedPrices(settings.price_data, settings.replay_seed)

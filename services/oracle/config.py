@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from kernel.settings import SettingsError
+from kernel.settings import SettingsError, read_settings
 from services.oracle.domain.aggregation import AggregationRules
 from services.oracle.domain.freshness import FreshnessRules
 from services.oracle.domain.publication import PublicationRules
@@ -69,3 +70,8 @@ class Settings:
         return PublicationRules(
             self.publication_deviation_bps, self.publication_heartbeat_seconds, self.round_distance_blocks
         )
+
+
+def settings() -> Settings:
+    """Reads the environment; SettingsError names what is missing or wrong."""
+    return read_settings(Settings, os.environ)

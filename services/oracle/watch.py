@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Final
 
 from kernel.database import Database
@@ -25,7 +25,8 @@ class _Watcher:
         self.overflowed = False
 
     def offer(self, price: Price) -> None:
-        if self.queue.full():
+        # After the first that is lost none is taken any more: what the reader got must have no gap.
+        if self.overflowed or self.queue.full():
             self.overflowed = True
         else:
             self.queue.put_nowait(price)
@@ -69,7 +70,11 @@ class RoundWatch:
                 watcher.offer(price)
         return len(prices)
 
-    async def watch(self, feed: Feed, after: int | None) -> AsyncIterator[Price]:
+    def last_round(self, feed: Feed) -> int:
+        """The newest round handed out; 0 before the first."""
+        return self._last.get(feed, 0)
+
+    async def watch(self, feed: Feed, after: int | None) -> AsyncGenerator[Price, None]:
         """The latest round, or every round after `after`; then each new one, in order, without a gap.
 
         ResourceExhausted when the reader does not keep up, InvalidArgument when `after` lies too far back.

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
 import pytest
 from bithedge.oracle.v1 import oracle_service_pb2 as pb
 
-from services.oracle.domain.prices import Feed
+from kernel.errors import ResourceExhausted
+from services.oracle.domain.prices import Feed, Price
 from services.oracle.feeds.replay.exchanges import ReplayedPrices
+from services.oracle.watch import RoundWatch
 from tests.integration.oracle.gateway import GatewayStandIn, serve_gateway
 from tests.integration.oracle.harness import (
     BTC,
@@ -183,3 +186,33 @@ async def test_volatility_knows_only_the_past(database_url: str) -> None:
     assert before.quoted < 0.8 < 1.5 < after.quoted
     assert before.quoted == max(before.close_to_close_30d, before.close_to_close_90d, before.ewma)
     assert "71 days" not in before.source or before.quoted == before.close_to_close_90d
+
+
+async def test_a_slow_reader_is_cut_off_and_may_resume(database_url: str) -> None:
+    """A watcher that stops reading gets what fits its queue, without a gap, then RESOURCE_EXHAUSTED; it may
+    resume after the last."""
+    async with oracle_at(database_url, ScriptedPrices()) as oracle:
+        watch = RoundWatch(oracle.database)
+        reader = asyncio.ensure_future(watch.run())
+        slow = watch.watch(Feed.BTC_USD, None)
+        numbers = [(await anext(slow)).round]
+        for _ in range(8):
+            await oracle.advance(10_800)
+        await eventually(lambda: _read_up_to(watch, int(oracle.gateway.market_time.timestamp())))
+        with pytest.raises(ResourceExhausted):
+            await _drain(slow, numbers)
+        resumed = watch.watch(Feed.BTC_USD, numbers[-1])
+        following = await anext(resumed)
+        await resumed.aclose()
+        reader.cancel()
+    assert numbers == [int(START.timestamp()) + 60 * index for index in range(1001)]
+    assert following.round == numbers[-1] + 60
+
+
+async def _read_up_to(watch: RoundWatch, number: int) -> bool:
+    return watch.last_round(Feed.BTC_USD) == number
+
+
+async def _drain(watched: AsyncIterator[Price], numbers: list[int]) -> None:
+    async for price in watched:
+        numbers.append(price.round)
