@@ -34,7 +34,7 @@ from services.policy.domain.transitions import Actor, Cause, PolicyState
 from services.policy.launcher import CreationLauncher
 from services.policy.metrics import QUOTES
 from services.policy.sources import Sources, known_tip
-from services.policy.store_projection import Stream, read_projection
+from services.policy.store_projection import Stream, read_projection, set_stop_reason
 from services.policy.store_queries import read_record
 from services.policy.tables import Outbox, Request
 from workflows.contract import CreatePolicyInput, Start, start_create_policy
@@ -134,6 +134,18 @@ class Creation:
         record = await read_record(session, policy)
         tip = self._sources.tip_or_none()
         return pb.CreatePolicyResponse(policy=convert.policy_message(record, tip, for_signing=True))
+
+    async def resume(self, principal: str, request: pb.ResumeCreationRequest) -> pb.ResumeCreationResponse:
+        """Lets policies be created again; answers why they could not."""
+        async with self._database.transaction() as session:
+            answer = await claim(session, Request, principal, request, request.request_id, pb.ResumeCreationResponse)
+            if answer is not None:
+                return answer
+            projection = await read_projection(session, Stream.FINAL)
+            await set_stop_reason(session, "")
+            response = pb.ResumeCreationResponse(stop_reason=projection.stop_reason)
+            await complete(session, Request, principal, request, request.request_id, response)
+            return response
 
     async def record_signed_quote(
         self, policy_id: str, signature: bytes, prepared: transaction_pb2.PreparedTransaction

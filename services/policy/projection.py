@@ -26,6 +26,7 @@ from services.policy.domain.policy import (
     is_ended,
     move,
     note,
+    touch,
 )
 from services.policy.domain.transitions import Actor, Cause, PolicyState
 from services.policy.metrics import ALERTS, TRANSITIONS
@@ -60,6 +61,7 @@ async def _created(session: AsyncSession, event: Event) -> None:
     if policy_id is None:
         return
     policy = await store.find(session, policy_id, lock=True)
+    await free_onchain_id(session, policy, event)
     if policy is None:
         await _adopt(session, event, policy_id)
     elif policy.state is PolicyState.PENDING_CREATION:
@@ -69,10 +71,27 @@ async def _created(session: AsyncSession, event: Event) -> None:
         await signal_creation(session, policy)
     elif policy.state is PolicyState.FAILED_CREATION and not policy.creation_txid:
         alert("created_after_failure", policy=policy.name, txid=event.txid)
-        fields = {**_creation_fields(event), "reason": str(Cause.CREATED_AFTER_FAILURE)}
+        fields = {**_fields_of_known(policy, event), "reason": str(Cause.CREATED_AFTER_FAILURE)}
         await store.save(
             session, note(policy, Actor.PROJECTOR, Cause.CREATED_AFTER_FAILURE, origin_of(event), **fields)
         )
+
+
+async def free_onchain_id(session: AsyncSession, policy: Policy | None, event: Event) -> None:
+    """Takes the number from a policy that had it on a fork which is gone, before its withdrawal reached us."""
+    other = await store.find_onchain(session, event.policy_created.onchain_id, lock=True)
+    if other is not None and (policy is None or other.id != policy.id):
+        alert("onchain_id_moved", policy=other.name, onchain_id=other.onchain_id)
+        await store.save(session, touch(other, origin_of(event), onchain_id=0, onchain_state=OnchainState.NONE))
+
+
+def _fields_of_known(policy: Policy, event: Event) -> dict[str, Any]:
+    """What creation says, without taking back what the tip has already said of the policy's end."""
+    fields = _creation_fields(event)
+    if policy.onchain_state in (OnchainState.SETTLED, OnchainState.EXPIRED):
+        for name in ("onchain_state", "onchain_burn_height", "last_status_txid"):
+            del fields[name]
+    return fields
 
 
 def _creation_fields(event: Event) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.policy import store
 from services.policy.domain.policy import OnchainState, Policy, touch
-from services.policy.projection import Event, origin_of, policy_id_of
+from services.policy.projection import Event, free_onchain_id, origin_of, policy_id_of
 
 _RANK: Final = {
     OnchainState.NONE: 0,
@@ -33,6 +33,8 @@ async def apply_tip(session: AsyncSession, event: Event) -> None:
     policy = None if policy_id is None else await store.find(session, policy_id, lock=True)
     if policy is not None:
         fields = _withdrawn(policy, state, event) if event.withdrawn else _seen(policy, state, event)
+        if fields.get("onchain_id"):
+            await free_onchain_id(session, policy, event)
         if fields:
             await store.save(session, touch(policy, origin_of(event), **fields))
 
@@ -47,7 +49,11 @@ def _seen(policy: Policy, state: OnchainState, event: Event) -> dict[str, Any]:
         "last_status_txid": event.txid,
     }
     if state is OnchainState.ACTIVE:
-        fields |= {"onchain_id": event.policy_created.onchain_id, "creation_txid": event.txid}
+        fields |= {
+            "onchain_id": event.policy_created.onchain_id,
+            "creation_burn_height": event.burn_height,
+            "creation_txid": event.txid,
+        }
     return fields
 
 
@@ -59,6 +65,7 @@ def _withdrawn(policy: Policy, state: OnchainState, event: Event) -> dict[str, A
             "onchain_state": OnchainState.NONE,
             "onchain_id": 0,
             "onchain_burn_height": 0,
+            "creation_burn_height": 0,
             "creation_txid": "",
             "last_status_txid": "",
         }

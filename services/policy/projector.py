@@ -23,7 +23,7 @@ from services.policy.projection import apply_final, signal_creation
 from services.policy.projection_tip import apply_tip
 from services.policy.projection_undo import undo_final
 from services.policy.sources import known_tip
-from services.policy.store_projection import Stream, advance, lock_unpaid, read_projection
+from services.policy.store_projection import Stream, advance, is_stopped, lock_unpaid, read_projection
 
 _RETRY_SECONDS: Final = 0.5
 _UNPAID_BATCH: Final = 200
@@ -81,7 +81,8 @@ class Projector:
                     await undo_final(session, event)
                 else:
                     await apply_final(session, event, height)
-            if self._stream is Stream.FINAL:
+            # While creation is stopped a withdrawn creation may still come back: only a person ends the stop.
+            if self._stream is Stream.FINAL and not await is_stopped(session):
                 await _end_unpaid(session, height)
             await advance(session, self._stream, answer.cursor, height, known_tip(answer.tip))
         PROJECTED_HEIGHT.labels(self._stream).set(height)

@@ -145,6 +145,10 @@ class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
         """An operator starts a settlement again."""
         return await self._exercise.retry(current_caller().principal, request)
 
+    async def ResumeCreation(self, request: pb.ResumeCreationRequest, context: Context) -> pb.ResumeCreationResponse:
+        """An operator ends the stop after a deep reorganisation."""
+        return await self._creation.resume(current_caller().principal, request)
+
     async def GetExpiryBatch(self, request: pb.GetExpiryBatchRequest, context: Context) -> pb.GetExpiryBatchResponse:
         """A batch that the sweeper claimed."""
         return pb.GetExpiryBatchResponse(batch=await self._batches.get(request.name))

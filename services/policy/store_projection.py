@@ -85,6 +85,11 @@ async def set_stop_reason(session: AsyncSession, reason: str) -> None:
     await execute(session, statement.values(stop_reason=reason))
 
 
+async def is_stopped(session: AsyncSession) -> bool:
+    """True after a reorganisation deeper than finality, until an operator resumes."""
+    return bool((await read_projection(session, Stream.FINAL)).stop_reason)
+
+
 async def lock_unpaid(session: AsyncSession, delivered_burn_height: int, limit: int) -> Sequence[Policy]:
     """Policies whose quote's last height is final and that were not created, locked."""
     statement = (

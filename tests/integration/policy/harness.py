@@ -117,6 +117,14 @@ class House:
                     break
         return policy
 
+    async def until_known(self, onchain_id: int) -> policy_pb2.Policy:
+        """The policy of a number in the contract, once it has a row."""
+        request = pb.GetPolicyByOnchainIdRequest(onchain_id=onchain_id)
+        async with asyncio.timeout(_DEADLINE_SECONDS):
+            while not await self.value(f"SELECT count(*) FROM policy.policy WHERE onchain_id = {onchain_id}"):
+                await asyncio.sleep(0.02)
+        return (await self.stub.GetPolicyByOnchainId(request, metadata=AS_SERVICE)).policy
+
     async def until_projected(self, stream: Stream, cursor: int) -> None:
         """Returns when so many answers of a stream are applied."""
         async with asyncio.timeout(_DEADLINE_SECONDS):

@@ -225,7 +225,7 @@ async def test_tokens_of_pages_and_streams_must_be_ours(house: House) -> None:
         house.stub.ListPolicies(pb.ListPoliciesRequest(page_token="!"), metadata=AS_HOLDER),
         house.stub.ListPolicies(pb.ListPoliciesRequest(page_token="WzFd"), metadata=AS_HOLDER),
         house.stub.ListPolicies(pb.ListPoliciesRequest(page_size=-1), metadata=AS_HOLDER),
-        house.stub.ListPolicies(pb.ListPoliciesRequest(tier=7), metadata=AS_HOLDER),
+        house.stub.ListPolicies(pb.ListPoliciesRequest.FromString(bytes([5 << 3, 7])), metadata=AS_HOLDER),
         house.stub.WatchPolicy(pb.WatchPolicyRequest(name=policy.name, resume_token="-1"), metadata=AS_HOLDER).read(),
         house.stub.GetPolicy(pb.GetPolicyRequest(name="policies/1"), metadata=AS_HOLDER),
     )

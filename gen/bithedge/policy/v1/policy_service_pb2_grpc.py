@@ -115,6 +115,11 @@ class PolicyServiceStub:
                 request_serializer=bithedge_dot_policy_dot_v1_dot_policy__service__pb2.RetrySettlementRequest.SerializeToString,
                 response_deserializer=bithedge_dot_policy_dot_v1_dot_policy__service__pb2.RetrySettlementResponse.FromString,
                 _registered_method=True)
+        self.ResumeCreation = channel.unary_unary(
+                '/bithedge.policy.v1.PolicyService/ResumeCreation',
+                request_serializer=bithedge_dot_policy_dot_v1_dot_policy__service__pb2.ResumeCreationRequest.SerializeToString,
+                response_deserializer=bithedge_dot_policy_dot_v1_dot_policy__service__pb2.ResumeCreationResponse.FromString,
+                _registered_method=True)
         self.GetExpiryBatch = channel.unary_unary(
                 '/bithedge.policy.v1.PolicyService/GetExpiryBatch',
                 request_serializer=bithedge_dot_policy_dot_v1_dot_policy__service__pb2.GetExpiryBatchRequest.SerializeToString,
@@ -249,6 +254,13 @@ class PolicyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ResumeCreation(self, request, context):
+        """An operator lets policies be created again after a reorganisation deeper than finality.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetExpiryBatch(self, request, context):
         """A batch that the sweeper claimed; a step of the expire workflow.
         """
@@ -352,6 +364,11 @@ def add_PolicyServiceServicer_to_server(servicer, server):
                     servicer.RetrySettlement,
                     request_deserializer=bithedge_dot_policy_dot_v1_dot_policy__service__pb2.RetrySettlementRequest.FromString,
                     response_serializer=bithedge_dot_policy_dot_v1_dot_policy__service__pb2.RetrySettlementResponse.SerializeToString,
+            ),
+            'ResumeCreation': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeCreation,
+                    request_deserializer=bithedge_dot_policy_dot_v1_dot_policy__service__pb2.ResumeCreationRequest.FromString,
+                    response_serializer=bithedge_dot_policy_dot_v1_dot_policy__service__pb2.ResumeCreationResponse.SerializeToString,
             ),
             'GetExpiryBatch': grpc.unary_unary_rpc_method_handler(
                     servicer.GetExpiryBatch,
@@ -802,6 +819,33 @@ class PolicyService:
             '/bithedge.policy.v1.PolicyService/RetrySettlement',
             bithedge_dot_policy_dot_v1_dot_policy__service__pb2.RetrySettlementRequest.SerializeToString,
             bithedge_dot_policy_dot_v1_dot_policy__service__pb2.RetrySettlementResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeCreation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bithedge.policy.v1.PolicyService/ResumeCreation',
+            bithedge_dot_policy_dot_v1_dot_policy__service__pb2.ResumeCreationRequest.SerializeToString,
+            bithedge_dot_policy_dot_v1_dot_policy__service__pb2.ResumeCreationResponse.FromString,
             options,
             channel_credentials,
             insecure,

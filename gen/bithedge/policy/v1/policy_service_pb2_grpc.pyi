@@ -67,6 +67,8 @@ class PolicyServiceStub:
     """Records that the contract refused a settlement for good; a step of the settle workflow."""
     RetrySettlement: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.RetrySettlementRequest, _policy_service_pb2.RetrySettlementResponse]
     """An operator starts the settlement of a FAILED_SETTLEMENT again."""
+    ResumeCreation: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.ResumeCreationRequest, _policy_service_pb2.ResumeCreationResponse]
+    """An operator lets policies be created again after a reorganisation deeper than finality."""
     GetExpiryBatch: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.GetExpiryBatchRequest, _policy_service_pb2.GetExpiryBatchResponse]
     """A batch that the sweeper claimed; a step of the expire workflow."""
     ReleaseExpiryBatch: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.ReleaseExpiryBatchRequest, _policy_service_pb2.ReleaseExpiryBatchResponse]
@@ -113,6 +115,8 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
     """Records that the contract refused a settlement for good; a step of the settle workflow."""
     RetrySettlement: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.RetrySettlementRequest, _policy_service_pb2.RetrySettlementResponse]  # type: ignore[assignment]
     """An operator starts the settlement of a FAILED_SETTLEMENT again."""
+    ResumeCreation: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.ResumeCreationRequest, _policy_service_pb2.ResumeCreationResponse]  # type: ignore[assignment]
+    """An operator lets policies be created again after a reorganisation deeper than finality."""
     GetExpiryBatch: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.GetExpiryBatchRequest, _policy_service_pb2.GetExpiryBatchResponse]  # type: ignore[assignment]
     """A batch that the sweeper claimed; a step of the expire workflow."""
     ReleaseExpiryBatch: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.ReleaseExpiryBatchRequest, _policy_service_pb2.ReleaseExpiryBatchResponse]  # type: ignore[assignment]
@@ -252,6 +256,14 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_policy_service_pb2.RetrySettlementResponse, _abc.Awaitable[_policy_service_pb2.RetrySettlementResponse]]:
         """An operator starts the settlement of a FAILED_SETTLEMENT again."""
+
+    @_abc_1.abstractmethod
+    def ResumeCreation(
+        self,
+        request: _policy_service_pb2.ResumeCreationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_policy_service_pb2.ResumeCreationResponse, _abc.Awaitable[_policy_service_pb2.ResumeCreationResponse]]:
+        """An operator lets policies be created again after a reorganisation deeper than finality."""
 
     @_abc_1.abstractmethod
     def GetExpiryBatch(
