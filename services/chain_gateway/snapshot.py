@@ -115,6 +115,7 @@ class SnapshotReader:
             policies=policies,
             next_after_onchain_id=reached if reached < reading.counter else 0,
             pending_events=[chain_event(event) for event in pending if event.sequence <= row.latest_sequence],
+            final_burn_height=max(0, snapshot.final_burn_height),
         )
 
 
