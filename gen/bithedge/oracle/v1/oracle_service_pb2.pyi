@@ -548,15 +548,22 @@ class EnsurePublishedRoundsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     BURN_HEIGHT_FIELD_NUMBER: _builtins.int
+    BTC_PRICE_USD_E8_FIELD_NUMBER: _builtins.int
+    STX_PRICE_USD_E8_FIELD_NUMBER: _builtins.int
     burn_height: _builtins.int
+    btc_price_usd_e8: _builtins.int
+    """Prices of the receipt that the rounds must agree with, as the contract will check; zero: any will do."""
+    stx_price_usd_e8: _builtins.int
     def __init__(
         self,
         *,
         burn_height: _builtins.int = ...,
+        btc_price_usd_e8: _builtins.int = ...,
+        stx_price_usd_e8: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["burn_height", b"burn_height"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["btc_price_usd_e8", b"btc_price_usd_e8", "burn_height", b"burn_height", "stx_price_usd_e8", b"stx_price_usd_e8"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
