@@ -7,10 +7,18 @@ from contextlib import contextmanager
 
 from temporalio.exceptions import ApplicationError
 
-from kernel.errors import Aborted, BitHedgeError, ResourceExhausted, Unavailable
+from kernel.errors import (
+    Aborted,
+    BitHedgeError,
+    PermissionDenied,
+    ResourceExhausted,
+    Unauthenticated,
+    Unavailable,
+)
 from kernel.rpc.channels import remote_errors
 
-_RETRYABLE = (Unavailable, Aborted, ResourceExhausted)
+# The last two are about our own credentials: a person puts them right, and nothing that was begun may end of it.
+_RETRYABLE = (Unavailable, Aborted, ResourceExhausted, Unauthenticated, PermissionDenied)
 
 
 @contextmanager

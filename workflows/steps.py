@@ -105,11 +105,19 @@ class ActivationDecision:
 
 
 @dataclass(frozen=True)
+class PublishedRounds:
+    """Numbers of the published rounds that a settlement names beside its receipt."""
+
+    btc_round: int
+    stx_round: int
+
+
+@dataclass(frozen=True)
 class SettlementStep:
     """One attempt to settle, under its own idempotency key."""
 
     policy: str
-    activation_number: int
+    rounds: PublishedRounds
     key: str
 
 
@@ -189,7 +197,10 @@ class FollowIntentStep:
 
 @dataclass(frozen=True)
 class IntentOutcome:
-    """How an intent ended (`CONFIRMED`, `ABORTED`, `CANCELLED`), or `SUBMITTED` where it was only mined."""
+    """How an intent ended (`CONFIRMED`, `ABORTED`, `CANCELLED`), or `SUBMITTED` where it was only mined.
+
+    `REFUSED` where the intent was never accepted.
+    """
 
     state: str
     txid: str

@@ -28,6 +28,9 @@ WORKFLOWS: Final[tuple[type[Any], ...]] = (
     Reconcile,
 )
 
+# Most of them only wait for a block; a crash brings many at once, and receipts must not queue behind them.
+_ACTIVITIES: Final = 2_000
+
 
 def build_worker(client: Client, *activities: object) -> Worker:
     """A worker for all workflows whose activities are the methods of the given objects."""
@@ -37,4 +40,10 @@ def build_worker(client: Client, *activities: object) -> Worker:
         for name in dir(group)
         if hasattr(method := getattr(group, name), "__temporal_activity_definition")
     ]
-    return Worker(client, task_queue=TASK_QUEUE, workflows=WORKFLOWS, activities=methods)
+    return Worker(
+        client,
+        task_queue=TASK_QUEUE,
+        workflows=WORKFLOWS,
+        activities=methods,
+        max_concurrent_activities=_ACTIVITIES,
+    )

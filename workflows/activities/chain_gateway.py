@@ -12,12 +12,14 @@ from bithedge.oracle.v1 import oracle_service_pb2, oracle_service_pb2_grpc
 from bithedge.policy.v1 import policy_pb2, policy_service_pb2, policy_service_pb2_grpc
 from bithedge.type.v1 import price_pb2
 from temporalio import activity
+from temporalio.exceptions import ApplicationError
 
 from kernel.rpc.channels import remote_stream
 from workflows import steps
 from workflows.failures import service_calls
 
 _HEARTBEAT_SECONDS: Final = 5.0
+_SUCCESS: Final = "success"
 _ENDED: Final = (pb.INTENT_STATE_CONFIRMED, pb.INTENT_STATE_ABORTED, pb.INTENT_STATE_CANCELLED)
 
 
@@ -82,15 +84,11 @@ class ChainGatewayActivities:
         """Submits `settle-policy` on the stored receipt, beside published rounds that agree with it."""
         with service_calls():
             policy = await self._get_policy(step.policy)
-            receipt = policy.activation_receipt
-            rounds = await self._oracle.EnsurePublishedRounds(
-                oracle_service_pb2.EnsurePublishedRoundsRequest(burn_height=receipt.burn_height)
-            )
             call = pb.SettlePolicyCall(
                 onchain_id=policy.onchain_id,
-                receipt=receipt,
-                btc_round=rounds.btc_round,
-                stx_round=rounds.stx_round,
+                receipt=policy.activation_receipt,
+                btc_round=step.rounds.btc_round,
+                stx_round=step.rounds.stx_round,
                 max_payout=policy.max_payout,
             )
             return await self._submit(step.key, pb.ContractCall(settle_policy=call), f"settle {step.policy}")
@@ -133,8 +131,8 @@ class ChainGatewayActivities:
                     async for answer in answers:
                         if _reached(answer.intent, step.milestone):
                             return _outcome(answer.intent)
-                answer = await self._gateway.GetIntent(pb.GetIntentRequest(name=step.name))
-            return _outcome(answer.intent)
+            # A stream that ends early says nothing of the intent.
+            raise ApplicationError(f"the stream of {step.name} ended before the intent", type="STREAM_ENDED")
         finally:
             beating.cancel()
 
@@ -145,14 +143,19 @@ async def _heartbeat() -> None:
         await asyncio.sleep(_HEARTBEAT_SECONDS)
 
 
+def _mined(intent: pb.Intent) -> list[pb.Transaction]:
+    return [transaction for transaction in intent.transactions if transaction.node_status == _SUCCESS]
+
+
 def _reached(intent: pb.Intent, milestone: steps.IntentMilestone) -> bool:
     if intent.state in _ENDED:
         return True
-    mined = any(transaction.node_status == "success" for transaction in intent.transactions)
-    return milestone == steps.IntentMilestone.MINED and mined
+    return milestone == steps.IntentMilestone.MINED and bool(_mined(intent))
 
 
 def _outcome(intent: pb.Intent) -> steps.IntentOutcome:
     state = pb.IntentState.Name(intent.state).removeprefix("INTENT_STATE_")
-    txid = intent.transactions[-1].txid if intent.transactions else ""
+    # The one in a block, which need not be the last: a replacement can lose.
+    transactions = _mined(intent) or intent.transactions
+    txid = transactions[-1].txid if transactions else ""
     return steps.IntentOutcome(state, txid, intent.contract_error, intent.reason)

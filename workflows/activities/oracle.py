@@ -15,7 +15,7 @@ from workflows import steps
 from workflows.failures import service_calls
 
 # No good price covers the window: asked again until a person has put that right.
-NEEDS_A_PERSON = "EXPIRY_PRICE_MISSING"
+NEEDS_A_PERSON = "EXPIRY_NEEDS_A_PERSON"
 
 
 class OracleActivities:
@@ -47,6 +47,15 @@ class OracleActivities:
         with service_calls(NEEDS_A_PERSON):
             receipt = (await self._oracle.CreateExpiryReceipt(request)).receipt
         return steps.Receipt(receipt.SerializeToString().hex())
+
+    @activity.defn
+    async def ensure_published_rounds(self, step: steps.PolicyStep) -> steps.PublishedRounds:
+        """Published rounds that agree with a policy's receipt; tried again until the chain has them."""
+        with service_calls():
+            answer = await self._policy.GetPolicy(policy_service_pb2.GetPolicyRequest(name=step.policy))
+            request = pb.EnsurePublishedRoundsRequest(burn_height=answer.policy.activation_receipt.burn_height)
+            rounds = await self._oracle.EnsurePublishedRounds(request)
+        return steps.PublishedRounds(rounds.btc_round, rounds.stx_round)
 
     @activity.defn
     async def record_publication(self, step: steps.RecordPublicationStep) -> None:

@@ -69,12 +69,6 @@ class PolicyActivities:
             return _result((await self._policy.RecordSettlementRefusal(request)).policy)
 
     @activity.defn
-    async def get_policy(self, step: steps.PolicyStep) -> steps.PolicyResult:
-        """The state a policy is in."""
-        with service_calls():
-            return _result((await self._policy.GetPolicy(pb.GetPolicyRequest(name=step.policy))).policy)
-
-    @activity.defn
     async def release_expiry_batch(self, step: steps.ReleaseBatchStep) -> steps.BatchResult:
         """Gives a refused batch back."""
         request = pb.ReleaseExpiryBatchRequest(name=step.batch, reason=step.reason)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from temporalio import workflow
-from temporalio.common import SearchAttributeKey
+from temporalio.common import SearchAttributeKey, WorkflowIDReusePolicy
 
 with workflow.unsafe.imports_passed_through():
     from workflows import steps
@@ -46,6 +46,9 @@ class ActivatePolicy:
                 SettlePolicy.run,
                 SettlePolicyInput(given.labels, given.activation_number),
                 id=settle_policy_workflow_id(policy, given.activation_number),
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                # What is in the money is settled, whoever ends this workflow.
+                parent_close_policy=workflow.ParentClosePolicy.ABANDON,
                 search_attributes=workflow.info().typed_search_attributes,
             )
         workflow.upsert_search_attributes([_STATE.value_set(result.state)])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
-from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from workflows import steps
@@ -13,6 +12,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.activities.pool import PoolActivities
     from workflows.contract import CreatePolicyInput, SearchAttribute, SignalName, UpdateName, WorkflowName
     from workflows.definitions.options import SHORT
+    from workflows.definitions.refusals import STEP_ERRORS, refusal_reason
 
 _STATE = SearchAttributeKey.for_keyword(SearchAttribute.POLICY_STATE)
 
@@ -29,6 +29,10 @@ class CreatePolicy:
     async def run(self, given: CreatePolicyInput) -> steps.PolicyResult:
         """The state in which creation ended."""
         policy = given.labels.policy
+        if self._ended:
+            # Workers were away for longer than the quote was good: nothing may be reserved for it any more.
+            self._quote_state = self._ended
+            return await self._close(policy, self._ended)
         reservation = await workflow.execute_local_activity_method(
             PoolActivities.reserve_capacity, steps.PolicyStep(policy), **SHORT
         )
@@ -38,11 +42,11 @@ class CreatePolicy:
             quote = await workflow.execute_local_activity_method(
                 ChainGatewayActivities.sign_quote, steps.PolicyStep(policy), **SHORT
             )
-        except ActivityError as error:
-            return await self._give_back(policy, _reason(error))
+        except STEP_ERRORS as error:
+            return await self._give_back(policy, refusal_reason(error))
         await self._store(given, quote)
         await workflow.wait_condition(lambda: bool(self._ended))
-        return self._close(policy, self._ended)
+        return await self._close(policy, self._ended)
 
     async def _store(self, given: CreatePolicyInput, quote: steps.SignedQuote) -> None:
         policy = given.labels.policy
@@ -69,9 +73,10 @@ class CreatePolicy:
             PolicyActivities.refuse_creation, steps.RefuseCreationStep(policy, reason), **SHORT
         )
         self._quote_state = result.state
-        return self._close(policy, result.state, reason)
+        return await self._close(policy, result.state, reason)
 
-    def _close(self, policy: str, state: str, reason: str = "") -> steps.PolicyResult:
+    async def _close(self, policy: str, state: str, reason: str = "") -> steps.PolicyResult:
+        await workflow.wait_condition(workflow.all_handlers_finished)
         workflow.upsert_search_attributes([_STATE.value_set(state)])
         return steps.PolicyResult(policy, state, reason)
 
@@ -85,8 +90,3 @@ class CreatePolicy:
     def creation_ended(self, state: str) -> None:
         """What the chain decided."""
         self._ended = state
-
-
-def _reason(error: ActivityError) -> str:
-    cause = error.cause
-    return (cause.type or "UNKNOWN") if isinstance(cause, ApplicationError) else "UNKNOWN"

@@ -12,7 +12,8 @@ with workflow.unsafe.imports_passed_through():
     from workflows.activities.oracle import OracleActivities
     from workflows.activities.policy import PolicyActivities
     from workflows.contract import ExpirePoliciesInput, WorkflowName
-    from workflows.definitions.options import FOLLOWING, REFUSED_PAUSE, SHORT, WAITING
+    from workflows.definitions.options import FOLLOWING, SHORT, WAITING, refused_pause
+    from workflows.definitions.refusals import STEP_ERRORS, refused_outcome
 
 # After so many refusals the batch goes back, and the sweeper claims what is still due anew.
 _ATTEMPTS: Final = 5
@@ -34,7 +35,7 @@ class ExpirePolicies:
         for attempt in range(1, _ATTEMPTS):
             if outcome.state == "CONFIRMED":
                 return outcome
-            await workflow.sleep(REFUSED_PAUSE)
+            await workflow.sleep(refused_pause(attempt))
             outcome = await self._attempt(given, receipt, attempt)
         if outcome.state != "CONFIRMED":
             await workflow.execute_local_activity_method(
@@ -46,11 +47,14 @@ class ExpirePolicies:
 
     async def _attempt(self, given: ExpirePoliciesInput, receipt: steps.Receipt, attempt: int) -> steps.IntentOutcome:
         key = f"{workflow.info().workflow_id}/submit/{attempt}"
-        intent = await workflow.execute_local_activity_method(
-            ChainGatewayActivities.submit_expiry,
-            steps.ExpiryStep(given.batch, receipt.receipt_hex, key),
-            **SHORT,
-        )
+        try:
+            intent = await workflow.execute_local_activity_method(
+                ChainGatewayActivities.submit_expiry,
+                steps.ExpiryStep(given.batch, receipt.receipt_hex, key),
+                **SHORT,
+            )
+        except STEP_ERRORS as error:
+            return refused_outcome(error)
         return await workflow.execute_activity_method(
             ChainGatewayActivities.follow_intent,
             steps.FollowIntentStep(intent.name, steps.IntentMilestone.ENDED),

@@ -52,5 +52,11 @@ FOLLOWING: Final[FollowingOptions] = {
         initial_interval=dt.timedelta(milliseconds=200), maximum_interval=dt.timedelta(seconds=5)
     ),
 }
-# Between two attempts at something that the contract has refused for now.
-REFUSED_PAUSE: Final = dt.timedelta(seconds=20)
+_FIRST_PAUSE: Final = dt.timedelta(milliseconds=200)
+_LONGEST_PAUSE: Final = dt.timedelta(seconds=20)
+_LONGEST_DOUBLING: Final = 10
+
+
+def refused_pause(attempt: int) -> dt.timedelta:
+    """Before attempt 1, 2, ... at something refused for now. Each ends at finality only, so this is a safety net."""
+    return min(_FIRST_PAUSE * (1 << min(attempt - 1, _LONGEST_DOUBLING)), _LONGEST_PAUSE)

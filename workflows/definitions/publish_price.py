@@ -10,6 +10,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.activities.oracle import OracleActivities
     from workflows.contract import PublishPriceInput, WorkflowName
     from workflows.definitions.options import FOLLOWING, SHORT
+    from workflows.definitions.refusals import STEP_ERRORS, refused_outcome
 
 _PUBLISHED = ("SUBMITTED", "CONFIRMED")
 
@@ -21,17 +22,7 @@ class PublishPrice:
     @workflow.run
     async def run(self, given: PublishPriceInput) -> steps.IntentOutcome:
         """How the publication ended."""
-        key = f"{workflow.info().workflow_id}/submit/0"
-        intent = await workflow.execute_local_activity_method(
-            ChainGatewayActivities.submit_publication,
-            steps.PublicationStep(given.feed, given.round, key),
-            **SHORT,
-        )
-        outcome = await workflow.execute_activity_method(
-            ChainGatewayActivities.follow_intent,
-            steps.FollowIntentStep(intent.name, steps.IntentMilestone.MINED),
-            **FOLLOWING,
-        )
+        outcome = await self._publish(given)
         await workflow.execute_local_activity_method(
             OracleActivities.record_publication,
             steps.RecordPublicationStep(
@@ -40,3 +31,19 @@ class PublishPrice:
             **SHORT,
         )
         return outcome
+
+    async def _publish(self, given: PublishPriceInput) -> steps.IntentOutcome:
+        key = f"{workflow.info().workflow_id}/submit/0"
+        try:
+            intent = await workflow.execute_local_activity_method(
+                ChainGatewayActivities.submit_publication,
+                steps.PublicationStep(given.feed, given.round, key),
+                **SHORT,
+            )
+        except STEP_ERRORS as error:
+            return refused_outcome(error)
+        return await workflow.execute_activity_method(
+            ChainGatewayActivities.follow_intent,
+            steps.FollowIntentStep(intent.name, steps.IntentMilestone.MINED),
+            **FOLLOWING,
+        )

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
+from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
     from workflows import steps
     from workflows.activities.chain_gateway import ChainGatewayActivities
+    from workflows.activities.oracle import OracleActivities
     from workflows.activities.policy import PolicyActivities
     from workflows.contract import SearchAttribute, SettlePolicyInput, SignalName, WorkflowName
-    from workflows.definitions.options import FOLLOWING, REFUSED_PAUSE, SHORT, WAITING
+    from workflows.definitions.options import FOLLOWING, SHORT, WAITING, refused_pause
+    from workflows.definitions.refusals import REFUSED, STEP_ERRORS, refused_outcome
 
 _STATE = SearchAttributeKey.for_keyword(SearchAttribute.POLICY_STATE)
 _SETTLING = "SETTLING"
@@ -27,25 +33,42 @@ class SettlePolicy:
     async def run(self, given: SettlePolicyInput) -> steps.PolicyResult:
         """The state in which settlement ended."""
         attempt = 0
-        while not self._ended:
-            outcome = await self._attempt(given, attempt)
-            attempt += 1
+        while (outcome := await self._attempt_unless_ended(given, attempt)) is not None:
             if outcome.state == "CONFIRMED":
                 await workflow.wait_condition(lambda: bool(self._ended))
-            elif outcome.state == "ABORTED":
+                break
+            if outcome.state in ("ABORTED", REFUSED):
                 result = await self._refused(given, outcome)
                 if result.state != _SETTLING:
                     return self._close(given.labels.policy, result.state, result.reason)
-                await self._pause()
+            attempt += 1
+            await self._pause(attempt)
         return self._close(given.labels.policy, self._ended)
 
+    async def _attempt_unless_ended(self, given: SettlePolicyInput, attempt: int) -> steps.IntentOutcome | None:
+        """How the attempt ended; None as soon as the chain has decided, whatever this attempt still waits for."""
+        attempting = asyncio.ensure_future(self._attempt(given, attempt))
+        await workflow.wait_condition(lambda: bool(self._ended) or attempting.done())
+        if not self._ended:
+            return attempting.result()
+        attempting.cancel()
+        with contextlib.suppress(asyncio.CancelledError, FailureError):
+            await attempting
+        return None
+
     async def _attempt(self, given: SettlePolicyInput, attempt: int) -> steps.IntentOutcome:
+        policy = given.labels.policy
         key = f"{workflow.info().workflow_id}/submit/{attempt}"
-        intent = await workflow.execute_activity_method(
-            ChainGatewayActivities.submit_settlement,
-            steps.SettlementStep(given.labels.policy, given.activation_number, key),
-            **WAITING,
-        )
+        try:
+            # A step of its own: under one key the call may not change, and other rounds may be nearer a second later.
+            rounds = await workflow.execute_activity_method(
+                OracleActivities.ensure_published_rounds, steps.PolicyStep(policy), **WAITING
+            )
+            intent = await workflow.execute_local_activity_method(
+                ChainGatewayActivities.submit_settlement, steps.SettlementStep(policy, rounds, key), **SHORT
+            )
+        except STEP_ERRORS as error:
+            return refused_outcome(error)
         return await workflow.execute_activity_method(
             ChainGatewayActivities.follow_intent,
             steps.FollowIntentStep(intent.name, steps.IntentMilestone.ENDED),
@@ -61,11 +84,9 @@ class SettlePolicy:
             **SHORT,
         )
 
-    async def _pause(self) -> None:
-        try:
-            await workflow.wait_condition(lambda: bool(self._ended), timeout=REFUSED_PAUSE)
-        except TimeoutError:
-            return
+    async def _pause(self, attempt: int) -> None:
+        with contextlib.suppress(TimeoutError):
+            await workflow.wait_condition(lambda: bool(self._ended), timeout=refused_pause(attempt))
 
     def _close(self, policy: str, state: str, reason: str = "") -> steps.PolicyResult:
         workflow.upsert_search_attributes([_STATE.value_set(state)])
