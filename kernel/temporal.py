@@ -16,6 +16,10 @@ START: Final = "start"
 SIGNAL: Final = "signal"
 # A signal can overtake the start of its workflow; after so many tries there is no such workflow to wake.
 _SIGNAL_ATTEMPTS: Final = 12
+# Tries while nothing answered count too, and the start may still wait for its next one: only after Temporal itself
+# has said so at three tries in a row, each a minute apart by then, is the start certain to have had its turn.
+_NOT_STARTED: Final = "the workflow is not started yet"
+_STILL_NOT_STARTED: Final = "the workflow is still not started"
 
 
 def search_attributes(values: dict[str, str]) -> TypedSearchAttributes:
@@ -75,8 +79,9 @@ class TemporalDelivery:
         except RPCError as error:
             if error.status != RPCStatusCode.NOT_FOUND:
                 raise
-            if row.attempts < _SIGNAL_ATTEMPTS:
-                raise DeliveryError("the workflow is not started yet") from error
+            if row.attempts < _SIGNAL_ATTEMPTS or row.last_error != _STILL_NOT_STARTED:
+                seen = row.last_error in (_NOT_STARTED, _STILL_NOT_STARTED)
+                raise DeliveryError(_STILL_NOT_STARTED if seen else _NOT_STARTED) from error
             get_logger().info("nobody to signal", workflow_id=row.payload["workflow_id"])
             return
         if description.status == WorkflowExecutionStatus.RUNNING:
