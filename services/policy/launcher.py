@@ -46,6 +46,7 @@ class TemporalLauncher:
         except (
             TimeoutError,
             RPCError,
+            RuntimeError,  # what a lazily connected client raises while nothing answers
             WorkflowUpdateFailedError,
             WorkflowUpdateRPCTimeoutOrCancelledError,
             WorkflowAlreadyStartedError,
