@@ -45,6 +45,7 @@ class Settings:
     publication_deviation_bps: int = 50
     publication_heartbeat_seconds: int = 600
     round_distance_blocks: int = 2
+    round_agreement_bps: int = 300
 
     def __post_init__(self) -> None:
         if self.price_source != "replay":
@@ -68,7 +69,10 @@ class Settings:
     def publication(self) -> PublicationRules:
         """When a round goes on chain."""
         return PublicationRules(
-            self.publication_deviation_bps, self.publication_heartbeat_seconds, self.round_distance_blocks
+            self.publication_deviation_bps,
+            self.publication_heartbeat_seconds,
+            self.round_distance_blocks,
+            self.round_agreement_bps,
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from bithedge.oracle.v1 import oracle_service_pb2 as pb
@@ -145,6 +145,14 @@ def activation_request(request: pb.CreateActivationReceiptRequest) -> Activation
         request.request_market_time.ToDatetime(dt.UTC),
         positive("strike_price_usd_e8", request.strike_price_usd_e8),
     )
+
+
+def receipt_prices(request: pb.EnsurePublishedRoundsRequest) -> Mapping[Feed, int]:
+    """The prices that rounds must agree with, 0 where any will do; InvalidArgument for a negative one."""
+    for field in ("btc_price_usd_e8", "stx_price_usd_e8"):
+        if getattr(request, field) < 0:
+            raise InvalidArgument.of(field, "must not be negative")
+    return {Feed.BTC_USD: request.btc_price_usd_e8, Feed.STX_USD: request.stx_price_usd_e8}
 
 
 def receipt_purpose(request: pb.GetReceiptRequest) -> str:

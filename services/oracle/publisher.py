@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from kernel import outbox
@@ -64,50 +66,50 @@ class Publisher:
                 start = start_publish_price(feed.name, PublishPriceInput(feed.value, row.round))
                 await outbox.post(session, tables.Outbox, "start", start.workflow_id, start.payload())
 
-    async def ensure_all(self, burn_height: int) -> tuple[int, int]:
-        """The numbers of confirmed rounds of BTC/USD and STX/USD near a burn height.
+    async def ensure(self, burn_height: int, receipt_prices: Mapping[Feed, int]) -> Mapping[Feed, int]:
+        """The number of a confirmed round of each feed that fits a receipt of this height and these prices.
 
-        Unavailable while one is on its way (it is started if need be, both at once) or the chain has not come
-        near yet; FailedPrecondition when no OK round near the height is left to publish.
+        A price of 0 fits every round. Unavailable while one is on its way (it is started if need be, both feeds at
+        once) or the chain has not come near yet; FailedPrecondition when no fitting OK round is left to publish.
         """
-        outcomes = [await self._ensure(feed, burn_height) for feed in Feed]
-        numbers = [outcome for outcome in outcomes if isinstance(outcome, int)]
-        if len(numbers) == len(outcomes):
-            return numbers[0], numbers[1]
-        await self.finish()
-        refusals = [outcome for outcome in outcomes if isinstance(outcome, BitHedgeError)]
-        raise next((one for one in refusals if isinstance(one, FailedPrecondition)), refusals[0])
+        numbers: dict[Feed, int] = {}
+        refusals: list[BitHedgeError] = []
+        for feed in Feed:
+            outcome = await self._ensure(feed, burn_height, receipt_prices[feed])
+            if isinstance(outcome, BitHedgeError):
+                refusals.append(outcome)
+            else:
+                numbers[feed] = outcome
+        if refusals:
+            await self.finish()
+            raise next((one for one in refusals if isinstance(one, FailedPrecondition)), refusals[0])
+        return numbers
 
-    async def _ensure(self, feed: Feed, burn_height: int) -> int | BitHedgeError:
+    async def _ensure(self, feed: Feed, burn_height: int, receipt_price: int) -> int | BitHedgeError:
         """The confirmed round, or what to answer instead."""
+        distance = self._rules.round_distance_blocks
         async with self._database.transaction() as session:
             await publications.lock_feed(session, feed)
-            number = await self._confirmed_near(session, feed, burn_height)
-            return await self._request(session, feed, burn_height) if number is None else number
-
-    async def _confirmed_near(self, session: AsyncSession, feed: Feed, burn_height: int) -> int | None:
-        rows = await publications.publications_near(session, feed, burn_height, self._rules.round_distance_blocks)
-        confirmed = [publications.price_of(row) for row in rows if row.state == PublicationState.CONFIRMED]
-        found = nearest(confirmed, burn_height, self._rules)
-        return None if found is None else found.round
-
-    async def _request(self, session: AsyncSession, feed: Feed, burn_height: int) -> BitHedgeError:
-        """Takes the feed's slot, if it is free, for the newest OK round near the height; what to answer now."""
-        distance = self._rules.round_distance_blocks
-        if await publications.pending_publication(session, feed) is None:
             tried = await publications.publications_near(session, feed, burn_height, distance)
-            price = await store.newest_ok_price_near(session, feed, burn_height, distance, [row.round for row in tried])
-            if price is None:
-                return await self._why_none(session, feed, burn_height)
-            await publications.insert_publication(session, price, PublicationCause.REQUESTED)
+            confirmed = [publications.price_of(row) for row in tried if row.state == PublicationState.CONFIRMED]
+            found = nearest(confirmed, burn_height, receipt_price, self._rules)
+            if found is not None:
+                return found.round
+            if await publications.pending_publication(session, feed) is None:
+                without = [row.round for row in tried]
+                prices = await store.ok_prices_near(session, feed, burn_height, distance, without)
+                price = nearest(prices, burn_height, receipt_price, self._rules)
+                if price is None:
+                    return await self._why_none(session, feed, burn_height)
+                await publications.insert_publication(session, price, PublicationCause.REQUESTED)
         return Unavailable("PUBLICATION_IN_FLIGHT", f"a {feed.symbol} round is being published")
 
     async def _why_none(self, session: AsyncSession, feed: Feed, burn_height: int) -> BitHedgeError:
         newest = await store.latest_price(session, feed)
         if newest is None or newest.burn_height <= burn_height + self._rules.round_distance_blocks:
-            return Unavailable("NO_ROUND_YET", f"no OK {feed.symbol} round near burn height {burn_height} yet")
+            return Unavailable("NO_ROUND_YET", f"no fitting {feed.symbol} round near burn height {burn_height} yet")
         return FailedPrecondition(
-            "NO_ROUND_NEAR", f"no OK {feed.symbol} round near burn height {burn_height} is left to publish"
+            "NO_ROUND_NEAR", f"no fitting {feed.symbol} round near burn height {burn_height} is left to publish"
         )
 
     async def signed(self, feed: Feed, number: int) -> PublicationRow:

@@ -102,10 +102,10 @@ class OracleServicer(grpc_api.OracleServiceServicer):
     async def EnsurePublishedRounds(
         self, request: pb.EnsurePublishedRoundsRequest, context: Context
     ) -> pb.EnsurePublishedRoundsResponse:
-        """A confirmed round of each feed near a height; both publications start before the first is waited for."""
+        """A confirmed round of each feed that fits a receipt; both publications start before any is waited for."""
         height = convert.positive("burn_height", request.burn_height)
-        btc, stx = await self.publisher.ensure_all(height)
-        return pb.EnsurePublishedRoundsResponse(btc_round=btc, stx_round=stx)
+        numbers = await self.publisher.ensure(height, convert.receipt_prices(request))
+        return pb.EnsurePublishedRoundsResponse(btc_round=numbers[Feed.BTC_USD], stx_round=numbers[Feed.STX_USD])
 
     async def GetPublication(self, request: pb.GetPublicationRequest, context: Context) -> pb.GetPublicationResponse:
         """A signed round that is to be published."""

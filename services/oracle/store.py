@@ -121,21 +121,15 @@ async def first_ok_price_after(session: AsyncSession, feed: Feed, time: dt.datet
     return None if row is None else price_of(row)
 
 
-async def newest_ok_price_near(
+async def ok_prices_near(
     session: AsyncSession, feed: Feed, burn_height: int, distance: int, without: Sequence[int]
-) -> Price | None:
-    """The newest OK round within `distance` burn blocks of a height whose number is not in `without`."""
-    statement = (
-        _ok(feed)
-        .where(
-            col(RoundRow.burn_height).between(burn_height - distance, burn_height + distance),
-            col(RoundRow.round).not_in(without),
-        )
-        .order_by(col(RoundRow.round).desc())
-        .limit(1)
+) -> Sequence[Price]:
+    """The OK rounds within `distance` burn blocks of a height whose numbers are not in `without`."""
+    statement = _ok(feed).where(
+        col(RoundRow.burn_height).between(burn_height - distance, burn_height + distance),
+        col(RoundRow.round).not_in(without),
     )
-    row = (await session.exec(statement)).first()
-    return None if row is None else price_of(row)
+    return [price_of(row) for row in (await session.exec(statement)).all()]
 
 
 async def prices_between(session: AsyncSession, feed: Feed, after: int, until: int) -> Sequence[Price]:

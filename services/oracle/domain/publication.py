@@ -29,11 +29,13 @@ class PublicationState(enum.StrEnum):
 
 @dataclass(frozen=True)
 class PublicationRules:
-    """Deviation that publishes at once, and the longest silence in seconds of market time."""
+    """Deviation that publishes at once, and the longest silence in seconds of market time; how near a published
+    round must be to a receipt in burn blocks and price, as the contracts' parameters say."""
 
     deviation_bps: int = 50
     heartbeat_seconds: int = 600
     round_distance_blocks: int = 2
+    round_agreement_bps: int = 300
 
 
 def publication_cause(newest: Price, last: Price | None, rules: PublicationRules) -> PublicationCause | None:
@@ -56,7 +58,28 @@ def publication_cause(newest: Price, last: Price | None, rules: PublicationRules
     return None
 
 
-def nearest(published: Iterable[Price], burn_height: int, rules: PublicationRules) -> Price | None:
-    """Of published rounds the one nearest to a burn height, the newest of equals; None beyond the distance."""
-    near = [one for one in published if abs(one.burn_height - burn_height) <= rules.round_distance_blocks]
-    return min(near, key=lambda one: (abs(one.burn_height - burn_height), -one.round), default=None)
+def agrees(round_price: int, receipt_price: int, rules: PublicationRules) -> bool:
+    """True if a round may stand beside a receipt, as the contract compares them; any may beside price 0."""
+    if receipt_price == 0:
+        return True
+    return abs(receipt_price - round_price) * BPS <= round_price * rules.round_agreement_bps
+
+
+def nearest(prices: Iterable[Price], burn_height: int, receipt_price: int, rules: PublicationRules) -> Price | None:
+    """Of rounds the one that fits a receipt best, None if none does.
+
+    Within the distance of its burn height and in agreement with its price; of these the nearest in price, if the
+    receipt has one, then in height, then the newest.
+    """
+
+    def misfit(one: Price) -> tuple[int, int, int]:
+        apart = abs(one.price_usd_e8 - receipt_price) if receipt_price else 0
+        return apart, abs(one.burn_height - burn_height), -one.round
+
+    fitting = [
+        one
+        for one in prices
+        if abs(one.burn_height - burn_height) <= rules.round_distance_blocks
+        and agrees(one.price_usd_e8, receipt_price, rules)
+    ]
+    return min(fitting, key=misfit, default=None)

@@ -161,7 +161,7 @@ async def test_a_round_near_a_height_is_published_on_request(database_url: str) 
             await oracle.record(feed, newest[-1], pb.PUBLICATION_OUTCOME_CONFIRMED)
         assert await _ensure_refused(oracle, height + 6) is grpc.StatusCode.UNAVAILABLE
         older = (await oracle.wait_for_start(BTC, 3))[-1]
-        assert older == FIRST + 9 * 600 - 60
+        assert older == FIRST + 7 * 600 - 60
         for feed in (BTC, STX):
             await oracle.confirm(feed, older)
         answer = await _ensure(oracle, height + 6)
@@ -203,3 +203,27 @@ async def test_a_decided_round_is_signed_after_a_crash(database_url: str) -> Non
         assert await oracle.started() == [(1, FIRST)]
     await server.stop(None)
     assert again == signed
+
+
+async def test_in_a_crash_the_round_beside_a_receipt_agrees_with_it(database_url: str) -> None:
+    """When the confirmed round near the height is 10% off the receipt, the one that agrees is published and named."""
+    source = ScriptedPrices()
+    async with oracle_at(database_url, source) as oracle:
+        for feed in (BTC, STX):
+            await oracle.wait_for_start(feed, 1)
+        source.prices[Feed.BTC_USD] = 7_200 * USD
+        await oracle.advance(60)
+        source.prices[Feed.BTC_USD] = 7_900 * USD
+        await oracle.advance(60)
+        for feed in (BTC, STX):
+            await oracle.confirm(feed, FIRST)
+        request = pb.EnsurePublishedRoundsRequest(
+            burn_height=oracle.gateway.burn_height, btc_price_usd_e8=7_200 * USD, stx_price_usd_e8=USD // 4
+        )
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await oracle.stub.EnsurePublishedRounds(request, metadata=WORKFLOWS)
+        assert await oracle.wait_for_start(BTC, 2) == [FIRST, FIRST + 60]
+        await oracle.confirm(BTC, FIRST + 60)
+        answer = await oracle.stub.EnsurePublishedRounds(request, metadata=WORKFLOWS)
+    assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert (answer.btc_round, answer.stx_round) == (FIRST + 60, FIRST)

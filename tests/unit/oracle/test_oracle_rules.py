@@ -61,10 +61,17 @@ def test_a_round_with_no_later_observation_is_not_published() -> None:
 
 
 def test_the_nearest_round_by_height_then_the_newest() -> None:
-    """Within two blocks; nearer wins; of equals the newest."""
+    """For any price: within two blocks; nearer wins; of equals the newest."""
     rounds = [price(NOON + 60 * n, burn_height=1000 + n // 2) for n in range(8)]
-    found = [nearest(rounds, height, RULES) for height in (997, 998, 1001, 1005, 1006)]
+    found = [nearest(rounds, height, 0, RULES) for height in (997, 998, 1001, 1005, 1006)]
     assert [one and one.round for one in found] == [None, NOON + 60, NOON + 180, NOON + 420, None]
+
+
+def test_a_round_beside_a_receipt_agrees_with_its_price() -> None:
+    """The nearest in price wins, also over one of its own height; beyond 3% of the round none fits."""
+    rounds = [price(NOON + 60 * n, usd * USD, burn_height=1000 + n) for n, usd in enumerate((8_000, 7_900, 7_600))]
+    found = [nearest(rounds, 1000, usd * USD, RULES) for usd in (8_000, 7_700, 7_830, 8_240, 8_241)]
+    assert [one and one.round - NOON for one in found] == [0, 120, 60, 0, None]
 
 
 def test_an_old_price_is_degraded_then_gone() -> None:
