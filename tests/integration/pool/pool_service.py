@@ -52,7 +52,7 @@ class RunningPool:
     gateway: StandInGateway
     oracle: StandInOracle
     stub: pool_service_pb2_grpc.PoolServiceAsyncStub
-    projector: Projector
+    gateway_channel: grpc.aio.Channel
 
     async def projected(self, number: int) -> None:
         """Returns when the projector has applied the answer of this number."""
@@ -229,7 +229,7 @@ async def running_pool(database_url: str) -> AsyncIterator[RunningPool]:
     try:
         await eventually(lambda: _tip_known(tip))
         stub = pool_service_pb2_grpc.PoolServiceStub(channel)
-        yield RunningPool(database, gateway, oracle, stub, projector)
+        yield RunningPool(database, gateway, oracle, stub, gateway_channel)
     finally:
         for task in tasks:
             task.cancel()
