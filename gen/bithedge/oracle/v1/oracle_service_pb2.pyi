@@ -554,6 +554,7 @@ class EnsurePublishedRoundsRequest(_message.Message):
     btc_price_usd_e8: _builtins.int
     """Prices of the receipt that the rounds must agree with, as the contract will check; zero: any will do."""
     stx_price_usd_e8: _builtins.int
+    """Zero for a policy settled in sBTC: the contract looks at no STX/USD round then, and `stx_round` may be zero."""
     def __init__(
         self,
         *,
