@@ -69,13 +69,16 @@ class Publisher:
     async def ensure(self, burn_height: int, receipt_prices: Mapping[Feed, int]) -> Mapping[Feed, int]:
         """The number of a confirmed round of each feed that fits a receipt of this height and these prices.
 
-        A price of 0 fits every round. Unavailable while one is on its way (it is started if need be, both feeds at
+        A price of 0 fits every round; for STX/USD, which a policy settled in sBTC does not need, the number is then 0
+        if none is left to publish. Unavailable while one is on its way (it is started if need be, both feeds at
         once) or the chain has not come near yet; FailedPrecondition when no fitting OK round is left to publish.
         """
         numbers: dict[Feed, int] = {}
         refusals: list[BitHedgeError] = []
         for feed in Feed:
             outcome = await self._ensure(feed, burn_height, receipt_prices[feed])
+            if isinstance(outcome, FailedPrecondition) and feed is Feed.STX_USD and receipt_prices[feed] == 0:
+                outcome = 0
             if isinstance(outcome, BitHedgeError):
                 refusals.append(outcome)
             else:

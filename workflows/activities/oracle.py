@@ -8,7 +8,7 @@ import grpc
 from bithedge.oracle.v1 import oracle_service_pb2 as pb
 from bithedge.oracle.v1 import oracle_service_pb2_grpc
 from bithedge.policy.v1 import policy_service_pb2, policy_service_pb2_grpc
-from bithedge.type.v1 import price_pb2
+from bithedge.type.v1 import money_pb2, price_pb2
 from temporalio import activity
 
 from workflows import steps
@@ -53,7 +53,13 @@ class OracleActivities:
         """Published rounds that agree with a policy's receipt; tried again until the chain has them."""
         with service_calls():
             answer = await self._policy.GetPolicy(policy_service_pb2.GetPolicyRequest(name=step.policy))
-            request = pb.EnsurePublishedRoundsRequest(burn_height=answer.policy.activation_receipt.burn_height)
+            receipt = answer.policy.activation_receipt
+            in_stx = answer.policy.settlement_token == money_pb2.TOKEN_STX
+            request = pb.EnsurePublishedRoundsRequest(
+                burn_height=receipt.burn_height,
+                btc_price_usd_e8=receipt.btc_price_usd_e8,
+                stx_price_usd_e8=receipt.stx_price_usd_e8 if in_stx else 0,
+            )
             rounds = await self._oracle.EnsurePublishedRounds(request)
         return steps.PublishedRounds(rounds.btc_round, rounds.stx_round)
 

@@ -227,3 +227,27 @@ async def test_in_a_crash_the_round_beside_a_receipt_agrees_with_it(database_url
         answer = await oracle.stub.EnsurePublishedRounds(request, metadata=WORKFLOWS)
     assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
     assert (answer.btc_round, answer.stx_round) == (FIRST + 60, FIRST)
+
+
+async def test_a_policy_in_sbtc_needs_no_stx_round(database_url: str) -> None:
+    """Where no STX/USD round near the height is left, a caller who names no STX price is answered without one; a
+    caller who names one is refused."""
+    source = ScriptedPrices()
+    async with oracle_at(database_url, source) as oracle:
+        for feed in (BTC, STX):
+            await oracle.wait_for_start(feed, 1)
+        source.sources[Feed.STX_USD] = 0
+        await oracle.advance(10_200)
+        for feed in (BTC, STX):
+            await oracle.confirm(feed, FIRST)
+        request = pb.EnsurePublishedRoundsRequest(burn_height=oracle.gateway.burn_height - 8)
+        with pytest.raises(grpc.aio.AioRpcError):
+            await oracle.stub.EnsurePublishedRounds(request, metadata=WORKFLOWS)
+        number = (await oracle.wait_for_start(BTC, 2))[-1]
+        await oracle.confirm(BTC, number)
+        answer = await oracle.stub.EnsurePublishedRounds(request, metadata=WORKFLOWS)
+        request.stx_price_usd_e8 = USD // 4
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await oracle.stub.EnsurePublishedRounds(request, metadata=WORKFLOWS)
+    assert (answer.btc_round, answer.stx_round) == (number, 0)
+    assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
