@@ -15,7 +15,7 @@ from bithedge.type.v1 import price_pb2
 
 from deploy.demo.people import Services
 from deploy.devnet.driver import DevnetClient
-from kernel.errors import BitHedgeError
+from kernel.errors import BitHedgeError, Unavailable
 from kernel.rpc.channels import remote_errors
 
 FEEDS: Final = (price_pb2.FEED_BTC_USD, price_pb2.FEED_STX_USD)
@@ -86,34 +86,34 @@ class Market:
         return Moment(tip.burn_height, time, btc.price_usd_e8, stx.price_usd_e8)
 
     async def _followed(self, burn_height: int, market_time: float) -> bool:
+        """Raises Unavailable naming who is behind."""
         tip = (await self._operator.gateway.GetTip(gateway_pb2.GetTipRequest())).tip
         if tip.burn_height < burn_height or tip.market_time.seconds < int(market_time):
-            return False
-        checks = (self._priced(market_time), self._published(burn_height), self._projected(tip))
-        return all(await asyncio.gather(*checks))
+            raise Unavailable("BEHIND", f"the gateway is at burn block {tip.burn_height}, not {burn_height}")
+        await asyncio.gather(self._priced(market_time), self._published(burn_height), self._projected(tip))
+        return True
 
-    async def _priced(self, market_time: float) -> bool:
+    async def _priced(self, market_time: float) -> None:
         for feed in FEEDS:
             price = (await self._oracle.GetPrice(oracle_pb2.GetPriceRequest(feed=feed))).price
             if price.observe_time.seconds < market_time - _PRICE_LAG_SECONDS:
-                return False
-        return True
+                raise Unavailable("BEHIND", f"the price is of {price.observe_time.ToJsonString()}: {price.reason}")
 
-    async def _published(self, burn_height: int) -> bool:
+    async def _published(self, burn_height: int) -> None:
         for feed in FEEDS:
             request = gateway_pb2.GetPublishedPriceRequest(feed=feed)
-            if (
-                await self._operator.gateway.GetPublishedPrice(request)
-            ).round.burn_height < burn_height - _PUBLISHED_LAG_BLOCKS:
-                return False
-        state = await self._operator.gateway.GetSyncState(gateway_pb2.GetSyncStateRequest())
-        return bool(state.pending_transactions == 0)
+            round_ = (await self._operator.gateway.GetPublishedPrice(request)).round
+            if round_.burn_height < burn_height - _PUBLISHED_LAG_BLOCKS:
+                raise Unavailable("BEHIND", f"the published price is of burn block {round_.burn_height}")
+        if held := (await self._devnet.clock()).held:
+            raise Unavailable("BEHIND", f"the devnet holds its clock: {', '.join(held)}")
 
-    async def _projected(self, tip: gateway_pb2.Tip) -> bool:
+    async def _projected(self, tip: gateway_pb2.Tip) -> None:
         pool = await self._operator.pool.GetPoolStatement(pool_pb2.GetPoolStatementRequest())
         policies = await self._operator.policy.ListPolicyTotals(policy_pb2.ListPolicyTotalsRequest(page_size=1))
-        heights = (pool.projected_burn_height, policies.projected_burn_height)
-        return all(int(height) >= tip.final_burn_height for height in heights)
+        for name, height in (("pool", pool.projected_burn_height), ("policies", policies.projected_burn_height)):
+            if height < tip.final_burn_height:
+                raise Unavailable("BEHIND", f"the {name} have followed to burn block {height}")
 
 
 async def eventually(condition: Callable[[], Awaitable[Any]], what: str, seconds: float = _FOLLOW_SECONDS) -> Any:
