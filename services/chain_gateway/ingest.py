@@ -33,8 +33,9 @@ from services.chain_gateway.tables import ChainState
 
 _RETRY_SECONDS: Final = 0.5
 _REFRESH_SECONDS: Final = 1.0
-_BLOCKS_PER_STEP: Final = 25
-"""Fewer than a page holds, so that a chain that grows meanwhile does not push the next block off the page."""
+_BLOCKS_PER_STEP: Final = 240
+_DRIFT: Final = 5
+"""Blocks read besides, so that a chain that grows meanwhile does not push the next block off the pages."""
 _CONTENTS_AT_ONCE: Final = 4
 
 
@@ -91,6 +92,8 @@ class Ingest:
             return False
         blocks = await self._next_blocks(state, head)
         if blocks and blocks[0].parent_index_hash == state.index_hash:
+            if market_time is not None and blocks[-1].height < head.height:
+                market_time = self._time_on_the_way(state, blocks[-1], market_time)
             await self._apply(blocks, state.index_hash, market_time)
             return True
         return await self._reorganise(state, head)
@@ -109,6 +112,11 @@ class Ingest:
             raise Unavailable("NO_CLOCK", "the node has no market clock: is it a devnet?")
         return dt.datetime.fromtimestamp(clock.market_time, dt.UTC)
 
+    def _time_on_the_way(self, state: ChainState, block: Block, market_time: dt.datetime) -> dt.datetime:
+        """Market time while blocks are still to come: never ahead of the tip it is told with, never back."""
+        passed = min(market_time, dt.datetime.fromtimestamp(block.burn_time, dt.UTC))
+        return passed if state.market_time is None else max(passed, state.market_time)
+
     async def _first(self, market_time: dt.datetime | None) -> bool:
         block = await self._nodes.ask(lambda node: node.block(self._settings.start_stacks_height))
         if block is None:
@@ -123,18 +131,22 @@ class Ingest:
             return []
         if distance == 1:
             return [head]
-        offset = max(0, distance - _BLOCKS_PER_STEP)
-        page = await self._nodes.ask(lambda node: node.blocks(BLOCKS_PER_PAGE, offset))
+        wanted = min(distance, _BLOCKS_PER_STEP)
+        lowest = max(0, distance - wanted - _DRIFT)
+        offsets = range(lowest, distance, BLOCKS_PER_PAGE)
+        pages = await asyncio.gather(*(self._page(offset) for offset in offsets))
+        by_height = {block.height: block for page in pages for block in page}
         blocks: list[Block] = []
-        for block in sorted(page, key=lambda block: block.height):
-            if block.height <= state.stacks_height:
-                continue
-            parent = blocks[-1] if blocks else None
-            expected = state.stacks_height + 1 if parent is None else parent.height + 1
-            if block.height != expected or (parent is not None and block.parent_index_hash != parent.index_hash):
+        parent = None
+        while (block := by_height.get(state.stacks_height + 1 + len(blocks))) is not None:
+            if parent is not None and block.parent_index_hash != parent:
                 break
             blocks.append(block)
+            parent = block.index_hash
         return blocks
+
+    async def _page(self, offset: int) -> Sequence[Block]:
+        return await self._nodes.ask(lambda node: node.blocks(BLOCKS_PER_PAGE, offset))
 
     async def _apply(self, blocks: Sequence[Block], parent: str | None, market_time: dt.datetime | None) -> None:
         gate = asyncio.Semaphore(_CONTENTS_AT_ONCE)
@@ -150,9 +162,9 @@ class Ingest:
             if (state.index_hash if state else None) != parent:
                 raise Aborted("TIP_MOVED", "another replica ingested meanwhile")
             now = wall_now()
+            await store_chain.put_blocks(session, [_row(block) for block in blocks])
             for block, found in zip(blocks, contents, strict=True):
                 state = self._tip(state, block, now)
-                await store_chain.put_block(session, _row(block))
                 await self._add_events(session, state, found)
             assert state is not None
             state.market_time, state.refresh_time = market_time, now
@@ -162,6 +174,8 @@ class Ingest:
         metrics.TIP_BURN_HEIGHT.set(blocks[-1].burn_height)
 
     async def _add_events(self, session: AsyncSession, state: ChainState, content: BlockContent) -> None:
+        if not content.mined:
+            return
         for event in content.events:
             state.latest_sequence += 1
             event.sequence = state.latest_sequence

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -44,15 +45,10 @@ async def canonical_block_by_hash(session: AsyncSession, block_hash: str) -> Blo
     return (await session.exec(statement)).first()
 
 
-async def put_block(session: AsyncSession, block: Block) -> None:
-    """Stores a block as canonical; one that was withdrawn before becomes canonical again."""
-    known = await session.get(Block, block.index_hash)
-    if known is None:
-        session.add(block)
-    else:
-        known.canonical = True
-        session.add(known)
-    await session.flush()
+async def put_blocks(session: AsyncSession, blocks: Sequence[Block]) -> None:
+    """Stores blocks as canonical; one that was withdrawn before becomes canonical again."""
+    statement = insert(Block).values([block.model_dump() for block in blocks])
+    await session.exec(statement.on_conflict_do_update(index_elements=["index_hash"], set_={"canonical": True}))
 
 
 async def withdraw_blocks_above(session: AsyncSession, stacks_height: int) -> int:

@@ -8,8 +8,10 @@ import grpc
 import pytest
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as pb
 from bithedge.type.v1 import price_pb2
+from sqlmodel import col, func, select
 
 from services.chain_gateway.stacks.clarity import StringAscii, UInt
+from services.chain_gateway.tables import Block
 from tests.integration.chain_gateway.world import SERVICE, USD, RunningGateway, World, running_gateway
 
 
@@ -128,3 +130,16 @@ async def test_the_published_price_is_the_latest_round(world: World, gateway: Ru
                 break
             await asyncio.sleep(0.02)
     assert answer.round.round == world.rounds[price_pb2.FEED_BTC_USD]
+
+
+async def test_thousands_of_blocks_are_caught_up_quickly(world: World, database_url: str) -> None:
+    """A jump of two thousand burn blocks is ingested at more than 500 blocks a second, without a gap."""
+    clock = await world.devnet.mine_burn_blocks(2_000)
+    start = asyncio.get_running_loop().time()
+    async with running_gateway(world.settings(database_url)) as running:
+        tip = await running.tip(clock.burn_height)
+        seconds = asyncio.get_running_loop().time() - start
+        async with running.gateway.database.transaction() as session:
+            count = (await session.exec(select(func.count()).select_from(Block).where(col(Block.canonical)))).one()
+    assert count == tip.stacks_height
+    assert count / seconds > 500
