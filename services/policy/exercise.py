@@ -23,7 +23,7 @@ from services.policy.domain.activation import (
     KnownTip,
     check_activatable,
     check_receipt,
-    request_market_time,
+    market_time_at,
 )
 from services.policy.domain.errors import Reason, policy_not_found
 from services.policy.domain.policy import COLLECTION, Origin, Policy, move, touch
@@ -88,7 +88,7 @@ class Exercise:
             number=policy.activation_number + 1,
             state=ActivationState.OPEN if is_judged else ActivationState.UNJUDGED,
             request_time=now,
-            request_market_time=request_market_time(now, tip),
+            request_market_time=market_time_at(now, tip),
             request_burn_height=burn_height,
             btc_round=seen[0],
             stx_round=seen[1],

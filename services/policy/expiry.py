@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 from bithedge.policy.v1 import policy_service_pb2 as pb
@@ -29,10 +30,10 @@ from services.policy.store_expiry import (
 )
 from services.policy.store_figures import COUNT, fold_figures, read_figures
 from services.policy.store_projection import Stream, read_projection
-from services.policy.tables import CHANGES_CHANNEL, Outbox
+from services.policy.tables import Outbox
 from workflows.contract import ExpirePoliciesInput, start_expire_policies
 
-_POLL_SECONDS: Final = 1.0
+_POLL_SECONDS: Final = 0.5
 
 
 class Sweeper:
@@ -47,15 +48,11 @@ class Sweeper:
         await self._lease.lead(self._work)
 
     async def _work(self) -> None:
-        notifications = await self._database.notifications(CHANGES_CHANNEL)
-        try:
-            while True:
-                while await self.claim_batch():
-                    pass
-                await self._count()
-                await notifications.wait(_POLL_SECONDS)
-        finally:
-            await notifications.close()
+        while True:
+            while await self.claim_batch():
+                pass
+            await self._count()
+            await asyncio.sleep(_POLL_SECONDS)
 
     async def claim_batch(self) -> ExpiryBatch | None:
         """One batch: EXPIRING, its row and the start of its workflow in one transaction; None if none is due."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from typing import Any
 
 from bithedge.chain_gateway.v1 import chain_event_pb2
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from kernel.clock import wall_now
 from kernel.errors import InvalidArgument
 from kernel.ids import parse_resource_name
 from kernel.log import get_logger
@@ -30,7 +32,7 @@ from services.policy.domain.policy import (
 )
 from services.policy.domain.transitions import Actor, Cause, PolicyState
 from services.policy.metrics import ALERTS, TRANSITIONS
-from services.policy.store_activations import read_activation
+from services.policy.store_activations import read_activation, save_activation
 from services.policy.tables import Outbox
 from workflows.contract import Signal, SignalName, create_policy_workflow_id, settle_policy_workflow_id
 
@@ -51,8 +53,8 @@ async def apply_final(session: AsyncSession, event: Event, delivered_burn_height
 
 
 def origin_of(event: Event) -> Origin:
-    """The event as the origin of a change; the time is the block's."""
-    return Origin(event.block_time.ToDatetime(dt.UTC), event.txid, event.burn_height)
+    """The event as the origin of a change, which is made now; the block's time is a fact of its own."""
+    return Origin(wall_now(), event.txid, event.burn_height)
 
 
 async def _created(session: AsyncSession, event: Event) -> None:
@@ -183,6 +185,9 @@ def _end_fields(event: Event, onchain_state: OnchainState) -> dict[str, Any]:
 
 async def _end(session: AsyncSession, policy: Policy, cause: Cause, event: Event, fields: dict[str, Any]) -> None:
     await _signal_settlement(session, policy, "SETTLED" if cause is Cause.SETTLED_ON_CHAIN else "EXPIRED")
+    if policy.unjudged_activation:
+        activation = await read_activation(session, policy, policy.activation_number)
+        await save_activation(session, dataclasses.replace(activation, state=ActivationState.REFUSED))
     ended = await store.save(session, move(policy, Actor.PROJECTOR, cause, origin_of(event), **fields))
     TRANSITIONS.labels(ended.state).inc()
 

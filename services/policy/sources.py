@@ -16,12 +16,13 @@ from bithedge.pool.v1 import pool_service_pb2 as pool_pb2
 from bithedge.pool.v1 import pool_service_pb2_grpc as pool_grpc
 from bithedge.type.v1 import price_pb2
 
+from kernel.clock import wall_now
 from kernel.errors import BitHedgeError, FailedPrecondition, NotFound, Unavailable
 from kernel.log import get_logger
 from kernel.rpc.channels import remote_errors
 from kernel.rpc.tip import TipFollower
 from kernel.units import Tier, Token
-from services.policy.domain.activation import KnownTip
+from services.policy.domain.activation import KnownTip, market_time_at
 from services.policy.domain.errors import Reason
 from services.policy.domain.parameters import Parameters
 from services.policy.domain.quote import MAX_PRICE_AGE_SECONDS, Market
@@ -127,7 +128,8 @@ class Sources:
     async def _price(self, feed: price_pb2.Feed.ValueType) -> oracle_pb2.Price:
         with remote_errors():
             price = await self._latest(feed)
-        age = self.tips.now() - price.observe_time.ToDatetime(dt.UTC)
+        now = market_time_at(wall_now(), known_tip(self.tips.tip))
+        age = now - price.observe_time.ToDatetime(dt.UTC)
         is_ok = price.status == oracle_pb2.PRICE_STATUS_OK and price.price_usd_e8 > 0
         if not is_ok or age.total_seconds() > MAX_PRICE_AGE_SECONDS:
             name = price_pb2.Feed.Name(feed).removeprefix("FEED_")

@@ -72,16 +72,16 @@ class ReceiptFacts:
     signature: bytes
 
 
-def request_market_time(now: dt.datetime, tip: KnownTip | None) -> dt.datetime:
-    """Market time of a request made at wall time `now`: the tip's, moved on by what has passed since.
+def market_time_at(now: dt.datetime, tip: KnownTip | None) -> dt.datetime:
+    """Market time at wall time `now`: the tip's, moved on by what has passed since a node last answered.
 
-    In production, where market time is wall time, that is exactly `now`; the market time that a node or we have
-    last seen would be earlier, and a receipt could then use a price that the holder already knew.
+    In production, where market time is wall time, that is exactly `now`. The market time last seen would be
+    earlier: a receipt could use a price that the holder already knew, and an old price would seem fresh.
     """
     if tip is None:
         return now
     passed = max(now - tip.refresh_time, dt.timedelta(0))
-    return min(now, tip.market_time + passed) if tip.market_time <= now else tip.market_time
+    return tip.market_time if tip.market_time > now else min(now, tip.market_time + passed)
 
 
 def check_activatable(policy: Policy, tip: KnownTip | None, now: dt.datetime) -> bool:

@@ -143,6 +143,11 @@ class House:
         async with self.database.engine.connect() as connection:
             return (await connection.execute(sa.text(statement))).scalar()
 
+    async def rows(self, statement: str) -> list[Any]:
+        """The rows of a query."""
+        async with self.database.engine.connect() as connection:
+            return list((await connection.execute(sa.text(statement))).all())
+
     async def outbox(self, kind: str) -> list[dict[str, Any]]:
         """Payloads of one kind, oldest first."""
         statement = sa.text("SELECT payload FROM policy.outbox WHERE kind = :kind ORDER BY id")

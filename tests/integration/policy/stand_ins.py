@@ -18,6 +18,7 @@ from bithedge.pool.v1 import pool_service_pb2_grpc as pool_grpc
 from bithedge.type.v1 import price_pb2
 
 from kernel.clock import wall_now
+from kernel.errors import Unavailable
 
 # The generated bases have every method, unimplemented; for the type checker they would all be abstract.
 if TYPE_CHECKING:
@@ -83,9 +84,16 @@ class OracleStandIn(_Oracle):
         self.status = oracle_pb2.PRICE_STATUS_OK
         self.age_seconds = 0
         self.volatility = 0.5
+        self.is_down = False
+
+    def set_btc(self, price_usd_e8: int) -> None:
+        """Moves the BTC price."""
+        self.prices[price_pb2.FEED_BTC_USD] = price_usd_e8
 
     async def GetPrice(self, request: oracle_pb2.GetPriceRequest, context: Context) -> oracle_pb2.GetPriceResponse:
         """The price that was set."""
+        if self.is_down:
+            raise Unavailable("DOWN", "the oracle is down")
         price = oracle_pb2.Price(feed=request.feed, round=7, status=self.status, price_usd_e8=self.prices[request.feed])
         price.observe_time.FromDatetime(wall_now() - dt.timedelta(seconds=self.age_seconds))
         return oracle_pb2.GetPriceResponse(price=price)
