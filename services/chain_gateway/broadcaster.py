@@ -21,6 +21,7 @@ from services.chain_gateway.domain.confirmation import (
     IntentState,
     TransactionState,
     final_burn_height,
+    moved,
 )
 from services.chain_gateway.domain.contract_call import raised_fee
 from services.chain_gateway.domain.rejection import Remedy, remedy
@@ -113,7 +114,7 @@ class Broadcaster:
             current.sends += 1
             session.add(current)
             if current.intent_id is None and current.sends > _MOST_SENDS_FOR_USERS:
-                current.state, current.reason = TransactionState.DROPPED, "GIVEN_UP"
+                current.state, current.reason = moved(current.state, TransactionState.DROPPED), "GIVEN_UP"
                 return
         await self.send(current, first=False)
 
@@ -126,7 +127,7 @@ class Broadcaster:
             current = await store_transactions.lock_open(session, row.txid)
             if current is None:
                 return
-            current.state, current.reason = state, reason
+            current.state, current.reason = moved(current.state, state), reason
             current.node_status = _PENDING if state in (TransactionState.ACCEPTED, TransactionState.PENDING) else ""
             current.due_time = wall_now() + dt.timedelta(seconds=pause)
             session.add(current)
@@ -168,14 +169,14 @@ class Broadcaster:
             current = await store_transactions.lock_open(session, row.txid)
             if current is None:
                 return
-            current.state, current.reason = TransactionState.UNKNOWN, reason
+            current.state, current.reason = moved(current.state, TransactionState.UNKNOWN), reason
             current.due_time = wall_now() + dt.timedelta(seconds=_LOOK_SECONDS)
             if chain_nonce <= current.nonce:
                 current.doubt_burn_height = None
             elif current.doubt_burn_height is None:
                 current.doubt_burn_height = height
             elif current.doubt_burn_height <= final_burn_height(height, self._confirmations):
-                current.state = TransactionState.REPLACED
+                current.state = moved(current.state, TransactionState.REPLACED)
                 if current.intent_id is not None:
                     await store_intents.end(session, current.intent_id, IntentState.CANCELLED, "NONCE_TAKEN")
             session.add(current)
@@ -189,7 +190,7 @@ class Broadcaster:
             current = await store_transactions.lock_open(session, row.txid)
             if current is None:
                 return
-            current.state, current.reason = TransactionState.DROPPED, reason
+            current.state, current.reason = moved(current.state, TransactionState.DROPPED), reason
             session.add(current)
             await session.flush()
             if current.intent_id is None or await self._revive_sibling(session, current):
@@ -208,7 +209,7 @@ class Broadcaster:
         assert dropped.intent_id is not None
         for sibling in await store_transactions.of_intent(session, dropped.intent_id):
             if sibling.txid != dropped.txid and sibling.state == TransactionState.REPLACED:
-                sibling.state, sibling.due_time = TransactionState.UNKNOWN, wall_now()
+                sibling.state, sibling.due_time = moved(sibling.state, TransactionState.UNKNOWN), wall_now()
                 session.add(sibling)
                 return True
         return False
@@ -257,7 +258,8 @@ class Broadcaster:
                 return
             raised = await self._policy.sign(intent, current.sender, current.nonce, fee)
             session.add(raised)
-            current.state = TransactionState.REPLACED if taken else TransactionState.DROPPED
+            end = TransactionState.REPLACED if taken else TransactionState.DROPPED
+            current.state = moved(current.state, end)
             current.reason = "FEE_RAISED"
             session.add(current)
         await self.send(raised, first=True)

@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from kernel.ids import resource_name
 from services.chain_gateway import clarity_fields as read
 from services.chain_gateway.contracts import ORACLE, REGISTRY, VAULT
-from services.chain_gateway.stacks.clarity import StringAscii, TupleValue, deserialize
+from services.chain_gateway.stacks.clarity import StringAscii, TupleValue, UInt, deserialize
 from services.chain_gateway.stacks.errors import CodecError
 from services.chain_gateway.tables import Event
 
@@ -50,11 +50,19 @@ def chain_event(row: Event) -> pb.ChainEvent:
         sender_principal=row.sender,
     )
     set_payload = _TOPICS.get((row.contract, row.topic))
-    if set_payload is None:
+    if set_payload is None or _is_of_no_policy(row):
         event.other.CopyFrom(pb.OtherEvent(topic=row.topic, value=row.value))
     else:
         set_payload(event, read.tuple_of(deserialize(row.value)))
     return event
+
+
+def _is_of_no_policy(row: Event) -> bool:
+    """Anyone may have any number refused by `expire-abandoned-policies`; one beyond int64 is no policy of ours."""
+    if row.topic != "policy-refused":
+        return False
+    number = read.tuple_of(deserialize(row.value))["id"]
+    return isinstance(number, UInt) and number.value >= 1 << 63
 
 
 def _amount(value: TupleValue, name: str) -> money_pb2.TokenAmount:

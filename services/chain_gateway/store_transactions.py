@@ -18,14 +18,6 @@ from services.chain_gateway.domain.confirmation import IntentState, TransactionS
 from services.chain_gateway.tables import ChainTransaction, Intent
 
 INTENT_CHANNEL: Final = "chain_gateway_intent"
-_REVIVED: Final = (
-    TransactionState.SIGNED,
-    TransactionState.ACCEPTED,
-    TransactionState.UNKNOWN,
-    TransactionState.DROPPED,
-    TransactionState.REPLACED,
-    TransactionState.PENDING,
-)
 
 
 @dataclass(frozen=True)
@@ -62,8 +54,8 @@ async def note_mined(session: AsyncSession, mined: Sequence[Mined]) -> None:
     rows = (await session.exec(statement)).all()
     for row in rows:
         one = by_txid[row.txid]
-        if row.state in _REVIVED:
-            row.state = TransactionState.PENDING
+        if row.state not in (TransactionState.CONFIRMED, TransactionState.ABORTED):
+            row.state = confirmation.moved(row.state, TransactionState.PENDING)
         row.node_status, row.result = one.status, one.result
         row.mined_index_hash = one.index_hash
         row.mined_stacks_height, row.mined_burn_height = one.stacks_height, one.burn_height
@@ -104,7 +96,7 @@ async def finalize(session: AsyncSession, final_burn_height: int) -> None:
     )
     rows = (await session.exec(statement)).all()
     for row in rows:
-        row.state = confirmation.final_state(row.node_status)
+        row.state = confirmation.moved(row.state, confirmation.final_state(row.node_status))
         session.add(row)
         await session.flush()
         await _supersede(session, row)

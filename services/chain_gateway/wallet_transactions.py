@@ -19,7 +19,7 @@ from services.chain_gateway import convert, convert_terms, store_transactions
 from services.chain_gateway.broadcaster import Broadcaster
 from services.chain_gateway.contract_calls import Call, wallet_call
 from services.chain_gateway.contracts import Contracts
-from services.chain_gateway.domain.confirmation import TransactionState
+from services.chain_gateway.domain.confirmation import TransactionState, moved
 from services.chain_gateway.fees import Fees
 from services.chain_gateway.message_signing import MessageSigner
 from services.chain_gateway.nodes import NodePool
@@ -149,7 +149,7 @@ class WalletTransactions:
     async def _send(self, row: ChainTransaction, *, first: bool) -> ChainTransaction:
         if not first:
             async with self._database.transaction() as session:
-                row.state, row.sends = TransactionState.UNKNOWN, row.sends + 1
+                row.state, row.sends = moved(row.state, TransactionState.UNKNOWN), row.sends + 1
                 session.add(row)
         rejection = await self._broadcaster.send(row, first=first)
         async with self._database.transaction() as session:

@@ -58,35 +58,27 @@ OPEN_TRANSACTIONS: Final = (
     TransactionState.UNKNOWN,
 )
 TRANSITIONS: Final[dict[TransactionState, frozenset[TransactionState]]] = {
-    TransactionState.SIGNED: frozenset(TransactionState) - {TransactionState.SIGNED},
-    TransactionState.ACCEPTED: frozenset(
-        {
-            TransactionState.PENDING,
-            TransactionState.CONFIRMED,
-            TransactionState.ABORTED,
-            TransactionState.DROPPED,
-            TransactionState.REPLACED,
-            TransactionState.UNKNOWN,
-        }
-    ),
-    TransactionState.PENDING: frozenset(
-        {
-            TransactionState.ACCEPTED,
-            TransactionState.CONFIRMED,
-            TransactionState.ABORTED,
-            TransactionState.DROPPED,
-            TransactionState.REPLACED,
-            TransactionState.UNKNOWN,
-        }
-    ),
-    TransactionState.UNKNOWN: frozenset(TransactionState) - {TransactionState.UNKNOWN, TransactionState.SIGNED},
-    # A node forgets, another one mines: what is dropped or replaced may still be found in a block.
-    TransactionState.DROPPED: frozenset({TransactionState.PENDING, TransactionState.REPLACED}),
-    TransactionState.REPLACED: frozenset({TransactionState.PENDING}),
-    # Only a reorganisation of a final block leads out of an end; it is reported, never followed silently.
-    TransactionState.CONFIRMED: frozenset(),
-    TransactionState.ABORTED: frozenset(),
+    state: frozenset(TransactionState[name] for name in names.split())
+    for state, names in {
+        TransactionState.SIGNED: "ACCEPTED PENDING UNKNOWN DROPPED REPLACED",
+        TransactionState.ACCEPTED: "PENDING UNKNOWN DROPPED REPLACED",
+        TransactionState.PENDING: "CONFIRMED ABORTED ACCEPTED UNKNOWN DROPPED REPLACED",
+        TransactionState.UNKNOWN: "ACCEPTED PENDING DROPPED REPLACED",
+        # One node forgets, another one mines: what is dropped or replaced may still be found, or be sent again.
+        TransactionState.DROPPED: "PENDING UNKNOWN",
+        TransactionState.REPLACED: "PENDING UNKNOWN",
+        # Only a reorganisation of a final block could lead out of an end; that is reported, never followed silently.
+        TransactionState.CONFIRMED: "",
+        TransactionState.ABORTED: "",
+    }.items()
 }
+
+
+def moved(state: int, to: TransactionState) -> TransactionState:
+    """`to`, if a transaction may go there from `state` or is there already; ValueError otherwise."""
+    if to != state and to not in TRANSITIONS[TransactionState(state)]:
+        raise ValueError(f"a transaction does not go from {TransactionState(state).name} to {to.name}")
+    return to
 
 
 def final_burn_height(tip_burn_height: int, confirmations: int) -> int:

@@ -145,6 +145,22 @@ async def test_unknown_topics_are_passed_on_as_they_are(node: ScriptedNode, gate
     assert event.other.topic == "fees-withdrawn"
 
 
+async def test_a_refusal_of_a_senseless_id_stops_nothing(node: ScriptedNode, gateway: RunningGateway) -> None:
+    """Anyone can have an id beyond 64 bits refused on chain: it is passed on raw, and events go on."""
+    prints = [
+        print_of(
+            TupleValue({"topic": StringAscii("policy-refused"), "id": UInt(number), "error": UInt(3013)}),
+            f"{DEPLOYER}.policy-registry",
+        )
+        for number in (2**127, 7)
+    ]
+    node.add(2, ScriptedTransaction(digest("a"), prints))
+    pages = await gateway.events(pb.EVENT_FINALITY_TIP, lambda pages: any(page.events for page in pages))
+    events = [event for page in pages for event in page.events]
+    assert [event.WhichOneof("payload") for event in events] == ["other", "policy_refused"]
+    assert events[1].policy_refused.onchain_id == 7
+
+
 async def test_a_node_that_lags_withdraws_nothing(node: ScriptedNode, gateway: RunningGateway) -> None:
     """A node that is behind on the same chain is not a reorganisation."""
     node.add(2, _deposit("a", 1))
