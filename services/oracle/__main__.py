@@ -20,6 +20,7 @@ from kernel.secret_file import read_secret_file
 from kernel.temporal import TemporalDelivery
 from services.oracle import config, tables
 from services.oracle.burn_blocks import BurnBlocks
+from services.oracle.chain_requests import ChainRequests
 from services.oracle.feeds.replay.exchanges import ReplayedPrices
 from services.oracle.observer import ObservationRules, Observer
 from services.oracle.publisher import Publisher
@@ -50,6 +51,8 @@ async def main() -> None:
     observer = Observer(database, lease, source, tip, burn_blocks, publisher, rules)
     rounds = RoundWatch(database)
     receipts = Receipts(database, signer, burn_blocks, settings.observation_seconds)
+    requests_lease = LeaderLease(database, tables.Lease, "requests")
+    requests = ChainRequests(database, requests_lease, gateway, receipts)
     servicer = OracleServicer(database, tip, source, publisher, receipts, rounds, settings.freshness)
     temporal = await Client.connect(settings.temporal_address, namespace=settings.temporal_namespace, lazy=True)
     relay = Relay(database, tables.Outbox, TemporalDelivery(temporal))
@@ -59,7 +62,7 @@ async def main() -> None:
             settings.metrics_port,
             [oracle_service(servicer)],
             JwksVerifier(identity),
-            background=[tip.follow, observer.run, rounds.run, relay.run],
+            background=[tip.follow, observer.run, rounds.run, relay.run, requests.follow, requests.answer],
             on_close=[gateway.close, identity.close, database.close],
         )
     )

@@ -16,11 +16,11 @@ from kernel.errors import InvalidArgument
 from kernel.ids import parse_resource_name, resource_name
 from kernel.units import INT64_MAX
 from services.oracle.domain.history import VolatilityEstimate
-from services.oracle.domain.prices import Feed, JudgedObservation, Price, PriceStatus, Round
+from services.oracle.domain.prices import Feed, JudgedObservation, Price, PriceStatus, Round, unix_seconds
 from services.oracle.domain.publication import PublicationState
 from services.oracle.receipts import ActivationRequest
 from services.oracle.store_receipts import activation_purpose, expiry_purpose
-from services.oracle.tables import PublicationRow, ReceiptRow
+from services.oracle.tables import ReceiptRow
 
 _STATUSES: Final = {
     PriceStatus.OK: pb.PRICE_STATUS_OK,
@@ -94,26 +94,26 @@ def observation_message(judged: JudgedObservation) -> pb.Observation:
     )
 
 
-def round_response(found: Round, published: PublicationRow | None) -> pb.GetRoundResponse:
-    """A round with its observations, and signed if it was published."""
-    signed = published is not None and published.signature is not None
+def round_response(found: Round, signature: bytes) -> pb.GetRoundResponse:
+    """A round with its observations; signed if it is OK, which an empty signature says it is not."""
     return pb.GetRoundResponse(
         price=price_message(found.price),
         observations=[observation_message(one) for one in found.observations],
-        signed_round=signed_round(published) if published is not None and signed else None,
+        signed_round=signed_round(found.price, signature) if signature else None,
     )
 
 
-def signed_round(row: PublicationRow) -> price_pb2.PriceRound:
-    """A publication as the gateway takes it; its time is exactly what was signed."""
+def signed_round(price: Price, signature: bytes) -> price_pb2.PriceRound:
+    """A round as the gateway takes it; its time is exactly what was signed."""
+    seconds = 0 if price.observe_time is None else unix_seconds(price.observe_time)
     return price_pb2.PriceRound(
-        feed=_feed(Feed(row.feed)),
-        round=row.round,
-        price_usd_e8=row.price_usd_e8,
-        confidence_usd_e8=row.confidence_usd_e8,
-        observe_time=Timestamp(seconds=row.observe_seconds),
-        burn_height=row.burn_height,
-        signature=row.signature or b"",
+        feed=_feed(price.feed),
+        round=price.round,
+        price_usd_e8=price.price_usd_e8,
+        confidence_usd_e8=price.confidence_usd_e8,
+        observe_time=Timestamp(seconds=seconds),
+        burn_height=price.burn_height,
+        signature=signature,
     )
 
 

@@ -13,7 +13,7 @@ from kernel.errors import BitHedgeError, FailedPrecondition, NotFound, Unavailab
 from kernel.lease import LeaderLease
 from services.oracle import store, tables
 from services.oracle import store_publications as publications
-from services.oracle.domain.prices import Feed
+from services.oracle.domain.prices import Feed, Price, PriceStatus, unix_seconds
 from services.oracle.domain.publication import (
     PublicationCause,
     PublicationRules,
@@ -60,7 +60,7 @@ class Publisher:
         """Signs what was decided and starts its workflow; also what a replica left behind when it died."""
         async with self._database.transaction() as session:
             for row in await publications.unsigned_publications(session):
-                row.signature = self._signer.sign(PRICE_ROUND, _message(row))
+                row.signature = self.signature_of(publications.price_of(row))
                 session.add(row)
                 feed = Feed(row.feed)
                 start = start_publish_price(feed.name, PublishPriceInput(feed.value, row.round))
@@ -115,12 +115,16 @@ class Publisher:
             "NO_ROUND_NEAR", f"no fitting {feed.symbol} round near burn height {burn_height} is left to publish"
         )
 
-    async def signed(self, feed: Feed, number: int) -> PublicationRow:
+    def signature_of(self, price: Price) -> bytes:
+        """The oracle's signature of a stored OK round; the same whenever it is asked for."""
+        return self._signer.sign(PRICE_ROUND, _message(price))
+
+    async def signed(self, feed: Feed, number: int) -> tuple[Price, bytes]:
         """A publication with its signature; NotFound if there is none, Unavailable while it is not signed."""
         row = await self._find(feed, number)
         if row.signature is None:
             raise Unavailable("NOT_SIGNED_YET", f"round {number} is not signed yet")
-        return row
+        return publications.price_of(row), row.signature
 
     async def _find(self, feed: Feed, number: int) -> PublicationRow:
         async with self._database.transaction() as session:
@@ -146,13 +150,15 @@ class Publisher:
             session.add(row)
 
 
-def _message(row: PublicationRow) -> dict[str, int | bytes | str]:
-    """A price round as the `oracle` contract takes it."""
+def _message(price: Price) -> dict[str, int | bytes | str]:
+    """A price round as the `oracle` contract takes it. Only OK rounds are signed."""
+    if price.status is not PriceStatus.OK or price.observe_time is None:
+        raise ValueError(f"round {price.round} is {price.status}: never signed")
     return {
-        "feed": Feed(row.feed).symbol,
-        "round": row.round,
-        "price-e8": row.price_usd_e8,
-        "confidence-e8": row.confidence_usd_e8,
-        "observed-at": row.observe_seconds,
-        "burn-height": row.burn_height,
+        "feed": price.feed.symbol,
+        "round": price.round,
+        "price-e8": price.price_usd_e8,
+        "confidence-e8": price.confidence_usd_e8,
+        "observed-at": unix_seconds(price.observe_time),
+        "burn-height": price.burn_height,
     }

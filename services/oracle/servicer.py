@@ -13,10 +13,9 @@ from kernel.errors import NotFound
 from kernel.rpc.interceptors import Context
 from kernel.rpc.tip import TipFollower
 from services.oracle import convert, store
-from services.oracle import store_publications as publications
 from services.oracle.domain.freshness import FreshnessRules, judged_at
 from services.oracle.domain.history import estimate_volatility
-from services.oracle.domain.prices import Feed, Price
+from services.oracle.domain.prices import Feed, Price, PriceStatus
 from services.oracle.feeds import PriceSource
 from services.oracle.publisher import Publisher
 from services.oracle.receipts import Receipts
@@ -61,14 +60,14 @@ class OracleServicer(grpc_api.OracleServiceServicer):
         return convert.volatility_response(estimate_volatility(bars, self.tip.now()))
 
     async def GetRound(self, request: pb.GetRoundRequest, context: Context) -> pb.GetRoundResponse:
-        """One round as it was stored."""
+        """One round as it was stored, signed if it is OK, so that anyone can check or relay it."""
         feed, number = convert.feed_of(request.feed), convert.round_of(request.round)
         async with self.database.transaction() as session:
             found = await store.round_with_observations(session, feed, number)
-            published = await publications.publication(session, feed, number)
         if found is None:
             raise NotFound("ROUND_NOT_FOUND", f"{feed.symbol} has no round {number}")
-        return convert.round_response(found, published)
+        signature = self.publisher.signature_of(found.price) if found.price.status is PriceStatus.OK else b""
+        return convert.round_response(found, signature)
 
     async def ListRounds(self, request: pb.ListRoundsRequest, context: Context) -> pb.ListRoundsResponse:
         """Rounds as they were stored, newest first."""
@@ -109,8 +108,8 @@ class OracleServicer(grpc_api.OracleServiceServicer):
 
     async def GetPublication(self, request: pb.GetPublicationRequest, context: Context) -> pb.GetPublicationResponse:
         """A signed round that is to be published."""
-        row = await self.publisher.signed(convert.feed_of(request.feed), convert.round_of(request.round))
-        return pb.GetPublicationResponse(signed_round=convert.signed_round(row))
+        price, signature = await self.publisher.signed(convert.feed_of(request.feed), convert.round_of(request.round))
+        return pb.GetPublicationResponse(signed_round=convert.signed_round(price, signature))
 
     async def RecordPublication(
         self, request: pb.RecordPublicationRequest, context: Context

@@ -112,3 +112,37 @@ class ReceiptRow(SQLModel, table=True):
     stx_rounds: list[int] = Field(sa_type=ARRAY(sa.BigInteger))
     signature: bytes = Field(sa_type=sa.LargeBinary)
     create_time: dt.datetime = Field(default_factory=wall_now, sa_type=_TIME)
+
+
+class CursorRow(SQLModel, table=True):
+    """How far a stream of chain events was read."""
+
+    metadata = METADATA
+    __tablename__ = "cursor"
+
+    stream: str = Field(primary_key=True)
+    cursor: str
+
+
+class StrikeRow(SQLModel, table=True):
+    """The strike of a policy that was created on chain."""
+
+    metadata = METADATA
+    __tablename__ = "policy_strike"
+
+    policy_id: str = Field(primary_key=True)
+    strike_price_usd_e8: int = Field(sa_type=sa.BigInteger)
+
+
+class ActivationRequestRow(SQLModel, table=True):
+    """A request to activate made on chain; `outcome` is empty until it is answered: SIGNED, or why not."""
+
+    metadata = METADATA
+    __tablename__ = "activation_request"
+
+    policy_id: str = Field(primary_key=True)
+    activation_number: int = Field(primary_key=True, sa_type=sa.BigInteger)
+    burn_height: int = Field(sa_type=sa.BigInteger)
+    market_time: dt.datetime = Field(sa_type=_TIME)
+    strike_price_usd_e8: int = Field(sa_type=sa.BigInteger)
+    outcome: str = ""

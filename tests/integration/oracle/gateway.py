@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
+from bithedge.chain_gateway.v1 import chain_event_pb2 as event_pb2
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as pb
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2_grpc as grpc_api
 
@@ -36,7 +37,7 @@ class GatewayStandIn(_Servicer):
 
     def __init__(self, market_time: dt.datetime) -> None:
         self.market_time = market_time
-        self.questions = 0
+        self.events: list[event_pb2.ChainEvent] = []
         self._moved = asyncio.Condition()
 
     @property
@@ -79,9 +80,31 @@ class GatewayStandIn(_Servicer):
                 seen = self.market_time
             yield pb.WatchTipResponse(tip=self._tip())
 
+    async def emit(self, event: event_pb2.ChainEvent) -> None:
+        """Prints an event in a block of now."""
+        event.sequence, event.burn_height = len(self.events) + 1, self.burn_height
+        event.block_time.FromDatetime(self.market_time)
+        async with self._moved:
+            self.events.append(event)
+            self._moved.notify_all()
+
+    async def WatchEvents(
+        self, request: pb.WatchEventsRequest, context: Context
+    ) -> AsyncIterator[pb.WatchEventsResponse]:
+        """Events after the cursor, which is a sequence number."""
+        delivered = int(request.cursor or 0)
+        while True:
+            async with self._moved:
+                while len(self.events) == delivered:
+                    await self._moved.wait()
+                events = self.events[delivered:]
+            delivered += len(events)
+            yield pb.WatchEventsResponse(
+                events=events, cursor=str(delivered), delivered_burn_height=self.burn_height, tip=self._tip()
+            )
+
     async def GetBurnBlock(self, request: pb.GetBurnBlockRequest, context: Context) -> pb.GetBurnBlockResponse:
         """A block that stands already."""
-        self.questions += 1
         height = request.burn_height
         if request.WhichOneof("by") == "at_or_before_time":
             time = request.at_or_before_time.ToDatetime(dt.UTC)

@@ -27,6 +27,7 @@ from kernel.rpc.tokens import ServiceTokens
 from services.oracle import tables
 from services.oracle.__main__ import MIGRATIONS, oracle_service
 from services.oracle.burn_blocks import BurnBlocks
+from services.oracle.chain_requests import ChainRequests
 from services.oracle.domain.aggregation import AggregationRules
 from services.oracle.domain.freshness import FreshnessRules
 from services.oracle.domain.history import DailyBar
@@ -171,9 +172,11 @@ async def running_oracle(
     rules = ObservationRules(60, 10_800, AggregationRules())
     observer = Observer(database, lease, source, tip, burn_blocks, publisher, rules)
     receipts = Receipts(database, signer, burn_blocks, 60)
+    requests = ChainRequests(database, LeaderLease(database, tables.Lease, "requests"), channel, receipts)
     servicer = OracleServicer(database, tip, source, publisher, receipts, rounds, FreshnessRules())
     server, port, _ = await start_server(Process("127.0.0.1:0", 0, [oracle_service(servicer)], TestTokens()))
-    tasks = [asyncio.ensure_future(work()) for work in (tip.follow, observer.run, rounds.run)]
+    background = (tip.follow, observer.run, rounds.run, requests.follow, requests.answer)
+    tasks = [asyncio.ensure_future(work()) for work in background]
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as client:
             stub: Any = grpc_api.OracleServiceStub(client)

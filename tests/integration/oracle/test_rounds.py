@@ -36,6 +36,8 @@ async def test_a_price_comes_with_its_round_and_its_sources(database_url: str) -
     async with oracle_at(database_url, ReplayedPrices(DATA)) as oracle:
         btc, stx = await oracle.price(BTC), await oracle.price(STX)
         found = await oracle.stub.GetRound(pb.GetRoundRequest(feed=BTC, round=btc.round))
+        await oracle.advance(60)
+        unpublished = await oracle.stub.GetRound(pb.GetRoundRequest(feed=STX, round=stx.round + 60))
     assert btc.status == pb.PRICE_STATUS_OK
     assert 7_900 * USD < btc.price_usd_e8 < 7_940 * USD
     assert btc.round == int(START.timestamp())
@@ -44,6 +46,7 @@ async def test_a_price_comes_with_its_round_and_its_sources(database_url: str) -
     assert len(found.observations) == 5
     assert all(one.used and one.simulated and one.source.startswith("simulated-") for one in found.observations)
     assert found.price == btc
+    assert len(found.signed_round.signature) == len(unpublished.signed_round.signature) == 65
 
 
 async def test_a_jump_of_market_time_is_made_up_for_round_by_round(database_url: str) -> None:

@@ -332,7 +332,7 @@ class GetRoundResponse(_message.Message):
     def observations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Observation]: ...
     @_builtins.property
     def signed_round(self) -> _price_pb2.PriceRound:
-        """Signed, when it was published."""
+        """Signed, when it is OK: anyone may check it, or relay it where the contract allows that."""
 
     def __init__(
         self,

@@ -148,7 +148,7 @@ class OracleServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetReceipt(self, request, context):
-        """A receipt by its purpose.
+        """A receipt by its purpose. A holder's request on chain, number n of its policy, is activation 1000000000 + n.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

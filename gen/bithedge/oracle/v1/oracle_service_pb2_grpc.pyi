@@ -52,7 +52,7 @@ class OracleServiceStub:
     UNAVAILABLE until the window is complete.
     """
     GetReceipt: _grpc.UnaryUnaryMultiCallable[_oracle_service_pb2.GetReceiptRequest, _oracle_service_pb2.GetReceiptResponse]
-    """A receipt by its purpose."""
+    """A receipt by its purpose. A holder's request on chain, number n of its policy, is activation 1000000000 + n."""
     EnsurePublishedRounds: _grpc.UnaryUnaryMultiCallable[_oracle_service_pb2.EnsurePublishedRoundsRequest, _oracle_service_pb2.EnsurePublishedRoundsResponse]
     """A published round of each feed close enough to a burn height; starts a publication when there is
     none and answers UNAVAILABLE until it is on chain.
@@ -86,7 +86,7 @@ class OracleServiceAsyncStub(OracleServiceStub):
     UNAVAILABLE until the window is complete.
     """
     GetReceipt: _aio.UnaryUnaryMultiCallable[_oracle_service_pb2.GetReceiptRequest, _oracle_service_pb2.GetReceiptResponse]  # type: ignore[assignment]
-    """A receipt by its purpose."""
+    """A receipt by its purpose. A holder's request on chain, number n of its policy, is activation 1000000000 + n."""
     EnsurePublishedRounds: _aio.UnaryUnaryMultiCallable[_oracle_service_pb2.EnsurePublishedRoundsRequest, _oracle_service_pb2.EnsurePublishedRoundsResponse]  # type: ignore[assignment]
     """A published round of each feed close enough to a burn height; starts a publication when there is
     none and answers UNAVAILABLE until it is on chain.
@@ -165,7 +165,7 @@ class OracleServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _oracle_service_pb2.GetReceiptRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_oracle_service_pb2.GetReceiptResponse, _abc.Awaitable[_oracle_service_pb2.GetReceiptResponse]]:
-        """A receipt by its purpose."""
+        """A receipt by its purpose. A holder's request on chain, number n of its policy, is activation 1000000000 + n."""
 
     @_abc_1.abstractmethod
     def EnsurePublishedRounds(
