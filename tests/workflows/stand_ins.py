@@ -94,14 +94,17 @@ class _Scripted:
         return serve
 
 
-def policy_in(state: str, name: str = "", reason: str = "") -> policy_pb2.Policy:
+def policy_in(
+    state: str, name: str = "", reason: str = "", token: money_pb2.Token.ValueType = money_pb2.TOKEN_STX
+) -> policy_pb2.Policy:
     """A policy in a state, as the policy service would answer it."""
     return policy_pb2.Policy(
         name=name,
         onchain_id=5,
         holder_principal="ST1HOLDER",
         strike_price_usd_e8=9,
-        max_payout=money_pb2.TokenAmount(token=money_pb2.TOKEN_STX, base_units=1_000),
+        settlement_token=token,
+        max_payout=money_pb2.TokenAmount(token=token, base_units=1_000),
         state=policy_pb2.PolicyState.Value(f"POLICY_STATE_{state}"),
         reason=reason,
         activation_receipt=RECEIPT,

@@ -77,8 +77,7 @@ async def test_a_refused_reservation_fails_the_creation_at_once(world: World) ->
     """Nothing is signed; the policy fails with the pool's reason, and whoever awaits the quote hears it."""
     world.script.on("CreateReservation", REFUSED_RESERVATION)
     start = creation()
-    handle = await world.start(start)
-    answer = await handle.execute_update("await_quote")
+    answer = await world.await_quote(start)
     result = await world.result(start.workflow_id)
     assert answer == "FAILED_CREATION"
     assert (result["state"], result["reason"]) == ("FAILED_CREATION", "TIER_FULL")

@@ -20,8 +20,8 @@ from bithedge.policy.v1 import policy_service_pb2 as policy_pb
 from bithedge.policy.v1 import policy_service_pb2_grpc as policy_grpc
 from bithedge.pool.v1 import pool_service_pb2 as pool_pb
 from bithedge.pool.v1 import pool_service_pb2_grpc as pool_grpc
-from temporalio.client import Client, WorkflowHandle
-from temporalio.common import SearchAttributeKey, WorkflowIDReusePolicy
+from temporalio.client import Client, WithStartWorkflowOperation, WorkflowHandle
+from temporalio.common import SearchAttributeKey, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
@@ -36,7 +36,7 @@ from workflows.activities.chain_gateway import ChainGatewayActivities
 from workflows.activities.oracle import OracleActivities
 from workflows.activities.policy import PolicyActivities
 from workflows.activities.pool import PoolActivities
-from workflows.contract import TASK_QUEUE, PolicyLabels, SearchAttribute, SignalName, Start
+from workflows.contract import TASK_QUEUE, PolicyLabels, SearchAttribute, SignalName, Start, UpdateName
 from workflows.worker import build_worker
 
 DEADLINE_SECONDS: Final = 20.0
@@ -104,6 +104,21 @@ class World:
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
             search_attributes=search_attributes({str(name): value for name, value in start.attributes.items()}),
         )
+
+    async def await_quote(self, start: Start) -> str:
+        """Starts a creation and awaits its quote in one call, as the policy service does; the state it answers."""
+        operation: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(
+            str(start.workflow),
+            dataclasses.asdict(start.input),
+            id=start.workflow_id,
+            task_queue=TASK_QUEUE,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            search_attributes=search_attributes({str(name): value for name, value in start.attributes.items()}),
+        )
+        state: str = await self.client.execute_update_with_start_workflow(
+            str(UpdateName.AWAIT_QUOTE), start_workflow_operation=operation
+        )
+        return state
 
     async def signal(self, workflow_id: str, signal: SignalName, state: str) -> None:
         """Signals as the outbox would."""

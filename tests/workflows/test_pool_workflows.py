@@ -1,0 +1,133 @@
+"""DepositLiquidity, WithdrawLiquidity and Reconcile on a real Temporal server."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import uuid
+
+import pytest
+from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as gateway_pb
+from bithedge.policy.v1 import policy_service_pb2 as policy_pb
+from bithedge.pool.v1 import pool_service_pb2 as pool_pb
+from bithedge.type.v1 import money_pb2
+
+from kernel.errors import Aborted, FailedPrecondition
+from tests.workflows.stand_ins import SIGNATURE, unavailable
+from tests.workflows.world import World, eventually
+from workflows.contract import (
+    DepositLiquidityInput,
+    ReconcileInput,
+    SignalName,
+    Start,
+    WithdrawLiquidityInput,
+    start_deposit_liquidity,
+    start_reconcile,
+    start_withdraw_liquidity,
+)
+from workflows.schedules import RECONCILIATION, create_schedules
+
+
+def withdrawal() -> Start:
+    """A new withdrawal."""
+    name = f"withdrawals/{uuid.uuid4().hex}"
+    return start_withdraw_liquidity(WithdrawLiquidityInput(name, "ST1PROVIDER", "BALANCED"))
+
+
+async def test_a_deposit_gets_its_shares_once_there_is_a_price(world: World) -> None:
+    """The pool is asked until it can price; its shares are the result."""
+    world.script.on("PriceDeposit", unavailable("NO_PRICE_YET"), unavailable("NO_PRICE_YET"))
+    name = f"deposits/{uuid.uuid4().hex}-0"
+    start = start_deposit_liquidity(DepositLiquidityInput(name, "ST1PROVIDER", "BALANCED"))
+    await world.start(start)
+    assert await world.result(start.workflow_id) == {"shares": 77}
+    assert [asked.name for asked in world.script.asked("PriceDeposit")] == [name] * 3
+    assert await world.attributes(start.workflow_id) == {"Holder": "ST1PROVIDER", "Tier": "BALANCED"}
+
+
+async def test_a_refused_withdrawal_signs_no_voucher(world: World) -> None:
+    """The pool's reason is the result; the gateway is never asked."""
+    refused = pool_pb.Withdrawal(state=pool_pb.WITHDRAWAL_STATE_REFUSED, reason="NOT_FREE")
+    world.script.on("PriceWithdrawal", pool_pb.PriceWithdrawalResponse(withdrawal=refused))
+    start = withdrawal()
+    await world.start(start)
+    assert await world.result(start.workflow_id) == {"state": "REFUSED", "reason": "NOT_FREE"}
+    assert [name for name, _ in world.script.calls] == ["PriceWithdrawal"]
+
+
+@pytest.mark.parametrize("end", ["PAID", "LAPSED"])
+async def test_a_withdrawal_is_open_until_the_chain_decides(world: World, end: str) -> None:
+    """The voucher is signed on the pool's terms and stored; whether it is used or lapses, the chain says."""
+    start = withdrawal()
+    await world.start(start)
+    await eventually(lambda: bool(world.script.asked("RecordVoucher")))
+    terms = gateway_pb.VoucherTerms(withdrawal=start.input.withdrawal, provider_principal="ST1PROVIDER")
+    assert [asked.terms for asked in world.script.asked("SignVoucher")] == [terms]
+    [prepared] = world.script.asked("PrepareTransaction")
+    assert (prepared.principal, prepared.public_key) == ("ST1PROVIDER", b"\x02" * 33)
+    assert prepared.withdraw == gateway_pb.WithdrawCall(terms=terms, signature=SIGNATURE)
+    [recorded] = world.script.asked("RecordVoucher")
+    assert (recorded.name, recorded.signature) == (start.input.withdrawal, SIGNATURE)
+    await world.signal(start.workflow_id, SignalName.WITHDRAWAL_ENDED, end)
+    assert (await world.result(start.workflow_id))["state"] == end
+
+
+def _snapshot(after: int, next_after: int) -> gateway_pb.GetContractSnapshotResponse:
+    return gateway_pb.GetContractSnapshotResponse(
+        block_hash="aa",
+        balances=[gateway_pb.VaultBalance(token=money_pb2.TOKEN_STX, locked_base_units=10)],
+        policies=[gateway_pb.ContractPolicy(onchain_id=after + 1), gateway_pb.ContractPolicy(onchain_id=after + 2)],
+        next_after_onchain_id=next_after,
+    )
+
+
+def _totals(after: int, next_after: int, height: int) -> policy_pb.ListPolicyTotalsResponse:
+    return policy_pb.ListPolicyTotalsResponse(
+        policies=[policy_pb.PolicyTotal(onchain_id=after + 1)],
+        next_after_onchain_id=next_after,
+        projected_burn_height=height,
+    )
+
+
+async def test_pages_are_joined_into_one_comparison(world: World) -> None:
+    """Two pages of each book: every policy once, the balances once, and the older of the two projected heights."""
+    world.script.on("GetContractSnapshot", _snapshot(0, 2), _snapshot(2, 0))
+    world.script.on("ListPolicyTotals", _totals(0, 1, 900), _totals(1, 0, 901))
+    start = start_reconcile(ReconcileInput(f"reconciliations/{uuid.uuid4().hex}"))
+    await world.start(start)
+    result = await world.result(start.workflow_id)
+    assert result["policies_compared"] == 2
+    pages = world.script.asked("GetContractSnapshot")
+    assert [(page.after_onchain_id, page.block_hash) for page in pages] == [(0, ""), (2, "aa")]
+    assert [page.after_onchain_id for page in world.script.asked("ListPolicyTotals")] == [0, 1]
+    [compared] = world.script.asked("CreateReconciliation")
+    assert compared.name == start.input.reconciliation
+    assert [policy.onchain_id for policy in compared.contracts.policies] == [1, 2, 3, 4]
+    assert len(compared.contracts.balances) == 1
+    assert [policy.onchain_id for policy in compared.policies] == [1, 2]
+    assert compared.policies_projected_burn_height == 900
+
+
+async def test_books_that_are_behind_and_a_tip_that_moved_are_read_again(world: World) -> None:
+    """Each time everything is read anew, under the same name."""
+    world.script.on("GetContractSnapshot", _snapshot(0, 2), Aborted("TIP_MOVED", "restart"))
+    world.script.on("CreateReconciliation", FailedPrecondition("BOOKS_BEHIND", "not yet"))
+    start = start_reconcile(ReconcileInput(f"reconciliations/{uuid.uuid4().hex}"))
+    await world.start(start)
+    await world.result(start.workflow_id)
+    assert [page.block_hash for page in world.script.asked("GetContractSnapshot")] == ["", "aa", "", ""]
+    assert {asked.name for asked in world.script.asked("CreateReconciliation")} == {start.input.reconciliation}
+    assert len(world.script.asked("CreateReconciliation")) == 2
+
+
+async def test_the_schedule_reconciles_by_itself_and_is_created_once(world: World) -> None:
+    """Two workers create one schedule; each of its runs names its own report."""
+    await asyncio.gather(*(create_schedules(world.client, dt.timedelta(hours=1)) for _ in range(2)))
+    handle = world.client.get_schedule_handle(RECONCILIATION)
+    try:
+        await handle.trigger()
+        await eventually(lambda: bool(world.script.asked("CreateReconciliation")))
+    finally:
+        await handle.delete()
+    [asked] = world.script.asked("CreateReconciliation")
+    assert len(asked.name) == len("reconciliations/") + 32
