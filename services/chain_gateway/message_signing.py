@@ -6,12 +6,11 @@ from typing import Final
 
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as pb
 from bithedge.type.v1 import transaction_pb2
-from sqlalchemy.dialects.postgresql import insert
 
 from kernel.database import Database
 from kernel.errors import AlreadyExists, FailedPrecondition
 from kernel.ids import parse_resource_name
-from services.chain_gateway import convert_terms
+from services.chain_gateway import convert_terms, store_signed
 from services.chain_gateway.contracts import REGISTRY, VAULT, Contracts
 from services.chain_gateway.domain.terms import Quote, check_quote, check_voucher
 from services.chain_gateway.keys import Keys
@@ -43,16 +42,15 @@ class MessageSigner:
         check_quote(_quote(terms), self._state.snapshot.row.burn_height)
         account, signature = self._sign(_QUOTE, REGISTRY, message)
         row = SignedQuote(policy_id=policy, terms=serialize(message), signer=account, signature=signature)
-        statement = insert(SignedQuote).values(row.model_dump()).on_conflict_do_nothing()
         async with self._database.transaction() as session:
-            await session.exec(statement)
+            await store_signed.put_first(session, row)
         # Of two concurrent requests one was stored; only that one's signature ever leaves.
         return await self.stored_quote(policy, message) or signature
 
     async def stored_quote(self, policy_id: str, message: TupleValue) -> bytes | None:
         """The signature over exactly these terms; None when nothing was signed; AlreadyExists for other terms."""
         async with self._database.transaction() as session:
-            row = await session.get(SignedQuote, policy_id)
+            row = await store_signed.quote(session, policy_id)
         if row is not None and row.terms != serialize(message):
             raise AlreadyExists("QUOTE_SIGNED", "other terms were signed for this policy", policy=policy_id)
         return None if row is None else row.signature
@@ -67,15 +65,14 @@ class MessageSigner:
         check_voucher(terms.expiration_burn_height, self._state.snapshot.row.burn_height)
         account, signature = self._sign(_VOUCHER, VAULT, message)
         row = SignedVoucher(withdrawal_id=withdrawal, terms=serialize(message), signer=account, signature=signature)
-        statement = insert(SignedVoucher).values(row.model_dump()).on_conflict_do_nothing()
         async with self._database.transaction() as session:
-            await session.exec(statement)
+            await store_signed.put_first(session, row)
         return await self.stored_voucher(withdrawal, message) or signature
 
     async def stored_voucher(self, withdrawal_id: str, message: TupleValue) -> bytes | None:
         """As `stored_quote`, for vouchers."""
         async with self._database.transaction() as session:
-            row = await session.get(SignedVoucher, withdrawal_id)
+            row = await store_signed.voucher(session, withdrawal_id)
         if row is not None and row.terms != serialize(message):
             raise AlreadyExists("VOUCHER_SIGNED", "other terms were signed for this withdrawal", id=withdrawal_id)
         return None if row is None else row.signature

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -35,6 +36,12 @@ class Mined:
 async def get(session: AsyncSession, txid: str) -> ChainTransaction | None:
     """One transaction."""
     return await session.get(ChainTransaction, txid)
+
+
+async def add_if_new(session: AsyncSession, row: ChainTransaction) -> bool:
+    """Stores a transaction unless it is known; whether it was new."""
+    statement = insert(ChainTransaction).values(row.model_dump()).on_conflict_do_nothing()
+    return (await session.exec(statement.returning(col(ChainTransaction.txid)))).first() is not None
 
 
 async def of_intent(session: AsyncSession, intent_id: str) -> Sequence[ChainTransaction]:

@@ -6,8 +6,6 @@ import datetime as dt
 from typing import Final
 
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as pb
-from sqlalchemy.dialects.postgresql import insert
-from sqlmodel import col
 
 from kernel import idempotency
 from kernel.clock import wall_now
@@ -132,14 +130,8 @@ class WalletTransactions:
         return await self._store_and_send(row)
 
     async def _store_and_send(self, row: ChainTransaction) -> ChainTransaction:
-        statement = (
-            insert(ChainTransaction)
-            .values(row.model_dump())
-            .on_conflict_do_nothing()
-            .returning(col(ChainTransaction.txid))
-        )
         async with self._database.transaction() as session:
-            is_new = (await session.exec(statement)).first() is not None
+            is_new = await store_transactions.add_if_new(session, row)
             known = await store_transactions.get(session, row.txid)
         assert known is not None
         if is_new or known.state == TransactionState.DROPPED:

@@ -255,6 +255,10 @@ def _chain_transaction() -> None:
         ),
         schema=_SCHEMA,
     )
+    _chain_transaction_indexes()
+
+
+def _chain_transaction_indexes() -> None:
     op.create_index("chain_transaction_intent", "chain_transaction", ["intent_id"], schema=_SCHEMA)
     op.create_index(
         "chain_transaction_open",

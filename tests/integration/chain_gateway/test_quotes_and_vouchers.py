@@ -1,0 +1,156 @@
+"""Quotes and vouchers: signed once per id, and taken by the real contracts."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import grpc
+import pytest
+from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as pb
+from bithedge.type.v1 import money_pb2, price_pb2, transaction_pb2
+
+from kernel.ids import new_id
+from kernel.rpc.caller import Role
+from tests.integration.chain_gateway.wallets import deposited, provider, sign, submit
+from tests.integration.chain_gateway.world import SERVICE, USD, RunningGateway, World
+from tests.tokens import metadata
+
+
+async def test_one_set_of_terms_per_policy_is_signed(world: World, gateway: RunningGateway) -> None:
+    """The same terms again give the same signature; other terms for the policy are ALREADY_EXISTS."""
+    terms = world.terms((await gateway.tip()).burn_height)
+    request = pb.SignQuoteRequest(terms=terms)
+    answers = await asyncio.gather(*(gateway.stub.SignQuote(request, metadata=SERVICE) for _ in range(10)))
+    assert len({answer.signature for answer in answers}) == 1
+    request.terms.premium_base_units += 1
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await gateway.stub.SignQuote(request, metadata=SERVICE)
+    assert error.value.code() is grpc.StatusCode.ALREADY_EXISTS
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"tier": 9}, grpc.StatusCode.INVALID_ARGUMENT),
+        ({"token": 3}, grpc.StatusCode.INVALID_ARGUMENT),
+        ({"floor_price_usd_e8": 48_000 * USD}, grpc.StatusCode.INVALID_ARGUMENT),
+        ({"holder_principal": "SP000000000000000000002Q6VF78"}, grpc.StatusCode.INVALID_ARGUMENT),
+        ({"policy": "policies/1"}, grpc.StatusCode.INVALID_ARGUMENT),
+        ({"premium_base_units": -1}, grpc.StatusCode.INVALID_ARGUMENT),
+        ({"quote_expiration_burn_height": 10**6}, grpc.StatusCode.INVALID_ARGUMENT),
+        (
+            {"quote_burn_height": 10**6, "quote_expiration_burn_height": 10**6, "expiration_burn_height": 10**7},
+            grpc.StatusCode.FAILED_PRECONDITION,
+        ),
+    ],
+)
+async def test_senseless_quotes_are_not_signed(
+    world: World, gateway: RunningGateway, changes: dict[str, Any], code: grpc.StatusCode
+) -> None:
+    """The key signs nothing that could never be a fair quote, or is out of its time."""
+    terms = world.terms((await gateway.tip()).burn_height, **changes)
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await gateway.stub.SignQuote(pb.SignQuoteRequest(terms=terms), metadata=SERVICE)
+    assert error.value.code() is code
+
+
+async def _created(world: World, gateway: RunningGateway, token: int) -> tuple[transaction_pb2.QuoteTerms, pb.Tip]:
+    """A policy, paid by the outside wallet on a quote signed by the gateway."""
+    await world.devnet.mine_burn_blocks(1)
+    await gateway.publish(world, price_pb2.FEED_BTC_USD, 50_000 * USD)
+    await gateway.publish(world, price_pb2.FEED_STX_USD, USD)
+    await deposited(world, gateway, token)
+    tip = await gateway.tip((await world.devnet.clock()).burn_height)
+    terms = world.terms(tip.burn_height)
+    if token == money_pb2.TOKEN_SBTC:
+        terms.token, terms.stx_price_usd_e8 = token, 0
+        terms.premium_base_units, terms.fee_base_units = 10_000, 50
+    signature = (await gateway.stub.SignQuote(pb.SignQuoteRequest(terms=terms), metadata=SERVICE)).signature
+    request = pb.PrepareTransactionRequest(
+        request_id=new_id(), create_policy=pb.CreatePolicyCall(terms=terms, signature=signature)
+    )
+    holder = metadata(world.holder.address, Role.HOLDER)
+    prepared = (await gateway.stub.PrepareTransaction(request, metadata=holder)).prepared_transaction
+    sent = await submit(gateway, prepared, await sign(world, "holder", prepared), holder)
+    assert await world.mined(sent.txid) == "success"
+    return terms, tip
+
+
+@pytest.mark.parametrize("token", [money_pb2.TOKEN_STX, money_pb2.TOKEN_SBTC])
+async def test_a_policy_is_created_and_settled(world: World, gateway: RunningGateway, token: int) -> None:
+    """Quote, payment, settlement by intent: the real contracts take every signature and post-condition of ours."""
+    terms, tip = await _created(world, gateway, token)
+    pages = await gateway.events(
+        pb.EVENT_FINALITY_TIP,
+        lambda pages: any(e.policy_created.terms.policy == terms.policy for p in pages for e in p.events),
+    )
+    created = next(e.policy_created for p in pages for e in p.events if e.policy_created.terms.policy == terms.policy)
+    assert created.terms == terms
+    await gateway.publish(world, price_pb2.FEED_BTC_USD, 46_000 * USD)
+    await gateway.publish(world, price_pb2.FEED_STX_USD, USD)
+    call = pb.SettlePolicyCall(
+        onchain_id=created.onchain_id,
+        receipt=world.receipt(terms.policy, tip.burn_height, 46_000 * USD, USD),
+        btc_round=world.rounds[price_pb2.FEED_BTC_USD],
+        stx_round=world.rounds[price_pb2.FEED_STX_USD],
+        max_payout=money_pb2.TokenAmount(
+            token=money_pb2.Token.ValueType(token), base_units=created.max_payout_base_units
+        ),
+    )
+    intent = await gateway.create_intent(f"settle/{new_id()}", pb.ContractCall(settle_policy=call))
+    await gateway.intent_where(intent.name, lambda one: any(tx.stacks_height for tx in one.transactions))
+    await world.devnet.mine_burn_blocks(1)
+    done = await gateway.intent_where(intent.name, lambda one: one.end_time.seconds)
+    assert (done.state, done.contract_error) == (pb.INTENT_STATE_CONFIRMED, 0), done
+    final = await gateway.events(
+        pb.EVENT_FINALITY_FINAL,
+        lambda pages: any(e.policy_settled.policy == terms.policy for p in pages for e in p.events),
+    )
+    settled = next(e.policy_settled for p in final for e in p.events if e.policy_settled.policy == terms.policy)
+    assert 0 < settled.payout.base_units < settled.max_payout_base_units == created.max_payout_base_units
+    await _check_snapshot(gateway, created.onchain_id, settled)
+
+
+async def _check_snapshot(gateway: RunningGateway, onchain_id: int, settled: Any) -> None:
+    answer = await gateway.stub.GetContractSnapshot(pb.GetContractSnapshotRequest(page_size=1), metadata=SERVICE)
+    while answer.policies[0].onchain_id != onchain_id:
+        request = pb.GetContractSnapshotRequest(
+            after_onchain_id=answer.next_after_onchain_id, page_size=1, block_hash=answer.block_hash
+        )
+        answer = await gateway.stub.GetContractSnapshot(request, metadata=SERVICE)
+    policy = answer.policies[0]
+    assert (policy.status, policy.payout_base_units) == (1, settled.payout.base_units)
+    for balance in answer.balances:
+        assert balance.locked_base_units <= balance.accounted_base_units - balance.fees_base_units
+        assert balance.accounted_base_units <= balance.actual_base_units
+
+
+async def test_a_voucher_pays_the_provider(world: World, gateway: RunningGateway) -> None:
+    """Voucher signed here, withdrawal prepared here, signed by the outside wallet, paid by the vault."""
+    await deposited(world, gateway)
+    tip = await gateway.tip((await world.devnet.clock()).burn_height)
+    terms = pb.VoucherTerms(
+        withdrawal=f"withdrawals/{new_id()}",
+        provider_principal=world.provider.address,
+        amount=money_pb2.TokenAmount(token=money_pb2.TOKEN_STX, base_units=1_000_000),
+        expiration_burn_height=tip.burn_height + 12,
+    )
+    signature = (await gateway.stub.SignVoucher(pb.SignVoucherRequest(terms=terms), metadata=SERVICE)).signature
+    request = pb.PrepareTransactionRequest(
+        request_id=new_id(), withdraw=pb.WithdrawCall(terms=terms, signature=signature)
+    )
+    prepared = (await gateway.stub.PrepareTransaction(request, metadata=provider(world))).prepared_transaction
+    raw = await sign(world, "provider", prepared)
+    sent = await submit(gateway, prepared, raw, provider(world))
+    assert await world.mined(sent.txid) == "success"
+    pages = await gateway.events(
+        pb.EVENT_FINALITY_TIP, lambda pages: any(e.txid == sent.txid for p in pages for e in p.events)
+    )
+    event = next(e for p in pages for e in p.events if e.txid == sent.txid)
+    assert event.withdrawal.withdrawal == terms.withdrawal
+    request.withdraw.signature = bytes(64) + b"\1"
+    request.request_id = new_id()
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await gateway.stub.PrepareTransaction(request, metadata=provider(world))
+    assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
