@@ -36,7 +36,7 @@ class Settings:
     metrics_port: int = 0
     temporal_namespace: str = "default"
     observation_seconds: int = 60
-    catch_up_seconds: int = 10_800
+    catch_up_seconds: int = 172_800
     minimum_sources: int = 3
     source_max_age_seconds: int = 60
     outlier_band_bps: int = 150
