@@ -111,9 +111,9 @@ class Batches:
         """What the chain has not decided goes back to ACTIVE; the same again changes nothing."""
         batch_id = parse_resource_name(COLLECTION, name)
         async with self._database.transaction() as session:
+            height = (await read_projection(session, Stream.FINAL, lock=True)).delivered_burn_height
             batch = await read_batch(session, batch_id, lock=True)
             policies = await read_batch_policies(session, batch, lock=True)
-            height = (await read_projection(session, Stream.FINAL)).delivered_burn_height
             for policy in still_open(batch, policies):
                 change = move(
                     policy,

@@ -49,12 +49,20 @@ class Projection:
 
 
 async def read_projection(session: AsyncSession, stream: Stream, *, lock: bool = False) -> Projection:
-    """How far the stream was followed; with `lock` nobody else projects before this transaction ends."""
+    """How far the stream was followed.
+
+    With `lock` no other transaction that locks many policies runs beside this one, of either stream: they lock
+    them in the order of events, and would else wait for each other in a circle.
+    """
+    statement = sa.select(PROJECTION).order_by(PROJECTION.c.name)
     if lock:
-        await execute(session, upsert(PROJECTION).values(name=str(stream)).on_conflict_do_nothing())
-    statement = sa.select(PROJECTION).where(PROJECTION.c.name == str(stream))
-    found = await rows(session, statement.with_for_update() if lock else statement)
-    return _projection(found[0]) if found else Projection(str(stream), "", 0, 0, None, None, "")
+        names = [{"name": str(stream)} for stream in Stream]
+        await execute(session, upsert(PROJECTION).values(names).on_conflict_do_nothing())
+        statement = statement.with_for_update()
+    for row in await rows(session, statement):
+        if row["name"] == stream:
+            return _projection(row)
+    return Projection(str(stream), "", 0, 0, None, None, "")
 
 
 def _projection(row: Mapping[str, Any]) -> Projection:
@@ -80,7 +88,7 @@ async def advance(
 
 async def set_stop_reason(session: AsyncSession, reason: str) -> None:
     """Stops creation for a reason, or resumes it with an empty one."""
-    await execute(session, upsert(PROJECTION).values(name=str(Stream.FINAL)).on_conflict_do_nothing())
+    await read_projection(session, Stream.FINAL, lock=True)
     statement = sa.update(PROJECTION).where(PROJECTION.c.name == str(Stream.FINAL))
     await execute(session, statement.values(stop_reason=reason))
 

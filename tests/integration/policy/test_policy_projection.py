@@ -143,6 +143,28 @@ async def test_the_tip_moves_only_what_the_chain_says(house: House) -> None:
     assert (await house.get(policy.name)).burn_confirmations == 3
 
 
+async def test_both_streams_at_once_never_block_each_other(house: House) -> None:
+    """Both streams with the same forty policies in opposite orders, and calls meanwhile: all are applied."""
+    policies = [await house.create(f"create-{number}") for number in range(40)]
+    made = [events.created(policy, number) for number, policy in enumerate(policies, 1)]
+    ended = [events.settled(policy, 5, number) for number, policy in enumerate(policies, 1)]
+    await asyncio.gather(
+        *(house.gateway.deliver(TIP, *part) for part in (made[::-1], ended)),
+        *(house.gateway.deliver(FINAL, *part) for part in (made, ended[::-1])),
+        *(house.sign(policy.name) for policy in policies),
+    )
+    await house.until_projected(Stream.TIP, 2)
+    await house.until_projected(Stream.FINAL, 2)
+    stats = await house.stub.GetPlatformStats(pb.GetPlatformStatsRequest())
+    assert {count.state: count.count for count in stats.counts}[policy_pb2.POLICY_STATE_SETTLED] == 40
+    seen = await house.get(policies[0].name)
+    assert (seen.onchain_state, seen.creation_txid, seen.last_status_txid) == (
+        policy_pb2.ONCHAIN_STATE_SETTLED,
+        "c1",
+        "s1",
+    )
+
+
 async def test_a_settlement_by_the_holder_overtakes_the_workflow(house: House) -> None:
     """Settled on chain while SETTLING: a receipt that arrives later is stored, with nothing more to do."""
     policy = await activate(house, (await active_policy(house)).name)
