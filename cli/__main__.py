@@ -16,6 +16,7 @@ from cli.look import print_price, print_quote, print_services
 from deploy.devnet.driver import DevnetError
 from deploy.local.contracts import DeploymentError
 from deploy.local.layout import SERVICES, Layout, default_layout
+from deploy.local.postgres import PostgresError
 from deploy.local.processes import StackError, disk_full_message
 from deploy.local.stack import PROCESSES, Stack
 from deploy.wallet.driver import WalletError
@@ -93,7 +94,7 @@ def main() -> int:
     given = _parser().parse_args()
     try:
         asyncio.run(given.command(given, default_layout()))
-    except (StackError, DeploymentError, DevnetError, WalletError, BitHedgeError, TimeoutError) as error:
+    except (StackError, DeploymentError, PostgresError, DevnetError, WalletError, BitHedgeError, TimeoutError) as error:
         print(f"bithedge: {error or type(error).__name__}", file=sys.stderr)
         return 1
     except OSError as error:

@@ -25,6 +25,7 @@ from deploy.demo.scenario import Cast, Played, Scenario
 from deploy.devnet.driver import DevnetClient, DevnetError
 from deploy.local.contracts import DeploymentError
 from deploy.local.layout import REPOSITORY, Layout, Ports
+from deploy.local.postgres import PostgresError
 from deploy.local.processes import StackError, disk_full_message
 from deploy.local.stack import Stack
 from deploy.wallet.driver import Wallet, WalletError
@@ -121,7 +122,16 @@ def main() -> int:
         shutil.rmtree(given.state, ignore_errors=True)
         result = asyncio.run(Demo(given.state, console).run())
         write_json(result, given.output)
-    except (DemoError, StackError, DeploymentError, DevnetError, WalletError, BitHedgeError, TimeoutError) as error:
+    except (
+        DemoError,
+        StackError,
+        DeploymentError,
+        PostgresError,
+        DevnetError,
+        WalletError,
+        BitHedgeError,
+        TimeoutError,
+    ) as error:
         print(f"demo: {error or type(error).__name__} (logs: {given.state / 'processes'})", file=sys.stderr)
         return 1
     except OSError as error:

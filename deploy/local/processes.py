@@ -6,6 +6,7 @@ import errno
 import itertools
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -160,6 +161,13 @@ def wait_for_port(port: int, seconds: float, alive: Callable[[], bool]) -> bool:
                 return True
         pause.wait(0.02)
     return False
+
+
+def check_disk(folder: Path, megabytes: int) -> None:
+    """StackError if the folder's disk has less left."""
+    left = shutil.disk_usage(folder).free // 1_000_000
+    if left < megabytes:
+        raise StackError(f"the disk that holds {folder} has {left} MB left, {megabytes} MB are needed; free some")
 
 
 def disk_full_message(error: OSError) -> str | None:

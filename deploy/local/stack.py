@@ -18,13 +18,14 @@ from deploy.local.contracts import deploy_contracts
 from deploy.local.keys import LocalKeys, make_keys
 from deploy.local.layout import REPOSITORY, SERVICES, Layout
 from deploy.local.postgres import EmbeddedPostgres, start_postgres
-from deploy.local.processes import ProcessFolder, ProcessSpec, StackError, wait_for_port
+from deploy.local.processes import ProcessFolder, ProcessSpec, StackError, check_disk, wait_for_port
 from deploy.wallet.driver import Wallet
 from kernel.errors import Unavailable
 from kernel.rpc.channels import wait_until_serving
 from workflows.contract import SearchAttribute
 
 _START_SECONDS: Final = 60.0
+_NEEDED_MEGABYTES: Final = 300
 _SERVICE_NAMES: Final = {
     "identity": "bithedge.identity.v1.IdentityService",
     "chain_gateway": "bithedge.chain_gateway.v1.ChainGatewayService",
@@ -75,6 +76,7 @@ class Stack:
             self._say(f"started {spec.name}")
 
     def _start_infrastructure(self) -> None:
+        check_disk(self.layout.state, _NEEDED_MEGABYTES)
         self._postgres = start_postgres(self.layout.state / "postgres")
         for spec in (self._devnet_spec(), self._temporal_spec()):
             self._start(spec)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,9 +17,9 @@ _SECONDS = 300
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def demo(open_folder: Path) -> dict[str, Any]:
     """What one run of the demo wrote."""
-    folder = tmp_path_factory.mktemp("demo")
+    folder = open_folder / "demo"
     output = folder / "demo.json"
     command = [sys.executable, "-m", "deploy.demo", "--state", str(folder / "state"), "--output", str(output)]
     run = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=_SECONDS, check=False)

@@ -27,10 +27,9 @@ _FOLLOW_SECONDS = 30
 
 
 @pytest.fixture(scope="module")
-async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+async def stack(open_folder: Path) -> AsyncIterator[Stack]:
     """A running stack with a clock that stands still."""
-    folder: Path = tmp_path_factory.mktemp("stack")
-    stack = Stack(Layout(folder, Ports.free(), "2020-03-12T00:00:00Z", 0.0), lambda _: None)
+    stack = Stack(Layout(open_folder / "stack", Ports.free(), "2020-03-12T00:00:00Z", 0.0), lambda _: None)
     try:
         await stack.start()
         yield stack
