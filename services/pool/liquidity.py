@@ -41,6 +41,7 @@ class Liquidity:
         observed = await self._valuation.observe(Token(found.token))
         if observed.observe_time < found.final_market_time:
             raise Unavailable("NO_PRICE_YET", "no price was observed since the deposit became final")
+        await self._value_unlocked(Tier(found.tier), Token(found.token), observed.prices, joining=True)
         async with self._database.transaction() as session:
             await store.lock_tiers(session, Tier(found.tier), Token(found.token))
             found = await _existing_deposit(session, deposit_id, lock=True)
@@ -51,9 +52,9 @@ class Liquidity:
     async def _issue(self, session: AsyncSession, deposit: tables.Deposit, prices: Prices) -> None:
         tier, token = Tier(deposit.tier), Token(deposit.token)
         books = await store.tier_books(session, tier, token)
-        assets = await self._valuation.assets(session, books, prices)
+        assets = await self._valuation.joining(session, books, prices)
         try:
-            issued = shares.shares_for(deposit.amount, books.shares, assets.joining)
+            issued = shares.shares_for(deposit.amount, books.shares, assets)
         except AmountError as error:
             raise Unavailable("TIER_WORTHLESS", "the tier's shares are worth too little to be priced") from error
         deposit.state, deposit.shares = store_positions.PRICED, issued
@@ -98,6 +99,7 @@ class Liquidity:
         observed = await self._valuation.observe(Token(found.token))
         if observed.observe_time <= found.request_market_time:
             raise Unavailable("NO_PRICE_YET", "no price was observed since the request")
+        await self._value_unlocked(Tier(found.tier), Token(found.token), observed.prices, joining=False)
         async with self._database.transaction() as session:
             await store.lock_tiers(session, Tier(found.tier), Token(found.token))
             found = await _existing(session, withdrawal_id, lock=True)
@@ -107,8 +109,8 @@ class Liquidity:
 
     async def _burn(self, session: AsyncSession, withdrawal: tables.Withdrawal, prices: Prices) -> None:
         books = await store.tier_books(session, Tier(withdrawal.tier), Token(withdrawal.token))
-        assets = await self._valuation.assets(session, books, prices)
-        amount = shares.amount_for(withdrawal.shares, books.shares, assets.leaving)
+        assets = await self._valuation.leaving(session, books, prices)
+        amount = shares.amount_for(withdrawal.shares, books.shares, assets)
         _keep_prices(withdrawal, prices)
         refusal = judge_amount(amount, books.withdrawable)
         if refusal is not None:
@@ -126,6 +128,13 @@ class Liquidity:
         entry = ledger.withdrawal_priced(cause, books.tier, books.token, amount)
         line = store.Line(withdrawal.provider, SHARES_BURNED, books.tier, books.token, amount, -withdrawal.shares)
         await store.post_entry(session, entry, [line])
+
+    async def _value_unlocked(self, tier: Tier, token: Token, prices: Prices, *, joining: bool) -> None:
+        """Values many open policies before the tier is locked; remembered, it is only looked up under the lock."""
+        async with self._database.transaction() as session:
+            books = await store.tier_books(session, tier, token)
+            value = self._valuation.joining if joining else self._valuation.leaving
+            await value(session, books, prices)
 
     async def _step(self, session: AsyncSession, key: str) -> ledger.Cause:
         cursor = await store.read_cursor(session)

@@ -26,6 +26,7 @@ _RETRY_SECONDS: Final = 0.5
 
 PROJECTED = Gauge("bithedge_pool_projected_burn_height", "Burn height up to which the ledger has followed the chain")
 APPLIED = Counter("bithedge_pool_events_total", "Chain events taken into the books")
+BALANCE = Gauge("bithedge_pool_account_base_units", "Balances of the ledger; owed is negative", ["account", "token"])
 UNEXPLAINED = Counter("bithedge_pool_unexplained_events_total", "Chain events that the books could not explain")
 
 
@@ -73,9 +74,16 @@ class Projector:
                 await projection.lapse_vouchers(session, height, now)
                 await store_coverage.release_unpaid(session, height)
             await store.move_cursor(session, row, answer.cursor, height, now)
+            if answer.events:
+                await _measure(session)
         PROJECTED.set(row.projected_burn_height)
         APPLIED.inc(len(answer.events))
         return True
+
+
+async def _measure(session: AsyncSession) -> None:
+    for (account, token), balance in (await store.balances(session)).items():
+        BALANCE.labels(account, token.name).set(balance)
 
 
 async def _anything_due(session: AsyncSession, height: int) -> bool:

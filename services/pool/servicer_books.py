@@ -18,7 +18,7 @@ from kernel.units import Tier, Token
 from services.pool import convert, convert_reports, store, store_coverage, store_positions
 from services.pool.domain import ledger, shares
 from services.pool.domain.collateral import TierBooks
-from services.pool.domain.utilization import Stress, coverage_bps, stresses
+from services.pool.domain.utilization import Stress, coverage_bps
 from services.pool.parts import Parts
 
 _PAGE_SIZE: Final = 50
@@ -44,7 +44,8 @@ class BookMethods(pool_service_pb2_grpc.PoolServiceServicer):
         parameters = await self._parts.parameters.tier(books.tier)
         joining: int | None = None
         try:
-            joining = (await self._parts.valuation.assets_now(session, books)).joining
+            prices = await self._parts.valuation.prices_for(books)
+            joining = await self._parts.valuation.joining(session, books, prices)
         except Unavailable:
             joining = None
         return convert_reports.tier_capital_message(books, parameters.utilization_max_bps, joining)
@@ -66,8 +67,7 @@ class BookMethods(pool_service_pb2_grpc.PoolServiceServicer):
             observed = await self._parts.valuation.observe(books.token)
         except Unavailable:
             return ()
-        policies = await store_coverage.open_policies(session, books.tier, books.token)
-        return stresses(books, policies, observed.prices)
+        return await self._parts.valuation.stresses(session, books, observed.prices)
 
     async def GetPoolStatement(
         self, request: pb.GetPoolStatementRequest, context: Context
@@ -113,8 +113,9 @@ class BookMethods(pool_service_pb2_grpc.PoolServiceServicer):
         if count == 0:
             return 0
         books = await store.tier_books(session, tier, token)
-        assets = await self._parts.valuation.assets_now(session, books)
-        return shares.amount_for(count, books.shares, assets.leaving)
+        prices = await self._parts.valuation.prices_for(books)
+        assets = await self._parts.valuation.leaving(session, books, prices)
+        return shares.amount_for(count, books.shares, assets)
 
     async def ListStatementLines(
         self, request: pb.ListStatementLinesRequest, context: Context

@@ -153,27 +153,29 @@ async def balances_at(session: AsyncSession, burn_height: int) -> dict[tuple[str
 
 
 async def tier_books(session: AsyncSession, tier: Tier, token: Token) -> TierBooks:
-    """The books of one tier in one token; exact only under its lock."""
-    free, locked = ledger.free_capital(tier, token), ledger.locked_collateral(tier, token)
-    found = await balances(session, [free, locked])
-    reserved = (
-        select(sa.func.coalesce(sa.func.sum(col(tables.Reservation.max_payout)), 0))
+    """The books of one tier in one token, all figures at one moment; they stay so only under its lock."""
+    statement = sa.select(
+        _balance_of(ledger.free_capital(tier, token), token),
+        _balance_of(ledger.locked_collateral(tier, token), token),
+        sa.select(sa.func.coalesce(sa.func.sum(col(tables.Reservation.max_payout)), 0))
         .where(col(tables.Reservation.tier) == int(tier), col(tables.Reservation.token) == int(token))
         .where(col(tables.Reservation.state) == ReservationState.HELD.value)
+        .scalar_subquery(),
+        sa.select(sa.func.coalesce(sa.func.sum(col(tables.ShareBalance.shares)), 0))
+        .where(col(tables.ShareBalance.tier) == int(tier), col(tables.ShareBalance.token) == int(token))
+        .scalar_subquery(),
     )
-    shares = (
-        select(sa.func.coalesce(sa.func.sum(col(tables.ShareBalance.shares)), 0))
-        .where(col(tables.ShareBalance.tier) == int(tier))
-        .where(col(tables.ShareBalance.token) == int(token))
+    free, locked, reserved, count = (await (await session.connection()).execute(statement)).one()
+    return TierBooks(tier, token, free=-int(free), locked=-int(locked), reserved=int(reserved), shares=int(count))
+
+
+def _balance_of(account: str, token: Token) -> sa.ColumnElement[int]:
+    balance = (
+        sa.select(col(tables.AccountBalance.balance))
+        .where(col(tables.AccountBalance.account) == account, col(tables.AccountBalance.token) == int(token))
+        .scalar_subquery()
     )
-    return TierBooks(
-        tier=tier,
-        token=token,
-        free=-found.get((free, token), 0),
-        locked=-found.get((locked, token), 0),
-        reserved=int((await session.exec(reserved)).one()),
-        shares=int((await session.exec(shares)).one()),
-    )
+    return sa.func.coalesce(balance, 0)
 
 
 async def last_entry_id(session: AsyncSession) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlmodel import col, select
@@ -17,6 +18,7 @@ from services.pool.domain.shares import OpenPolicy
 
 ACTIVE = "ACTIVE"
 REVERSED = "REVERSED"
+_BATCH: Final = 5_000
 
 
 async def lock_principal(session: AsyncSession, principal: str) -> None:
@@ -135,27 +137,22 @@ async def put_coverage(session: AsyncSession, created: PolicyCreated) -> None:
     await session.flush()
 
 
-async def open_policies(session: AsyncSession, tier: Tier, token: Token) -> list[OpenPolicy]:
-    """Open policies of a tier and token."""
-    statement = (
-        select(tables.Coverage)
-        .where(col(tables.Coverage.status) == ACTIVE)
-        .where(col(tables.Coverage.tier) == int(tier), col(tables.Coverage.token) == int(token))
+async def open_policies(
+    session: AsyncSession, tier: Tier, token: Token, strike_above_e8: int = 0
+) -> AsyncIterator[list[OpenPolicy]]:
+    """Open policies of a tier and token in batches; only those with a strike above `strike_above_e8`."""
+    table = tables.Coverage
+    statement: sa.Select[Any] = (
+        sa.select(*(col(getattr(table, name)) for name in OpenPolicy._fields if name != "token"))
+        .where(col(table.status) == ACTIVE)
+        .where(col(table.tier) == int(tier), col(table.token) == int(token))
+        .where(col(table.strike_e8) > strike_above_e8)
+        .execution_options(yield_per=_BATCH)
     )
-    rows = (await session.exec(statement)).all()
-    return [
-        OpenPolicy(
-            token=token,
-            amount_sats=row.amount_sats,
-            strike_e8=row.strike_e8,
-            floor_e8=row.floor_e8,
-            max_payout=row.max_payout,
-            premium=row.premium,
-            created_burn_height=row.created_burn_height,
-            expiration_burn_height=row.expiration_burn_height,
-        )
-        for row in rows
-    ]
+    connection = await session.connection()
+    async with connection.stream(statement) as result:
+        async for rows in result.partitions():
+            yield [OpenPolicy(token, *row) for row in rows]
 
 
 async def all_coverage(session: AsyncSession) -> Iterable[tables.Coverage]:

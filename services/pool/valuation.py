@@ -2,63 +2,71 @@
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import dataclass
+from collections.abc import Hashable
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from kernel.units import Token
+from kernel.units import Tier, Token
 from services.pool import store, store_coverage
-from services.pool.domain import shares
+from services.pool.domain import shares, utilization
 from services.pool.domain.collateral import TierBooks
 from services.pool.domain.shares import Prices
+from services.pool.domain.utilization import Stress
 from services.pool.market import ObservedPrices, OraclePrices
 
 
-@dataclass(frozen=True)
-class Assets:
-    """Net assets of a tier in one token for those who join and for those who leave, base units."""
-
-    joining: int
-    leaving: int
-
-
 class Valuation:
-    """Net assets of tiers."""
+    """Net assets of tiers, base units."""
 
     def __init__(self, oracle: OraclePrices) -> None:
         self._oracle = oracle
-        self._cached: dict[tuple[object, ...], Assets] = {}
+        self._claims: dict[tuple[str, Tier, Token], tuple[Hashable, int]] = {}
 
     async def observe(self, token: Token) -> ObservedPrices:
         """The latest good prices that policies settled in `token` need; Unavailable if there are none."""
         return await self._oracle.latest(token)
 
-    async def assets_now(self, session: AsyncSession, books: TierBooks) -> Assets:
-        """Net assets at the latest good prices; without any open policy no price is needed."""
-        if books.locked == 0:
-            return Assets(books.total, books.total)
-        observed = await self.observe(books.token)
-        return await self.assets(session, books, observed.prices)
+    async def prices_for(self, books: TierBooks) -> Prices | None:
+        """The latest good prices, Unavailable if there are none; None where no open policy needs any."""
+        return (await self.observe(books.token)).prices if books.locked else None
 
-    async def assets(self, session: AsyncSession, books: TierBooks, prices: Prices) -> Assets:
-        """Net assets at these prices, the books as they are now."""
+    async def joining(self, session: AsyncSession, books: TierBooks, prices: Prices | None) -> int:
+        """Net assets for those who join: capital less visible losses."""
+        if prices is None:
+            return books.total
+        return shares.net_assets(books.total, await self._remembered("joining", session, books, prices))
+
+    async def leaving(self, session: AsyncSession, books: TierBooks, prices: Prices | None) -> int:
+        """Net assets for those who leave: capital less visible losses and what is not earned."""
+        if prices is None:
+            return books.total
+        return shares.net_assets(books.total, await self._remembered("leaving", session, books, prices))
+
+    async def stresses(self, session: AsyncSession, books: TierBooks, prices: Prices) -> tuple[Stress, ...]:
+        """The stress table of a tier in one token."""
+        payouts = [0] * len(utilization.STRESS_FALLS_BPS)
+        async for policies in store_coverage.open_policies(session, books.tier, books.token):
+            batch = utilization.stress_payouts(policies, prices)
+            payouts = [before + more for before, more in zip(payouts, batch, strict=True)]
+        return utilization.stresses(books, payouts)
+
+    async def _remembered(self, kind: str, session: AsyncSession, books: TierBooks, prices: Prices) -> int:
         height = (await store.read_cursor(session)).projected_burn_height
-        key = (books.tier, books.token, prices, height, await store.last_entry_id(session))
-        if key not in self._cached:
-            stale = [old for old in self._cached if old[:2] == key[:2]]
-            result = await self._compute(session, books, prices, height)
-            for old in stale:
-                self._cached.pop(old, None)
-            self._cached[key] = result
-        return self._cached[key]
+        state = (prices, height if kind == "leaving" else 0, await store.last_entry_id(session))
+        key = (kind, books.tier, books.token)
+        known = self._claims.get(key)
+        if known is None or known[0] != state:
+            known = (state, await self._sum(kind, session, books, prices, height))
+            self._claims[key] = known
+        return known[1]
 
-    async def _compute(self, session: AsyncSession, books: TierBooks, prices: Prices, height: int) -> Assets:
-        policies = await store_coverage.open_policies(session, books.tier, books.token)
-        joining, leaving = await asyncio.to_thread(
-            lambda: (
-                shares.claims_when_joining(policies, prices),
-                shares.claims_when_leaving(policies, prices, height),
-            )
-        )
-        return Assets(shares.net_assets(books.total, joining), shares.net_assets(books.total, leaving))
+    async def _sum(self, kind: str, session: AsyncSession, books: TierBooks, prices: Prices, height: int) -> int:
+        claims = 0
+        if kind == "joining":
+            in_the_money = store_coverage.open_policies(session, books.tier, books.token, prices.btc_e8)
+            async for policies in in_the_money:
+                claims += shares.claims_when_joining(policies, prices)
+        else:
+            async for policies in store_coverage.open_policies(session, books.tier, books.token):
+                claims += shares.claims_when_leaving(policies, prices, height)
+        return claims

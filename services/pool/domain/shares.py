@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from kernel.units import Token, assets_for_shares, mul_div_down, mul_div_up, payout, shares_for_deposit
 
@@ -39,9 +39,11 @@ class Prices:
         return Prices(max(mul_div_down(self.btc_e8, left, 10_000), 1), max(mul_div_down(self.stx_e8, left, 10_000), 1))
 
 
-@dataclass(frozen=True)
-class OpenPolicy:
-    """An open policy as the pool sees it: amounts in base units of `token`, prices USD e8."""
+class OpenPolicy(NamedTuple):
+    """An open policy as the pool sees it: amounts in base units of `token`, prices USD e8.
+
+    A tuple, because a tier may have a million of them to value.
+    """
 
     token: Token
     amount_sats: int

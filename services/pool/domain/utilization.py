@@ -32,12 +32,16 @@ def coverage_bps(books: TierBooks) -> int:
     return mul_div_down(books.total, BPS, books.locked) if books.locked else 0
 
 
-def stresses(books: TierBooks, policies: Sequence[OpenPolicy], prices: Prices) -> tuple[Stress, ...]:
-    """The stress table of one tier and token."""
-    return tuple(_stress(books, policies, prices, fall_bps) for fall_bps in STRESS_FALLS_BPS)
+def stress_payouts(policies: Sequence[OpenPolicy], prices: Prices) -> tuple[int, ...]:
+    """What the policies would take after each fall of STRESS_FALLS_BPS."""
+    return tuple(
+        sum(intrinsic(policy, fallen) for policy in policies) for fallen in map(prices.fallen, STRESS_FALLS_BPS)
+    )
 
 
-def _stress(books: TierBooks, policies: Sequence[OpenPolicy], prices: Prices, fall_bps: int) -> Stress:
-    fallen = prices.fallen(fall_bps)
-    payouts = sum(intrinsic(policy, fallen) for policy in policies)
-    return Stress(fall_bps, payouts, net_assets(books.total, payouts))
+def stresses(books: TierBooks, payouts: Sequence[int]) -> tuple[Stress, ...]:
+    """The stress table of one tier and token from the payouts after each fall."""
+    return tuple(
+        Stress(fall_bps, paid, net_assets(books.total, paid))
+        for fall_bps, paid in zip(STRESS_FALLS_BPS, payouts, strict=True)
+    )

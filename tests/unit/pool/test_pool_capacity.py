@@ -18,7 +18,7 @@ from services.pool.domain.collateral import (
     UnpaidLimits,
     judge_reservation,
 )
-from services.pool.domain.utilization import STRESS_FALLS_BPS, coverage_bps, stresses, utilization_bps
+from services.pool.domain.utilization import STRESS_FALLS_BPS, coverage_bps, stress_payouts, stresses, utilization_bps
 from tests.unit.pool.pool_strategies import E8, open_policies, prices, tokens
 
 _PARAMETERS = TierParameters(utilization_max_bps=8_000, stx_haircut_bps=3_000)
@@ -92,7 +92,7 @@ def test_stress_grows_with_the_fall_and_stays_within_the_collateral(
     policies = data.draw(st.lists(open_policies(token), max_size=4))
     locked = sum(policy.max_payout for policy in policies)
     books = replace(_books(2 * locked, locked), token=token)
-    rows = stresses(books, policies, at)
+    rows = stresses(books, stress_payouts(policies, at))
     assert tuple(row.fall_bps for row in rows) == STRESS_FALLS_BPS
     payouts = [row.payouts for row in rows]
     assert payouts == sorted(payouts)
