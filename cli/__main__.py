@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.look import print_price, print_quote, print_services
+from cli.trial import Trial
+from deploy.demo.market import DemoError
 from deploy.devnet.driver import DevnetError
 from deploy.local.contracts import DeploymentError
 from deploy.local.layout import SERVICES, Layout, default_layout
@@ -38,7 +40,7 @@ async def _up(_: argparse.Namespace, layout: Layout) -> None:
     table.add_row("devnet", layout.node_url, f"{layout.node_url}/devnet/clock")
     _CONSOLE.print(table)
     _CONSOLE.print(f"logs in {layout.state / 'processes'}\n\ntry next:")
-    for command in ("services", "price", "quote --sats 10000000 --strike 7500 --floor 5000 --blocks 288"):
+    for command in ("services", "price", "policy", "quote --sats 10000000 --strike 7500 --floor 5000 --blocks 288"):
         _CONSOLE.print(f"  {sys.executable} -m cli {command}", soft_wrap=True)
     _CONSOLE.print(f"  open {layout.temporal_ui} in a browser\n  make down")
 
@@ -53,6 +55,10 @@ async def _status(_: argparse.Namespace, layout: Layout) -> None:
     for name in PROCESSES:
         process = processes.running(name)
         _CONSOLE.print(f"{name:14} {'stopped' if process is None else f'running, pid {process.pid}'}")
+
+
+async def _policy(_: argparse.Namespace, layout: Layout) -> None:
+    await Trial(_CONSOLE, layout, Stack(layout).keys).run()
 
 
 async def _services(_: argparse.Namespace, layout: Layout) -> None:
@@ -76,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         "status": (_status, "which processes run"),
         "services": (_services, "ask every service for its methods, by reflection"),
         "price": (_price, "the latest prices with their sources"),
+        "policy": (_policy, "deposit into the pool and buy a policy, with wallets of their own"),
     }
     for name, (command, help_text) in simple.items():
         commands.add_parser(name, help=help_text).set_defaults(command=command)
@@ -94,7 +101,16 @@ def main() -> int:
     given = _parser().parse_args()
     try:
         asyncio.run(given.command(given, default_layout()))
-    except (StackError, DeploymentError, PostgresError, DevnetError, WalletError, BitHedgeError, TimeoutError) as error:
+    except (
+        DemoError,
+        StackError,
+        DeploymentError,
+        PostgresError,
+        DevnetError,
+        WalletError,
+        BitHedgeError,
+        TimeoutError,
+    ) as error:
         print(f"bithedge: {error or type(error).__name__}", file=sys.stderr)
         return 1
     except OSError as error:
