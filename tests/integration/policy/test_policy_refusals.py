@@ -58,17 +58,17 @@ async def refusal(call: Awaitable[Any]) -> BitHedgeError:
         ({"protected_amount_sats": 2**62}, "terms.protected_amount_sats"),
     ],
 )
-async def test_bad_terms_name_their_field(house: House, terms: dict[str, int], field: str) -> None:
+async def test_bad_terms_name_their_field(shared_house: House, terms: dict[str, int], field: str) -> None:
     """Bad terms are INVALID_ARGUMENT with the field that is wrong, for a quote and for a creation."""
     for call in (
-        house.stub.GetQuote(pb.GetQuoteRequest(terms=policy_terms(**terms))),
-        house.stub.CreatePolicy(create_request("bad", **terms), metadata=AS_HOLDER),
+        shared_house.stub.GetQuote(pb.GetQuoteRequest(terms=policy_terms(**terms))),
+        shared_house.stub.CreatePolicy(create_request("bad", **terms), metadata=AS_HOLDER),
     ):
         error = await refusal(call)
         assert isinstance(error, InvalidArgument)
         assert field in [violation.field for violation in error.violations]
-    assert await house.value("SELECT count(*) FROM policy.policy") == 0
-    assert await house.value("SELECT count(*) FROM policy.request") == 0
+    assert await shared_house.value("SELECT count(*) FROM policy.policy") == 0
+    assert await shared_house.value("SELECT count(*) FROM policy.request") == 0
 
 
 async def test_a_premium_above_the_maximum_creates_nothing(house: House) -> None:
@@ -83,11 +83,11 @@ async def test_a_premium_above_the_maximum_creates_nothing(house: House) -> None
     assert policy.premium.base_units + policy.fee.base_units == total
 
 
-async def test_a_maximum_in_the_other_token_is_refused(house: House) -> None:
+async def test_a_maximum_in_the_other_token_is_refused(shared_house: House) -> None:
     """The maximum must be in the settlement token."""
     request = create_request("one")
     request.max_premium.token = money_pb2.TOKEN_SBTC
-    error = await refusal(house.stub.CreatePolicy(request, metadata=AS_HOLDER))
+    error = await refusal(shared_house.stub.CreatePolicy(request, metadata=AS_HOLDER))
     assert (error.code, error.metadata["field"]) == ("INVALID_ARGUMENT", "max_premium.token")
 
 
@@ -101,12 +101,14 @@ async def test_a_maximum_in_the_other_token_is_refused(house: House) -> None:
         ("volatility", float("nan")),
     ],
 )
-async def test_no_quote_on_a_price_that_cannot_be_trusted(house: House, attribute: str, value: float) -> None:
+async def test_no_quote_on_a_price_that_cannot_be_trusted(
+    shared_house: House, monkeypatch: pytest.MonkeyPatch, attribute: str, value: float
+) -> None:
     """A price that is not OK or not fresh, or no volatility, refuses quote and creation."""
-    setattr(house.oracle, attribute, value)
+    monkeypatch.setattr(shared_house.oracle, attribute, value)
     for call in (
-        house.stub.GetQuote(pb.GetQuoteRequest(terms=policy_terms())),
-        house.stub.CreatePolicy(create_request("one"), metadata=AS_HOLDER),
+        shared_house.stub.GetQuote(pb.GetQuoteRequest(terms=policy_terms())),
+        shared_house.stub.CreatePolicy(create_request("one"), metadata=AS_HOLDER),
     ):
         error = await refusal(call)
         assert (error.code, error.reason) == ("FAILED_PRECONDITION", "PRICE_NOT_OK")

@@ -31,10 +31,10 @@ def differences(connection: sa.Connection) -> list[Any]:
     return [change for change in found if change[0] not in ("remove_index", "remove_constraint", "remove_fk")]
 
 
-async def test_the_migration_makes_the_tables(house: House) -> None:
+async def test_the_migration_makes_the_tables(shared_house: House) -> None:
     """Columns and types of the migrated schema are those of the table classes; migrating again changes nothing."""
-    await migrate(house.url, SCHEMA, MIGRATIONS)
-    async with house.database.engine.connect() as connection:
+    await migrate(shared_house.url, SCHEMA, MIGRATIONS)
+    async with shared_house.database.engine.connect() as connection:
         assert await connection.run_sync(differences) == []
 
 
@@ -52,9 +52,9 @@ async def test_the_migration_makes_the_tables(house: House) -> None:
         ("unjudged_activation ORDER BY id LIMIT 5", "policy_unjudged_index"),
     ],
 )
-async def test_queries_go_by_an_index(house: House, condition: str, index: str) -> None:
+async def test_queries_go_by_an_index(shared_house: House, condition: str, index: str) -> None:
     """The planner has an index for each query that must not read a million sleeping policies."""
-    async with house.database.engine.connect() as connection:
+    async with shared_house.database.engine.connect() as connection:
         await connection.execute(sa.text("SET enable_seqscan = off"))
         plan = await connection.execute(sa.text(f"EXPLAIN SELECT * FROM policy.policy WHERE {condition}"))
         assert index in "\n".join(plan.scalars())
