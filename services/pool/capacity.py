@@ -34,7 +34,7 @@ class Capacity:
             await store.lock_tiers(session, terms.tier, terms.token)
             stored = await store_coverage.get_reservation(session, terms.policy_id)
             if stored is not None:
-                if stored.terms_sha256 not in (b"", terms_sha256):
+                if stored.terms_sha256 != terms_sha256:
                     raise AlreadyExists("RESERVATION_DIFFERS", "the policy is reserved for with other terms")
                 return stored
             cursor = await store.read_cursor(session)

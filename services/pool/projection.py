@@ -83,12 +83,10 @@ async def _post(session: AsyncSession, entry: Entry, *lines: store.Line) -> Caus
 
     An event that was withdrawn and came back in another block is a new cause: `{txid}/{event index}/{n}`.
     """
-    cause, again = entry.cause, 0
     while await store.post_entry(session, entry, lines) is None:
-        if await store.standing_entry(session, cause.key) is not None:
+        if await store.standing_entry(session, entry.cause.key) is not None:
             return None
-        again += 1
-        entry = replace(entry, cause=replace(cause, key=f"{cause.key}/{again}"))
+        entry = replace(entry, cause=replace(entry.cause, occurrence=entry.cause.occurrence + 1))
     return entry.cause
 
 
@@ -97,7 +95,7 @@ async def _deposited(session: AsyncSession, cause: Cause, deposited: chain.Depos
     line = store.Line(deposited.provider, DEPOSIT, tier, token, amount)
     posted = await _post(session, ledger.deposit(cause, tier, token, amount), line)
     if posted is not None:
-        await _add_deposit(session, posted.key.replace("/", "-"), line, posted, market_time)
+        await _add_deposit(session, posted.unique.replace("/", "-"), line, posted, market_time)
 
 
 async def _add_deposit(
@@ -218,5 +216,5 @@ async def _signal_ended(session: AsyncSession, row: tables.Withdrawal) -> None:
 
 async def record_unknown(session: AsyncSession, cause: Cause, reason: str, event: bytes) -> None:
     """Keeps what the books cannot explain, for a person."""
-    session.add(tables.UnknownEvent(cause=cause.key, burn_height=cause.burn_height, reason=reason, event=event))
+    session.add(tables.UnknownEvent(cause=cause.unique, burn_height=cause.burn_height, reason=reason, event=event))
     await session.flush()

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from kernel.errors import FailedPrecondition, NotFound
+from kernel.errors import FailedPrecondition
 from kernel.units import Token
-from services.pool import store, store_coverage, tables
+from services.pool import store, store_coverage, store_reports, tables
 from services.pool.convert_reports import difference_json
 from services.pool.domain import ledger
 from services.pool.domain.reconciliation import ACTIVE, Contracts, Ledger, Pending, PolicyFact, Sums, compare
-
-LATEST = "latest"
 
 
 async def reconcile(
@@ -33,7 +30,7 @@ async def reconcile(
     FailedPrecondition BOOKS_BEHIND while ledger or policy service have not taken in what was final at the snapshot,
     or the policy service is further than the ledger.
     """
-    stored = await session.get(tables.Reconciliation, report_id)
+    stored = await store_reports.get_report(session, report_id)
     if stored is not None:
         return stored
     projected = (await store.read_cursor(session, lock=True)).projected_burn_height
@@ -90,16 +87,3 @@ async def _ledger_policies(session: AsyncSession, burn_height: int, sums: Mappin
         then = PolicyFact(ACTIVE, now.token, now.max_payout, 0) if ended_later else now
         policies[row.policy_id] = then
     return Ledger(sums, policies, later)
-
-
-async def find(session: AsyncSession, report_id: str) -> tables.Reconciliation:
-    """A report, or the latest; NotFound while it is not done."""
-    statement = select(tables.Reconciliation)
-    if report_id == LATEST:
-        statement = statement.order_by(col(tables.Reconciliation.create_time).desc()).limit(1)
-    else:
-        statement = statement.where(col(tables.Reconciliation.id) == report_id)
-    row = (await session.exec(statement)).first()
-    if row is None:
-        raise NotFound("RECONCILIATION_UNKNOWN", "there is no such report")
-    return row

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
+import itertools
 from typing import Final
 
 from bithedge.pool.v1 import pool_service_pb2 as pb
@@ -17,8 +19,9 @@ from kernel.rpc.interceptors import Context
 from kernel.units import Tier, Token
 from services.pool import convert, convert_reports, store, store_coverage, store_positions
 from services.pool.domain import ledger, shares
-from services.pool.domain.collateral import TierBooks
-from services.pool.domain.utilization import Stress, coverage_bps
+from services.pool.domain.collateral import TierBooks, TierParameters
+from services.pool.domain.shares import Prices
+from services.pool.domain.utilization import coverage_bps
 from services.pool.parts import Parts
 
 _PAGE_SIZE: Final = 50
@@ -36,38 +39,36 @@ class BookMethods(pool_service_pb2_grpc.PoolServiceServicer):
     ) -> pb.GetTierAvailabilityResponse:
         """One tier in one token. The share price is 0 while there is no good price to make it from."""
         tier, token = convert.tier(request.tier), convert.token(request.token)
+        prices = await self._parts.valuation.prices(token)
+        parameters = await self._parts.parameters.tier(tier)
         async with self._parts.database.transaction() as session:
-            capital = await self._capital(session, await store.tier_books(session, tier, token))
+            books = await store.tier_books(session, tier, token)
+            capital = await self._capital(session, books, parameters, prices)
         return pb.GetTierAvailabilityResponse(capital=capital)
 
-    async def _capital(self, session: AsyncSession, books: TierBooks) -> pb.TierCapital:
-        parameters = await self._parts.parameters.tier(books.tier)
+    async def _capital(
+        self, session: AsyncSession, books: TierBooks, parameters: TierParameters, prices: Prices | None
+    ) -> pb.TierCapital:
         joining: int | None = None
-        try:
-            prices = await self._parts.valuation.prices_for(books)
+        with contextlib.suppress(Unavailable):
             joining = await self._parts.valuation.joining(session, books, prices)
-        except Unavailable:
-            joining = None
         return convert_reports.tier_capital_message(books, parameters.utilization_max_bps, joining)
 
     async def GetPoolHealth(self, request: pb.GetPoolHealthRequest, context: Context) -> pb.GetPoolHealthResponse:
-        """Every tier and token. Without a good price there is no stress table for what has open policies."""
+        """Every tier and token. Without good prices there is no stress table."""
+        prices = {token: await self._parts.valuation.prices(token) for token in Token}
+        parameters = {tier: await self._parts.parameters.tier(tier) for tier in Tier}
         response = pb.GetPoolHealthResponse()
         async with self._parts.database.transaction() as session:
-            for tier in Tier:
-                for token in Token:
-                    books = await store.tier_books(session, tier, token)
-                    health = response.tiers.add(coverage_bps=coverage_bps(books))
-                    health.capital.CopyFrom(await self._capital(session, books))
-                    health.stresses.extend(map(convert.stress_message, await self._stresses(session, books)))
+            for tier, token in itertools.product(Tier, Token):
+                books = await store.tier_books(session, tier, token)
+                capital = await self._capital(session, books, parameters[tier], prices[token])
+                health = response.tiers.add(capital=capital, coverage_bps=coverage_bps(books))
+                at = prices[token]
+                if at is not None:
+                    rows = await self._parts.valuation.stresses(session, books, at)
+                    health.stresses.extend(map(convert.stress_message, rows))
         return response
-
-    async def _stresses(self, session: AsyncSession, books: TierBooks) -> tuple[Stress, ...]:
-        try:
-            observed = await self._parts.valuation.observe(books.token)
-        except Unavailable:
-            return ()
-        return await self._parts.valuation.stresses(session, books, observed.prices)
 
     async def GetPoolStatement(
         self, request: pb.GetPoolStatementRequest, context: Context
@@ -94,6 +95,7 @@ class BookMethods(pool_service_pb2_grpc.PoolServiceServicer):
     async def ListPositions(self, request: pb.ListPositionsRequest, context: Context) -> pb.ListPositionsResponse:
         """The caller's positions. Unavailable while open policies cannot be valued."""
         provider = current_caller().principal_for(request.provider_principal)
+        prices = {token: await self._parts.valuation.prices(token) for token in Token}
         response = pb.ListPositionsResponse()
         async with self._parts.database.transaction() as session:
             held = await store_positions.shares_of(session, provider)
@@ -104,16 +106,15 @@ class BookMethods(pool_service_pb2_grpc.PoolServiceServicer):
                     tier=money_pb2.Tier.ValueType(int(tier)),
                     token=_token(token),
                     shares=count,
-                    value_base_units=await self._value(session, tier, token, count),
+                    value_base_units=await self._value(session, tier, token, count, prices[token]),
                     unpriced_base_units=unpriced.get((tier, token), 0),
                 )
         return response
 
-    async def _value(self, session: AsyncSession, tier: Tier, token: Token, count: int) -> int:
+    async def _value(self, session: AsyncSession, tier: Tier, token: Token, count: int, prices: Prices | None) -> int:
         if count == 0:
             return 0
         books = await store.tier_books(session, tier, token)
-        prices = await self._parts.valuation.prices_for(books)
         assets = await self._parts.valuation.leaving(session, books, prices)
         return shares.amount_for(count, books.shares, assets)
 

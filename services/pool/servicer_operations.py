@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from bithedge.pool.v1 import pool_service_pb2 as pb
 from bithedge.pool.v1 import pool_service_pb2_grpc
 
 from kernel import outbox
+from kernel.errors import NotFound
 from kernel.idempotency import claim, complete
 from kernel.ids import new_id, parse_resource_name, resource_name
 from kernel.rpc.caller import current_caller
 from kernel.rpc.interceptors import Context
 from kernel.temporal import START
-from services.pool import convert, convert_reports, reconciliations, tables
+from services.pool import convert, convert_reports, reconciliations, store_reports, tables
 from services.pool.parts import Parts
 from workflows.contract import ReconcileInput, start_reconcile
+
+_LATEST: Final = "latest"
 
 
 class OperationMethods(pool_service_pb2_grpc.PoolServiceServicer):
@@ -80,5 +85,11 @@ class OperationMethods(pool_service_pb2_grpc.PoolServiceServicer):
         """A report by name, or the latest."""
         report_id = convert.reconciliation_id(request.name)
         async with self._parts.database.transaction() as session:
-            row = await reconciliations.find(session, report_id)
+            row = await (
+                store_reports.latest_report(session)
+                if report_id == _LATEST
+                else store_reports.get_report(session, report_id)
+            )
+        if row is None:
+            raise NotFound("RECONCILIATION_UNKNOWN", "there is no such report")
         return pb.GetReconciliationResponse(reconciliation=convert_reports.reconciliation_message(row))

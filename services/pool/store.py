@@ -79,7 +79,8 @@ async def post_entry(
     statement = (
         insert(tables.JournalEntry)
         .values(
-            cause=cause.key,
+            cause=cause.unique,
+            event=cause.key,
             kind=str(entry.kind),
             burn_height=cause.burn_height,
             time=cause.time,
@@ -184,12 +185,12 @@ async def last_entry_id(session: AsyncSession) -> int:
     return int((await session.exec(statement)).one() or 0)
 
 
-async def standing_entry(session: AsyncSession, cause: str) -> StoredEntry | None:
-    """The entry of a cause, unless it was reversed."""
+async def standing_entry(session: AsyncSession, event: str) -> StoredEntry | None:
+    """The entry of an event or step, in whatever occurrence, unless it was reversed."""
     reversing = sa.orm.aliased(tables.JournalEntry)
     statement = (
         select(tables.JournalEntry)
-        .where(sa.or_(col(tables.JournalEntry.cause) == cause, col(tables.JournalEntry.cause).startswith(f"{cause}/")))
+        .where(col(tables.JournalEntry.event) == event)
         .where(~sa.exists().where(col(reversing.reverses) == col(tables.JournalEntry.id)))
         .where(col(tables.JournalEntry.reverses).is_(None))
     )

@@ -64,12 +64,16 @@ class TierLock(SQLModel, table=True):
 
 
 class JournalEntry(SQLModel, table=True):
-    """One entry of the ledger; `cause` is unique, `reverses` the entry that it takes back."""
+    """One entry of the ledger; `cause` is unique, `reverses` the entry that it takes back.
+
+    `event` is the cause without the number of its occurrence.
+    """
 
     metadata = METADATA
     __tablename__ = "journal_entry"
     id: int | None = Field(default=None, primary_key=True, sa_type=sa.BigInteger)
     cause: str
+    event: str
     kind: str
     burn_height: int = Field(sa_type=sa.BigInteger)
     time: dt.datetime = Field(sa_type=_TIME)

@@ -6,6 +6,7 @@ from collections.abc import Hashable
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from kernel.errors import Unavailable
 from kernel.units import Tier, Token
 from services.pool import store, store_coverage
 from services.pool.domain import shares, utilization
@@ -20,27 +21,32 @@ class Valuation:
 
     def __init__(self, oracle: OraclePrices) -> None:
         self._oracle = oracle
-        self._claims: dict[tuple[str, Tier, Token], tuple[Hashable, int]] = {}
+        self._known: dict[tuple[str, Tier, Token], tuple[Hashable, int]] = {}
 
     async def observe(self, token: Token) -> ObservedPrices:
         """The latest good prices that policies settled in `token` need; Unavailable if there are none."""
         return await self._oracle.latest(token)
 
-    async def prices_for(self, books: TierBooks) -> Prices | None:
-        """The latest good prices, Unavailable if there are none; None where no open policy needs any."""
-        return (await self.observe(books.token)).prices if books.locked else None
+    async def prices(self, token: Token) -> Prices | None:
+        """The latest good prices that policies settled in `token` need; None while there are none."""
+        try:
+            return (await self.observe(token)).prices
+        except Unavailable:
+            return None
 
     async def joining(self, session: AsyncSession, books: TierBooks, prices: Prices | None) -> int:
-        """Net assets for those who join: capital less visible losses."""
-        if prices is None:
-            return books.total
-        return shares.net_assets(books.total, await self._remembered("joining", session, books, prices))
+        """Net assets for those who join: capital less visible losses.
+
+        Without prices Unavailable, unless no policy is open.
+        """
+        return shares.net_assets(books.total, await self._claims("joining", session, books, prices))
 
     async def leaving(self, session: AsyncSession, books: TierBooks, prices: Prices | None) -> int:
-        """Net assets for those who leave: capital less visible losses and what is not earned."""
-        if prices is None:
-            return books.total
-        return shares.net_assets(books.total, await self._remembered("leaving", session, books, prices))
+        """Net assets for those who leave: capital less visible losses and what is not earned.
+
+        Without prices Unavailable, unless no policy is open.
+        """
+        return shares.net_assets(books.total, await self._claims("leaving", session, books, prices))
 
     async def stresses(self, session: AsyncSession, books: TierBooks, prices: Prices) -> tuple[Stress, ...]:
         """The stress table of a tier in one token."""
@@ -50,14 +56,18 @@ class Valuation:
             payouts = [before + more for before, more in zip(payouts, batch, strict=True)]
         return utilization.stresses(books, payouts)
 
-    async def _remembered(self, kind: str, session: AsyncSession, books: TierBooks, prices: Prices) -> int:
+    async def _claims(self, kind: str, session: AsyncSession, books: TierBooks, prices: Prices | None) -> int:
+        if books.locked == 0:
+            return 0
+        if prices is None:
+            raise Unavailable("PRICE_UNAVAILABLE", "open policies cannot be valued now")
         height = (await store.read_cursor(session)).projected_burn_height
         state = (prices, height if kind == "leaving" else 0, await store.last_entry_id(session))
         key = (kind, books.tier, books.token)
-        known = self._claims.get(key)
+        known = self._known.get(key)
         if known is None or known[0] != state:
             known = (state, await self._sum(kind, session, books, prices, height))
-            self._claims[key] = known
+            self._known[key] = known
         return known[1]
 
     async def _sum(self, kind: str, session: AsyncSession, books: TierBooks, prices: Prices, height: int) -> int:

@@ -48,12 +48,19 @@ class Cause:
     """What made an entry, once: `{txid}/{event index}` or `{workflow step key}`.
 
     `burn_height` and `time` are the event's; for a step, those at which the books stood. `txid` is empty for steps.
+    `occurrence` counts the times that a reorganisation took the event away and brought it back.
     """
 
     key: str
     burn_height: int
     time: dt.datetime
     txid: str = ""
+    occurrence: int = 0
+
+    @property
+    def unique(self) -> str:
+        """The key, followed by `/{occurrence}` where the event came back."""
+        return f"{self.key}/{self.occurrence}" if self.occurrence else self.key
 
 
 @dataclass(frozen=True)

@@ -156,8 +156,10 @@ def _compare_with_service(
 ) -> Iterator[Difference]:
     chain, later = contracts.policies.get(policy_id), ledger.later.get(policy_id)
     subject, booked = f"policies/{policy_id}", ledger.policies.get(policy_id)
+    if policy_id in pending.created:
+        return
     if said is None:
-        if chain is not None and policy_id not in pending.created:
+        if chain is not None:
             cause = "the policy service's projector missed its creation"
             yield Difference("POLICY_MISSING_IN_SERVICE", subject, _text(chain), _text(booked), "", cause)
         return
@@ -165,8 +167,6 @@ def _compare_with_service(
         if later is None and said.status in _OPEN_STATES:
             cause = "the policy service believes in a creation that the chain does not have"
             yield Difference("POLICY_NOT_ON_CHAIN", subject, "", _text(booked), _text(said), cause)
-        return
-    if policy_id in pending.created and said.status not in _OPEN_STATES:
         return
     possible = [fact for fact in (chain, booked, later) if fact is not None]
     if not any(_agrees(said, fact) for fact in possible):

@@ -15,8 +15,8 @@ from services.pool.projector import Projector
 from tests.integration.pool.pool_service import WORKFLOWS, RunningPool, amount_of
 
 _ENTRY = (
-    "INSERT INTO pool.journal_entry (cause, kind, burn_height, time, txid, reason)"
-    " VALUES ('test/1', 'DEPOSIT', 1, now(), '', '') RETURNING id"
+    "INSERT INTO pool.journal_entry (cause, event, kind, burn_height, time, txid, reason)"
+    " VALUES ('test/1', 'test/1', 'DEPOSIT', 1, now(), '', '') RETURNING id"
 )
 
 

@@ -21,6 +21,7 @@ def upgrade() -> None:
     """Creates everything that entries are made of."""
     _create_machinery()
     _create_ledger()
+    _create_postings()
     _create_statement()
     for statement in (*_BALANCED, *_BALANCES, *_APPEND_ONLY):
         op.execute(statement)
@@ -80,6 +81,7 @@ def _create_ledger() -> None:
         "journal_entry",
         serial(),
         sa.Column("cause", sa.Text, nullable=False, unique=True),
+        text("event"),
         text("kind"),
         big("burn_height"),
         moment("time"),
@@ -88,7 +90,11 @@ def _create_ledger() -> None:
         sa.Column("reverses", sa.BigInteger, sa.ForeignKey("pool.journal_entry.id"), nullable=True, unique=True),
         schema=SCHEMA,
     )
+    op.create_index("journal_entry_event", "journal_entry", ["event"], schema=SCHEMA)
     op.create_index("journal_entry_burn_height", "journal_entry", ["burn_height"], schema=SCHEMA)
+
+
+def _create_postings() -> None:
     op.create_table(
         "posting",
         serial(),

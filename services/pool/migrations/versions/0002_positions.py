@@ -28,6 +28,7 @@ def upgrade() -> None:
     """Creates everything that has a life of its own."""
     _create_deposits()
     _create_withdrawals()
+    _create_reservations()
     _create_coverage()
     _create_reports()
 
@@ -95,7 +96,7 @@ def _create_withdrawals() -> None:
     )
 
 
-def _create_coverage() -> None:
+def _create_reservations() -> None:
     op.create_table(
         "reservation",
         key("policy_id"),
@@ -119,6 +120,9 @@ def _create_coverage() -> None:
         ("reservation_due", ["quote_expiration_burn_height"]),
     ):
         op.create_index(name, "reservation", columns, schema=SCHEMA, postgresql_where=held)
+
+
+def _create_coverage() -> None:
     op.create_table(
         "coverage",
         key("policy_id"),
