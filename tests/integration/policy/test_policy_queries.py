@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as gateway_pb2
 from bithedge.policy.v1 import policy_pb2
@@ -12,6 +14,7 @@ from bithedge.policy.v1 import policy_service_pb2 as pb
 from bithedge.type.v1 import money_pb2
 
 from kernel.rpc.caller import Role
+from services.policy import watch
 from services.policy.store_figures import fold_figures, read_figures
 from tests.integration.policy import events
 from tests.integration.policy.harness import (
@@ -194,3 +197,25 @@ async def test_explained_is_what_was_quoted(house: House) -> None:
     assert breakdown.fee == policy.fee
     both = metadata(HOLDER, Role.HOLDER, Role.PROVIDER)
     assert (await house.stub.ExplainPremium(request, metadata=both)).breakdown == breakdown
+
+
+async def test_a_reader_that_does_not_read_is_cut_off(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever leaves a change untaken for too long is ended; others go on."""
+    policy = await active_policy(house)
+    monkeypatch.setattr(watch, "_SLOW_READER_SECONDS", 0.0)
+    watchers, stuck, reading = watch.Watchers(house.database), asyncio.Event(), asyncio.Event()
+
+    async def slow_reader() -> None:
+        async for _ in watchers.changes(policy.name[9:], 0):
+            reading.set()
+            await stuck.wait()
+
+    reader, listener = asyncio.ensure_future(slow_reader()), asyncio.ensure_future(watchers.run())
+    await asyncio.wait_for(reading.wait(), 10)
+    await activate(house, policy.name)
+    await asyncio.wait([reader], timeout=10)
+    assert reader.cancelled()
+    assert not listener.done()
+    listener.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await listener
