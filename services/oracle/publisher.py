@@ -28,7 +28,7 @@ from workflows.contract import PublishPriceInput, start_publish_price
 
 
 class Publisher:
-    """Publications of both feeds. `decide` and `finish` are the leader's; the rest serves calls."""
+    """Publications of both feeds. `decide` is the leader's; the rest serves calls, under the feed's lock."""
 
     def __init__(self, database: Database, lease: LeaderLease, signer: OracleSigner, rules: PublicationRules) -> None:
         self._database = database
@@ -134,7 +134,7 @@ class Publisher:
         return row
 
     async def record(self, feed: Feed, number: int, state: PublicationState, txid: str, reason: str) -> None:
-        """Ends a publication and frees the slot; the same end again changes nothing.
+        """Ends a publication and frees the slot, at once for the next if one is due; the same end again changes nothing.
 
         NotFound for an unknown one, FailedPrecondition for an end that contradicts the recorded one.
         """
@@ -148,6 +148,10 @@ class Publisher:
                 raise FailedPrecondition("PUBLICATION_ENDED", f"the publication has ended {row.state}", state=row.state)
             row.state, row.txid, row.reason, row.end_time = str(state), txid, reason, wall_now()
             session.add(row)
+            await session.flush()
+            # Not only after the next aggregation: a price that moved while this one was on its way is due now.
+            await self._decide(session, feed)
+        await self.finish()
 
 
 def _message(price: Price) -> dict[str, int | bytes | str]:
