@@ -38,7 +38,7 @@ def _activities(settings: Settings) -> list[object]:
 
 
 async def main() -> None:
-    """Works until SIGTERM or SIGINT, then finishes the activities under way."""
+    """Works until SIGTERM or SIGINT, then leaves the activities under way to the next worker."""
     settings = load_settings()
     client = await Client.connect(settings.temporal_address, namespace=settings.temporal_namespace)
     await create_schedules(client, dt.timedelta(seconds=settings.reconciliation_interval_seconds))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Final
 
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as gateway_pb
@@ -20,8 +19,9 @@ from bithedge.pool.v1 import pool_service_pb2_grpc as pool_grpc
 from bithedge.type.v1 import money_pb2, price_pb2, transaction_pb2
 from google.protobuf.message import Message
 
-from kernel.errors import AlreadyExists, BitHedgeError, NotFound, Unavailable
+from kernel.errors import AlreadyExists, NotFound, Unavailable
 from kernel.rpc.interceptors import Context
+from tests.workflows.script import Script, Scripted
 
 # The generated bases have every method, unimplemented; for the type checker all would be abstract.
 if TYPE_CHECKING:
@@ -49,50 +49,6 @@ RECEIPT: Final = price_pb2.SettlementReceipt(
 )
 REGISTRY_REFUSES: Final = 3001
 
-Answer = Message | BitHedgeError
-Default = Callable[[Any], Message]
-
-
-@dataclass
-class Script:
-    """What the services were asked, in order, and what they answer next; by default that all is well."""
-
-    calls: list[tuple[str, Any]] = field(default_factory=list)
-    answers: dict[str, deque[Answer]] = field(default_factory=lambda: defaultdict(deque))
-
-    def on(self, method: str, *answers: Answer) -> None:
-        """The next answers of a method; then the default again."""
-        self.answers[method].extend(answers)
-
-    def asked(self, method: str) -> list[Any]:
-        """The requests of one method."""
-        return [request for name, request in self.calls if name == method]
-
-    def take(self, method: str, request: Any, default: Default) -> Message:
-        """Records the request; the next scripted answer or the default."""
-        self.calls.append((method, request))
-        answer = self.answers[method].popleft() if self.answers[method] else default(request)
-        if isinstance(answer, BitHedgeError):
-            raise answer
-        return answer
-
-
-class _Scripted:
-    """A method that answers from the script under its own name."""
-
-    def __init__(self, default: Default) -> None:
-        self._default = default
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    def __get__(self, servicer: Any, owner: type) -> Any:
-        async def serve(request: Any, context: Context) -> Message:
-            script: Script = servicer.script
-            return script.take(self._name, request, self._default)
-
-        return serve
-
 
 def policy_in(
     state: str, name: str = "", reason: str = "", token: money_pb2.Token.ValueType = money_pb2.TOKEN_STX
@@ -118,15 +74,15 @@ class OracleStandIn(_Oracle):
     def __init__(self, script: Script) -> None:
         self.script = script
 
-    CreateActivationReceipt = _Scripted(lambda _: oracle_pb.CreateActivationReceiptResponse(receipt=RECEIPT))
-    CreateExpiryReceipt = _Scripted(lambda _: oracle_pb.CreateExpiryReceiptResponse(receipt=RECEIPT))
-    EnsurePublishedRounds = _Scripted(lambda _: oracle_pb.EnsurePublishedRoundsResponse(btc_round=31, stx_round=32))
-    GetPublication = _Scripted(
+    CreateActivationReceipt = Scripted(lambda _: oracle_pb.CreateActivationReceiptResponse(receipt=RECEIPT))
+    CreateExpiryReceipt = Scripted(lambda _: oracle_pb.CreateExpiryReceiptResponse(receipt=RECEIPT))
+    EnsurePublishedRounds = Scripted(lambda _: oracle_pb.EnsurePublishedRoundsResponse(btc_round=31, stx_round=32))
+    GetPublication = Scripted(
         lambda asked: oracle_pb.GetPublicationResponse(
             signed_round=price_pb2.PriceRound(feed=asked.feed, round=asked.round, signature=SIGNATURE)
         )
     )
-    RecordPublication = _Scripted(lambda _: oracle_pb.RecordPublicationResponse())
+    RecordPublication = Scripted(lambda _: oracle_pb.RecordPublicationResponse())
 
 
 class PolicyStandIn(_Policy):
@@ -135,22 +91,22 @@ class PolicyStandIn(_Policy):
     def __init__(self, script: Script) -> None:
         self.script = script
 
-    GetPolicy = _Scripted(lambda asked: policy_pb.GetPolicyResponse(policy=policy_in("SETTLING", asked.name)))
-    RecordSignedQuote = _Scripted(
+    GetPolicy = Scripted(lambda asked: policy_pb.GetPolicyResponse(policy=policy_in("SETTLING", asked.name)))
+    RecordSignedQuote = Scripted(
         lambda asked: policy_pb.RecordSignedQuoteResponse(policy=policy_in("PENDING_CREATION", asked.name))
     )
-    FailCreation = _Scripted(
+    FailCreation = Scripted(
         lambda asked: policy_pb.FailCreationResponse(policy=policy_in("FAILED_CREATION", asked.name, asked.reason))
     )
-    RecordActivationReceipt = _Scripted(
+    RecordActivationReceipt = Scripted(
         lambda asked: policy_pb.RecordActivationReceiptResponse(
             policy=policy_in("SETTLING", asked.name), in_the_money=True
         )
     )
-    RecordSettlementRefusal = _Scripted(
+    RecordSettlementRefusal = Scripted(
         lambda asked: policy_pb.RecordSettlementRefusalResponse(policy=policy_in("SETTLING", asked.name))
     )
-    GetExpiryBatch = _Scripted(
+    GetExpiryBatch = Scripted(
         lambda asked: policy_pb.GetExpiryBatchResponse(
             batch=policy_pb.ExpiryBatch(
                 name=asked.name,
@@ -159,10 +115,10 @@ class PolicyStandIn(_Policy):
             )
         )
     )
-    ReleaseExpiryBatch = _Scripted(
+    ReleaseExpiryBatch = Scripted(
         lambda asked: policy_pb.ReleaseExpiryBatchResponse(batch=policy_pb.ExpiryBatch(name=asked.name, open_count=2))
     )
-    ListPolicyTotals = _Scripted(lambda _: policy_pb.ListPolicyTotalsResponse(projected_burn_height=900))
+    ListPolicyTotals = Scripted(lambda _: policy_pb.ListPolicyTotalsResponse(projected_burn_height=900))
 
 
 class PoolStandIn(_Pool):
@@ -171,28 +127,28 @@ class PoolStandIn(_Pool):
     def __init__(self, script: Script) -> None:
         self.script = script
 
-    CreateReservation = _Scripted(
+    CreateReservation = Scripted(
         lambda asked: pool_pb.CreateReservationResponse(
             reservation=pool_pb.Reservation(policy=asked.terms.policy, state=pool_pb.RESERVATION_STATE_HELD)
         )
     )
-    CancelReservation = _Scripted(lambda _: pool_pb.CancelReservationResponse())
-    PriceDeposit = _Scripted(
+    CancelReservation = Scripted(lambda _: pool_pb.CancelReservationResponse())
+    PriceDeposit = Scripted(
         lambda asked: pool_pb.PriceDepositResponse(deposit=pool_pb.Deposit(name=asked.name, shares=77))
     )
-    PriceWithdrawal = _Scripted(
+    PriceWithdrawal = Scripted(
         lambda asked: pool_pb.PriceWithdrawalResponse(
             withdrawal=pool_pb.Withdrawal(name=asked.name, state=pool_pb.WITHDRAWAL_STATE_PRICED),
             voucher_terms=gateway_pb.VoucherTerms(withdrawal=asked.name, provider_principal="ST1PROVIDER"),
             public_key=b"\x02" * 33,
         )
     )
-    RecordVoucher = _Scripted(
+    RecordVoucher = Scripted(
         lambda asked: pool_pb.RecordVoucherResponse(
             withdrawal=pool_pb.Withdrawal(name=asked.name, state=pool_pb.WITHDRAWAL_STATE_READY)
         )
     )
-    CreateReconciliation = _Scripted(
+    CreateReconciliation = Scripted(
         lambda asked: pool_pb.CreateReconciliationResponse(
             reconciliation=pool_pb.Reconciliation(name=asked.name, policies_compared=len(asked.policies))
         )
@@ -218,10 +174,10 @@ class GatewayStandIn(_Gateway):
         self._changed = asyncio.Condition()
         self._cuts = 0
 
-    SignQuote = _Scripted(lambda _: gateway_pb.SignQuoteResponse(signature=SIGNATURE))
-    SignVoucher = _Scripted(lambda _: gateway_pb.SignVoucherResponse(signature=SIGNATURE))
-    PrepareTransaction = _Scripted(_prepared)
-    GetContractSnapshot = _Scripted(lambda _: gateway_pb.GetContractSnapshotResponse(block_hash="aa", burn_height=900))
+    SignQuote = Scripted(lambda _: gateway_pb.SignQuoteResponse(signature=SIGNATURE))
+    SignVoucher = Scripted(lambda _: gateway_pb.SignVoucherResponse(signature=SIGNATURE))
+    PrepareTransaction = Scripted(_prepared)
+    GetContractSnapshot = Scripted(lambda _: gateway_pb.GetContractSnapshotResponse(block_hash="aa", burn_height=900))
 
     def plan(self, *ends: gateway_pb.Intent) -> None:
         """How the next new intents end, each at once; without a plan an intent stays QUEUED."""
@@ -258,11 +214,19 @@ class GatewayStandIn(_Gateway):
             self.intents[request.key] = intent
         return gateway_pb.CreateIntentResponse(intent=self.intents[request.key])
 
+    def _find(self, name: str) -> gateway_pb.Intent:
+        for intent in self.intents.values():
+            if intent.name == name:
+                return intent
+        raise NotFound("UNKNOWN_INTENT", f"there is no {name}")
+
+    async def GetIntent(self, request: Any, context: Context) -> Any:
+        """The intent as it is."""
+        return gateway_pb.GetIntentResponse(intent=self._find(request.name))
+
     async def WatchIntent(self, request: Any, context: Context) -> AsyncIterator[Any]:
         """The intent and its changes until it has ended or the stream is cut."""
-        intent = next((intent for intent in self.intents.values() if intent.name == request.name), None)
-        if intent is None:
-            raise NotFound("UNKNOWN_INTENT", f"there is no {request.name}")
+        intent = self._find(request.name)
         self.script.take("WatchIntent", request, lambda _: gateway_pb.WatchIntentResponse())
         self.streams += 1
         cuts, seen = self._cuts, b""

@@ -109,6 +109,18 @@ async def test_what_passes_with_time_is_asked_again(world: World) -> None:
     assert not world.script.asked("FailCreation")
 
 
+async def test_a_signed_quote_that_came_too_late_is_left_to_the_chain(world: World) -> None:
+    """Once signed nothing is given back: refused by the policy service, the creation ends by the chain's word alone."""
+    world.script.on("RecordSignedQuote", FailedPrecondition("NOT_PENDING", "creation has failed"))
+    start = creation()
+    assert await world.await_quote(start) == "PENDING_CREATION"
+    await world.signal(start.workflow_id, SignalName.CREATION_ENDED, "FAILED_CREATION")
+    result = await world.result(start.workflow_id)
+    assert (result["state"], result["reason"]) == ("FAILED_CREATION", "NOT_PENDING")
+    assert not world.script.asked("CancelReservation")
+    assert not world.script.asked("FailCreation")
+
+
 async def test_a_creation_that_ended_before_any_worker_came_reserves_nothing(workerless: World) -> None:
     """Workers that were away for longer than the quote was good find it over, and touch nothing."""
     start = creation()

@@ -72,6 +72,16 @@ async def test_a_withdrawal_is_open_until_the_chain_decides(world: World, end: s
     assert (await world.result(start.workflow_id))["state"] == end
 
 
+async def test_a_voucher_that_is_never_signed_lapses(world: World) -> None:
+    """The shares are burned already: a refused signature leaves the withdrawal to the chain, which lets it lapse."""
+    world.script.on("SignVoucher", FailedPrecondition("VOUCHER_TOO_OLD", "too late"))
+    start = withdrawal()
+    await world.start(start)
+    await world.signal(start.workflow_id, SignalName.WITHDRAWAL_ENDED, "LAPSED")
+    assert await world.result(start.workflow_id) == {"state": "LAPSED", "reason": "VOUCHER_TOO_OLD"}
+    assert not world.script.asked("RecordVoucher")
+
+
 def _snapshot(after: int, next_after: int) -> gateway_pb.GetContractSnapshotResponse:
     return gateway_pb.GetContractSnapshotResponse(
         block_hash="aa",

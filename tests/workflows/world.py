@@ -31,7 +31,8 @@ from kernel.rpc.channels import open_channel
 from kernel.rpc.server import Process, Service, start_server
 from kernel.temporal import search_attributes
 from tests.tokens import TestTokens
-from tests.workflows.stand_ins import GatewayStandIn, OracleStandIn, PolicyStandIn, PoolStandIn, Script
+from tests.workflows.script import Script
+from tests.workflows.stand_ins import GatewayStandIn, OracleStandIn, PolicyStandIn, PoolStandIn
 from workflows.activities.chain_gateway import ChainGatewayActivities
 from workflows.activities.oracle import OracleActivities
 from workflows.activities.policy import PolicyActivities

@@ -15,6 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.definitions.refusals import STEP_ERRORS, refusal_reason
 
 _STATE = SearchAttributeKey.for_keyword(SearchAttribute.POLICY_STATE)
+_PENDING = "PENDING_CREATION"
 
 
 @workflow.defn(name=WorkflowName.CREATE_POLICY)
@@ -44,11 +45,20 @@ class CreatePolicy:
             )
         except STEP_ERRORS as error:
             return await self._give_back(policy, refusal_reason(error))
-        await self._store(given, quote)
+        reason = await self._store(given, quote)
         await workflow.wait_condition(lambda: bool(self._ended))
-        return await self._close(policy, self._ended)
+        return await self._close(policy, self._ended, reason)
 
-    async def _store(self, given: CreatePolicyInput, quote: steps.SignedQuote) -> None:
+    async def _store(self, given: CreatePolicyInput, quote: steps.SignedQuote) -> str:
+        """Empty, or why the quote did not reach its holder. Once signed it ends by the chain alone, either way."""
+        try:
+            await self._hand_over(given, quote)
+        except STEP_ERRORS as error:
+            self._quote_state = _PENDING
+            return refusal_reason(error)
+        return ""
+
+    async def _hand_over(self, given: CreatePolicyInput, quote: steps.SignedQuote) -> None:
         policy = given.labels.policy
         prepared = await workflow.execute_local_activity_method(
             ChainGatewayActivities.prepare_creation,

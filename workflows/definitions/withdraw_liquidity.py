@@ -10,6 +10,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.activities.pool import PoolActivities
     from workflows.contract import SignalName, WithdrawLiquidityInput, WorkflowName
     from workflows.definitions.options import SHORT, WAITING
+    from workflows.definitions.refusals import STEP_ERRORS, refusal_reason
 
 
 @workflow.defn(name=WorkflowName.WITHDRAW_LIQUIDITY)
@@ -27,9 +28,14 @@ class WithdrawLiquidity:
         )
         if not priced.priced:
             return steps.WithdrawalResult("REFUSED", priced.reason)
-        await self._hand_over(given, priced)
+        reason = ""
+        try:
+            await self._hand_over(given, priced)
+        except STEP_ERRORS as error:
+            # The shares are burned: without its voucher the withdrawal lapses, and the amount re-enters.
+            reason = refusal_reason(error)
         await workflow.wait_condition(lambda: bool(self._ended))
-        return steps.WithdrawalResult(self._ended)
+        return steps.WithdrawalResult(self._ended, reason)
 
     async def _hand_over(self, given: WithdrawLiquidityInput, priced: steps.PricedWithdrawal) -> None:
         voucher = await workflow.execute_local_activity_method(
