@@ -1,6 +1,6 @@
 """A reorganisation deeper than finality: reversing entries, and each row back in the state before.
 
-From then on no capacity is given out until a person has looked and cleared `pool.cursor.halt_reason`.
+From then on no capacity is given out until an operator has looked and calls ResumeReservations.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from kernel.ids import new_id, parse_resource_name, resource_name
 from kernel.rpc.caller import current_caller
 from kernel.rpc.interceptors import Context
 from kernel.temporal import START
-from services.pool import convert, convert_reports, reconciliations, store_reports, tables
+from services.pool import convert, convert_reports, reconciliations, store, store_reports, tables
 from services.pool.parts import Parts
 from workflows.contract import ReconcileInput, start_reconcile
 
@@ -41,6 +41,21 @@ class OperationMethods(pool_service_pb2_grpc.PoolServiceServicer):
         """Releases a reservation on the caller's word that its quote was never signed."""
         row = await self._parts.capacity.cancel(parse_resource_name("policies", request.policy, "policy"))
         return pb.CancelReservationResponse(reservation=convert.reservation_message(row))
+
+    async def ResumeReservations(
+        self, request: pb.ResumeReservationsRequest, context: Context
+    ) -> pb.ResumeReservationsResponse:
+        """An operator has looked at a deep reorganisation."""
+        principal = current_caller().principal
+        async with self._parts.database.transaction() as session:
+            stored = await claim(
+                session, tables.Request, principal, request, request.request_id, pb.ResumeReservationsResponse
+            )
+            if stored is not None:
+                return stored
+            response = pb.ResumeReservationsResponse(stop_reason=await store.clear_halt(session))
+            await complete(session, tables.Request, principal, request, request.request_id, response)
+        return response
 
     async def CreateReconciliation(
         self, request: pb.CreateReconciliationRequest, context: Context

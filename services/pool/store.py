@@ -58,6 +58,14 @@ async def move_cursor(session: AsyncSession, row: tables.Cursor, cursor: str, he
     session.add(row)
 
 
+async def clear_halt(session: AsyncSession) -> str:
+    """Lets capacity be given out again; why it was not."""
+    row = await read_cursor(session, lock=True)
+    reason, row.halt_reason = row.halt_reason, ""
+    session.add(row)
+    return reason
+
+
 async def lock_tiers(session: AsyncSession, tier: Tier | None = None, token: Token | None = None) -> None:
     """Locks one tier's books, or all in a fixed order, until the end of the transaction."""
     statement = select(tables.TierLock).order_by(col(tables.TierLock.tier), col(tables.TierLock.token))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Hashable
+from typing import Final
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -14,6 +16,9 @@ from services.pool.domain.collateral import TierBooks
 from services.pool.domain.shares import Prices
 from services.pool.domain.utilization import Stress
 from services.pool.market import ObservedPrices, OraclePrices
+
+# Callers of what is only shown wait for about a second.
+_SHOWN_WITHIN_SECONDS: Final = 0.5
 
 
 class Valuation:
@@ -28,10 +33,11 @@ class Valuation:
         return await self._oracle.latest(token)
 
     async def prices(self, token: Token) -> Prices | None:
-        """The latest good prices that policies settled in `token` need; None while there are none."""
+        """The latest good prices, for showing; None while there are none, or the oracle is slow."""
         try:
-            return (await self.observe(token)).prices
-        except Unavailable:
+            async with asyncio.timeout(_SHOWN_WITHIN_SECONDS):
+                return (await self.observe(token)).prices
+        except (Unavailable, TimeoutError):
             return None
 
     async def joining(self, session: AsyncSession, books: TierBooks, prices: Prices | None) -> int:

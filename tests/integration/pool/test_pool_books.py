@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from kernel.units import Token
 from services.pool.projector import Projector
-from tests.integration.pool.pool_service import WORKFLOWS, RunningPool, amount_of
+from tests.integration.pool.pool_service import OPERATOR, WORKFLOWS, RunningPool, amount_of
 
 _ENTRY = (
     "INSERT INTO pool.journal_entry (cause, event, kind, burn_height, time, txid, reason)"
@@ -135,6 +135,11 @@ async def test_a_deep_reorganisation_is_reversed_and_stops_new_capacity(pool: Ru
     assert back["locked_collateral/BALANCED/STX"] == back["platform_fees/STX"] == 0
     assert (await pool.capital()).shares == 10**12
     assert (await pool.reserve(pool.terms(1_000))).reason == "POOL_HALTED"
+    resume = pb.ResumeReservationsRequest(request_id="looked")
+    resumed = await pool.stub.ResumeReservations(resume, metadata=OPERATOR)
+    assert resumed.stop_reason == "REORGANISATION_BEYOND_FINALITY"
+    assert await pool.stub.ResumeReservations(resume, metadata=OPERATOR) == resumed
+    assert (await pool.reserve(pool.terms(1_000))).state == pb.RESERVATION_STATE_HELD
     await pool.final(created, settled, deposited)
     name = f"deposits/{deposited.txid}-{deposited.event_index}-1"
     await pool.stub.PriceDeposit(pb.PriceDepositRequest(name=name), metadata=WORKFLOWS)

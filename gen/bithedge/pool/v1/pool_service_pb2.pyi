@@ -887,6 +887,45 @@ class CancelReservationResponse(_message.Message):
 Global___CancelReservationResponse: _TypeAlias = CancelReservationResponse  # noqa: Y015
 
 @_typing.final
+class ResumeReservationsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeReservationsRequest: _TypeAlias = ResumeReservationsRequest  # noqa: Y015
+
+@_typing.final
+class ResumeReservationsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STOP_REASON_FIELD_NUMBER: _builtins.int
+    stop_reason: _builtins.str
+    """Why reservations had been stopped; empty if they were not."""
+    def __init__(
+        self,
+        *,
+        stop_reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["stop_reason", b"stop_reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeReservationsResponse: _TypeAlias = ResumeReservationsResponse  # noqa: Y015
+
+@_typing.final
 class PriceDepositRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

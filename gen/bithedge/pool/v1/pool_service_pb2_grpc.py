@@ -85,6 +85,11 @@ class PoolServiceStub:
                 request_serializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.CancelReservationRequest.SerializeToString,
                 response_deserializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.CancelReservationResponse.FromString,
                 _registered_method=True)
+        self.ResumeReservations = channel.unary_unary(
+                '/bithedge.pool.v1.PoolService/ResumeReservations',
+                request_serializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.ResumeReservationsRequest.SerializeToString,
+                response_deserializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.ResumeReservationsResponse.FromString,
+                _registered_method=True)
         self.PriceDeposit = channel.unary_unary(
                 '/bithedge.pool.v1.PoolService/PriceDeposit',
                 request_serializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.PriceDepositRequest.SerializeToString,
@@ -191,6 +196,13 @@ class PoolServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ResumeReservations(self, request, context):
+        """An operator lets capacity be reserved again after a reorganisation deeper than finality.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def PriceDeposit(self, request, context):
         """Gives a final deposit its shares at the first good price after it. UNAVAILABLE until there is one.
         """
@@ -286,6 +298,11 @@ def add_PoolServiceServicer_to_server(servicer, server):
                     servicer.CancelReservation,
                     request_deserializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.CancelReservationRequest.FromString,
                     response_serializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.CancelReservationResponse.SerializeToString,
+            ),
+            'ResumeReservations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeReservations,
+                    request_deserializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.ResumeReservationsRequest.FromString,
+                    response_serializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.ResumeReservationsResponse.SerializeToString,
             ),
             'PriceDeposit': grpc.unary_unary_rpc_method_handler(
                     servicer.PriceDeposit,
@@ -589,6 +606,33 @@ class PoolService:
             '/bithedge.pool.v1.PoolService/CancelReservation',
             bithedge_dot_pool_dot_v1_dot_pool__service__pb2.CancelReservationRequest.SerializeToString,
             bithedge_dot_pool_dot_v1_dot_pool__service__pb2.CancelReservationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeReservations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bithedge.pool.v1.PoolService/ResumeReservations',
+            bithedge_dot_pool_dot_v1_dot_pool__service__pb2.ResumeReservationsRequest.SerializeToString,
+            bithedge_dot_pool_dot_v1_dot_pool__service__pb2.ResumeReservationsResponse.FromString,
             options,
             channel_credentials,
             insecure,

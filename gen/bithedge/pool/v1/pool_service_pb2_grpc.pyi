@@ -53,6 +53,8 @@ class PoolServiceStub:
     """Reserves the capacity of a quote; a step of the create workflow."""
     CancelReservation: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.CancelReservationRequest, _pool_service_pb2.CancelReservationResponse]
     """Ends a reservation for which no quote was ever signed; a step of the create workflow."""
+    ResumeReservations: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.ResumeReservationsRequest, _pool_service_pb2.ResumeReservationsResponse]
+    """An operator lets capacity be reserved again after a reorganisation deeper than finality."""
     PriceDeposit: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.PriceDepositRequest, _pool_service_pb2.PriceDepositResponse]
     """Gives a final deposit its shares at the first good price after it. UNAVAILABLE until there is one."""
     PriceWithdrawal: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.PriceWithdrawalRequest, _pool_service_pb2.PriceWithdrawalResponse]
@@ -93,6 +95,8 @@ class PoolServiceAsyncStub(PoolServiceStub):
     """Reserves the capacity of a quote; a step of the create workflow."""
     CancelReservation: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.CancelReservationRequest, _pool_service_pb2.CancelReservationResponse]  # type: ignore[assignment]
     """Ends a reservation for which no quote was ever signed; a step of the create workflow."""
+    ResumeReservations: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.ResumeReservationsRequest, _pool_service_pb2.ResumeReservationsResponse]  # type: ignore[assignment]
+    """An operator lets capacity be reserved again after a reorganisation deeper than finality."""
     PriceDeposit: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.PriceDepositRequest, _pool_service_pb2.PriceDepositResponse]  # type: ignore[assignment]
     """Gives a final deposit its shares at the first good price after it. UNAVAILABLE until there is one."""
     PriceWithdrawal: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.PriceWithdrawalRequest, _pool_service_pb2.PriceWithdrawalResponse]  # type: ignore[assignment]
@@ -190,6 +194,14 @@ class PoolServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_pool_service_pb2.CancelReservationResponse, _abc.Awaitable[_pool_service_pb2.CancelReservationResponse]]:
         """Ends a reservation for which no quote was ever signed; a step of the create workflow."""
+
+    @_abc_1.abstractmethod
+    def ResumeReservations(
+        self,
+        request: _pool_service_pb2.ResumeReservationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pool_service_pb2.ResumeReservationsResponse, _abc.Awaitable[_pool_service_pb2.ResumeReservationsResponse]]:
+        """An operator lets capacity be reserved again after a reorganisation deeper than finality."""
 
     @_abc_1.abstractmethod
     def PriceDeposit(
