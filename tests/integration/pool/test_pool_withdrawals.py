@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -155,3 +156,21 @@ async def test_what_leaves_takes_neither_unearned_premium_nor_less_than_its_loss
     lost = await _price(pool, await _request(pool, 5_000_000_000, "w3"))
     capital = 20_000_000_000 + 50_000_000 - 2_000_000_000 - worth
     assert lost.withdrawal.amount_base_units == 5_000_000_000 * (capital - loss) // 15_000_000_000
+
+
+async def test_withdrawals_and_reservations_at_once_never_promise_the_same_capital(pool: RunningPool) -> None:
+    """Ten of each race for capital that is enough for some: what is promised is there, to the last unit."""
+    providers = [f"SP-{number}" for number in range(10)]
+    for who in providers:
+        await pool.invest(who, 1_000_000_000)
+    requests = [await _request(pool, 1_000_000_000, who=who) for who in providers]
+    await pool.gateway.pass_seconds(1)
+    stub, name = pool.stub, pb.PriceWithdrawalRequest
+    priced = (stub.PriceWithdrawal(name(name=request.name), metadata=WORKFLOWS) for request in requests)
+    reserved = (pool.reserve(pool.terms(500_000)) for _ in range(10))
+    await asyncio.gather(*priced, *reserved)
+    capital = await pool.capital()
+    accounts = await pool.accounts()
+    assert -accounts["free_capital/BALANCED/STX"] >= capital.reserved_base_units >= 0
+    assert capital.total_base_units - accounts["withdrawals_payable/BALANCED/STX"] == 10_000_000_000
+    assert capital.reserved_base_units + -accounts["withdrawals_payable/BALANCED/STX"] > 0
