@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from kernel.clock import wall_now
 from kernel.database import Database, notify
-from kernel.errors import Unavailable
 from kernel.lease import LeaderLease
 from kernel.log import get_logger
-from services.chain_gateway import metrics, store_chain, store_intents, store_transactions
+from services.chain_gateway import store_chain, store_intents, store_transactions
 from services.chain_gateway.block_content import mined
 from services.chain_gateway.domain.confirmation import (
     DROPPED_STATUSES,
@@ -24,11 +22,10 @@ from services.chain_gateway.domain.confirmation import (
     moved,
 )
 from services.chain_gateway.domain.contract_call import raised_fee
-from services.chain_gateway.domain.rejection import Remedy, remedy
+from services.chain_gateway.domain.rejection import Remedy
+from services.chain_gateway.hand_in import Answer, Rejection, hand_in
 from services.chain_gateway.nodes import NodePool
 from services.chain_gateway.signing import SigningPolicy
-from services.chain_gateway.stacks.node import StacksNode
-from services.chain_gateway.stacks.node_errors import BroadcastRejected, NodeRefused
 from services.chain_gateway.stacks.node_types import TransactionRecord
 from services.chain_gateway.state import StateFollower
 from services.chain_gateway.tables import ChainTransaction
@@ -37,15 +34,6 @@ _LOOK_SECONDS: Final = 3.0
 _LONGEST_SECONDS: Final = 30.0
 _MOST_SENDS_FOR_USERS: Final = 50
 _PENDING: Final = "pending"
-
-
-@dataclass(frozen=True)
-class Rejection:
-    """A node's refusal of a broadcast."""
-
-    reason: str
-    remedy: Remedy
-    expected_fee_ustx: int = 0
 
 
 class Broadcaster:
@@ -81,29 +69,40 @@ class Broadcaster:
 
     async def send(self, row: ChainTransaction, *, first: bool) -> Rejection | None:
         """Hands in a stored transaction and stores what the node said; `first`: no node can have seen it before."""
-        asked = 0
+        answer = await hand_in(self._nodes, row)
+        await self._conclude(row, answer, first)
+        return answer.rejection
 
-        async def hand_in(node: StacksNode) -> str:
-            nonlocal asked
-            asked += 1
-            return await node.broadcast(row.raw)
+    async def send_all(self, rows: Sequence[ChainTransaction]) -> bool:
+        """Hands in transactions of one key that no node has seen, in the order of their nonces.
 
-        try:
-            await self._nodes.ask(hand_in)
-        except BroadcastRejected as error:
-            metrics.REJECTIONS.labels(error.reason).inc()
-            expected = error.reason_data.get("expected")
-            fee = expected if error.reason == "FeeTooLow" and isinstance(expected, int) else 0
-            rejection = Rejection(error.reason, remedy(error.reason), fee)
-            get_logger().warning("broadcast rejected", txid=row.txid, reason=error.reason)
+        Stops at the first that is not taken, so that no gap can arise: those after it are taken back, their intents
+        queued again. Whether all were taken.
+        """
+        for index, row in enumerate(rows):
+            answer = await hand_in(self._nodes, row)
+            if not answer.taken:
+                await self._accept(rows[:index])
+                async with self._database.transaction() as session:
+                    await store_intents.take_back(session, rows[index + 1 :])
+                await self._conclude(row, answer, first=True)
+                return False
+        await self._accept(rows)
+        return True
+
+    async def _accept(self, rows: Sequence[ChainTransaction]) -> None:
+        async with self._database.transaction() as session:
+            due_time = wall_now() + dt.timedelta(seconds=_LOOK_SECONDS)
+            await store_transactions.accept(session, [row.txid for row in rows], due_time)
+
+    async def _conclude(self, row: ChainTransaction, answer: Answer, first: bool) -> None:
+        if answer.rejection is not None:
             # A node asked before the one that refused may have taken it.
-            await self._rejected(row, rejection, first and asked == 1)
-            return rejection
-        except (Unavailable, NodeRefused) as error:
-            await self._update(row, TransactionState.UNKNOWN, str(error)[:200], self._pause(row))
-            return None
-        await self._update(row, TransactionState.ACCEPTED, "", _LOOK_SECONDS)
-        return None
+            await self._rejected(row, answer.rejection, first and answer.asked == 1)
+        elif answer.failure:
+            await self._update(row, TransactionState.UNKNOWN, answer.failure, self._pause(row))
+        else:
+            await self._update(row, TransactionState.ACCEPTED, "", _LOOK_SECONDS)
 
     async def _send_again(self, row: ChainTransaction) -> None:
         async with self._database.transaction() as session:
@@ -156,8 +155,7 @@ class Broadcaster:
             await self._update(row, TransactionState.PENDING, "", _LOOK_SECONDS)
             await self._note_if_mined(record)
         elif first:
-            floor = row.nonce + 1 if reason == "ConflictingNonceInMempool" else 0
-            await self._never_taken(row, reason, requeue=True, floor=floor)
+            await self._never_taken(row, reason, requeue=True, floor=row.nonce + 1)
         else:
             await self._doubt(row, reason)
 

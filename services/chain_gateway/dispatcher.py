@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+from sqlmodel.ext.asyncio.session import AsyncSession
+
 from kernel.clock import wall_now
 from kernel.database import Database
 from kernel.errors import Aborted, Unavailable
@@ -22,11 +24,13 @@ from services.chain_gateway.keys import Keys
 from services.chain_gateway.nodes import NodePool
 from services.chain_gateway.signing import SigningPolicy
 from services.chain_gateway.stacks.node_errors import NodeRefused
-from services.chain_gateway.tables import ChainTransaction, NonceSlot
+from services.chain_gateway.tables import ChainTransaction, Intent, NonceSlot
 
 _POLL_SECONDS: Final = 0.5
 _RETRY_SECONDS: Final = 1.0
 _BATCH: Final = 100
+_MOST_AT_ONCE: Final = 8
+"""Signed together; after a failure those behind it are signed again."""
 
 
 class Dispatcher:
@@ -88,28 +92,42 @@ class Dispatcher:
         while ready:
             address = ready.pop(0)
             signed = await self.sign_next(address, nonces[address])
-            if signed is not None:
-                await self._broadcaster.send(signed, first=True)
+            if signed and await self._broadcaster.send_all(signed):
                 ready.append(address)
 
-    async def sign_next(self, address: str, chain_nonce: int) -> ChainTransaction | None:
-        """Gives the next intent a nonce of this key and stores its signed transaction; None when there is none."""
+    async def sign_next(self, address: str, chain_nonce: int, most: int = _MOST_AT_ONCE) -> list[ChainTransaction]:
+        """Gives the next intents nonces of this key and stores their signed transactions, in order; empty when there
+        are none, when the key has no room, or while one of its transactions may not have arrived."""
         async with self._database.transaction() as session:
             await self._lease.check(session)
             account = await store_intents.lock_account(session, address)
             if await store_intents.has_unsent(session, address):
-                return None
-            start = max(chain_nonce, account.floor_nonce)
-            taken = await store_intents.taken_nonces(session, address, start)
-            nonce = next_nonce(chain_nonce, account.floor_nonce, taken)
-            if not has_room(chain_nonce, nonce):
-                return None
-            intent = await store_intents.lock_next_queued(session)
-            if intent is None:
-                return None
-            row = await self._policy.sign(intent, address, nonce)
-            intent.state = IntentState.SUBMITTED
-            session.add_all([intent, NonceSlot(address=address, nonce=nonce, intent_id=intent.id)])
-            await session.flush()
-            session.add(row)
+                return []
+            taken = await store_intents.taken_nonces(session, address, max(chain_nonce, account.floor_nonce))
+            nonces = _free_nonces(chain_nonce, account.floor_nonce, taken, most)
+            intents = await store_intents.lock_queued(session, len(nonces)) if nonces else []
+            pairs = zip(intents, nonces, strict=False)
+            rows = [await self._sign(session, intent, address, nonce) for intent, nonce in pairs]
+            session.add_all(rows)
+        return rows
+
+    async def _sign(self, session: AsyncSession, intent: Intent, address: str, nonce: int) -> ChainTransaction:
+        row = await self._policy.sign(intent, address, nonce)
+        # The same call at the same nonce and fee, signed before, would be the same transaction.
+        while await store_transactions.get(session, row.txid) is not None:
+            row = await self._policy.sign(intent, address, nonce, row.fee_ustx + 1)
+        intent.state = IntentState.SUBMITTED
+        session.add_all([intent, NonceSlot(address=address, nonce=nonce, intent_id=intent.id)])
+        await session.flush()
         return row
+
+
+def _free_nonces(chain_nonce: int, floor_nonce: int, taken: set[int], most: int) -> list[int]:
+    """The lowest nonces that are free and within what a node keeps waiting."""
+    nonces: list[int] = []
+    while len(nonces) < most:
+        nonce = next_nonce(chain_nonce, floor_nonce, taken | set(nonces))
+        if not has_room(chain_nonce, nonce):
+            break
+        nonces.append(nonce)
+    return nonces

@@ -88,7 +88,7 @@ def build(settings: Settings, keys: Keys, database: Database, http: aiohttp.Clie
         confirmations, settings.poll_interval_ms / 1000, settings.start_stacks_height, devnet
     )
     messages = MessageSigner(database, contracts, keys, state)
-    intents = Intents(database, contracts, state, pulse, settings.queue_limit)
+    intents = Intents(database, contracts, pulse, settings.queue_limit)
     wallets = WalletTransactions(database, nodes, contracts, fees, messages, broadcaster)
     reads = ContractReads(nodes, contracts, state)
     return Gateway(

@@ -11,12 +11,11 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from kernel.database import Database
 from kernel.errors import AlreadyExists, InvalidArgument, NotFound, ResourceExhausted
 from kernel.ids import new_id, parse_resource_name
-from services.chain_gateway import convert, store_intents, store_transactions
+from services.chain_gateway import convert, store_chain, store_intents, store_transactions
 from services.chain_gateway.contract_calls import backend_call
 from services.chain_gateway.contracts import Contracts
 from services.chain_gateway.domain.confirmation import IntentState
 from services.chain_gateway.pulse import Pulse
-from services.chain_gateway.state import StateFollower
 from services.chain_gateway.tables import Intent
 
 _MAX_KEY: Final = 300
@@ -26,12 +25,9 @@ _MAX_PURPOSE: Final = 500
 class Intents:
     """Serves CreateIntent, GetIntent and WatchIntent."""
 
-    def __init__(
-        self, database: Database, contracts: Contracts, state: StateFollower, pulse: Pulse, queue_limit: int
-    ) -> None:
+    def __init__(self, database: Database, contracts: Contracts, pulse: Pulse, queue_limit: int) -> None:
         self._database = database
         self._contracts = contracts
-        self._state = state
         self._pulse = pulse
         self._queue_limit = queue_limit
 
@@ -91,4 +87,6 @@ class Intents:
 
     async def _message(self, session: AsyncSession, row: Intent) -> pb.Intent:
         transactions = await store_transactions.of_intent(session, row.id)
-        return convert.intent(row, transactions, self._contracts, self._state.snapshot.row.burn_height)
+        # The tip of the same database transaction: the follower may be a moment behind what ended the intent.
+        state = await store_chain.read_state(session)
+        return convert.intent(row, transactions, self._contracts, state.burn_height if state else 0)

@@ -12,7 +12,7 @@ from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as pb
 from kernel.database import Database
 from kernel.errors import InvalidArgument, NotFound
 from kernel.rpc.caller import current_caller
-from services.chain_gateway import convert, store_transactions
+from services.chain_gateway import convert, store_chain, store_transactions
 from services.chain_gateway.contract_reads import ContractReads
 from services.chain_gateway.contracts import Contracts
 from services.chain_gateway.domain.confirmation import (
@@ -27,7 +27,6 @@ from services.chain_gateway.servicer_chain import ChainServicer
 from services.chain_gateway.stacks.clarity_text import render
 from services.chain_gateway.stacks.node_types import TransactionRecord
 from services.chain_gateway.state import Snapshot, StateFollower
-from services.chain_gateway.tables import ChainTransaction
 from services.chain_gateway.wallet_transactions import WalletTransactions
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -88,7 +87,8 @@ class ChainGatewayServicer(ChainServicer):
     ) -> pb.SubmitSignedTransactionResponse:
         """Checks and broadcasts what a wallet signed."""
         row = await self._wallets.submit(current_caller(), request)
-        return pb.SubmitSignedTransactionResponse(transaction=self._transaction(row))
+        height = self._state.snapshot.row.burn_height
+        return pb.SubmitSignedTransactionResponse(transaction=convert.transaction(row, self._contracts, height))
 
     async def GetTransaction(self, request: pb.GetTransactionRequest, context: Context) -> pb.GetTransactionResponse:
         """A transaction that went through us, or any that the node knows."""
@@ -97,15 +97,14 @@ class ChainGatewayServicer(ChainServicer):
             raise InvalidArgument.of("txid", "expected 64 hexadecimal digits")
         async with self._database.transaction() as session:
             row = await store_transactions.get(session, txid)
+            state = await store_chain.read_state(session)
         if row is not None:
-            return pb.GetTransactionResponse(transaction=self._transaction(row))
+            height = state.burn_height if state else 0
+            return pb.GetTransactionResponse(transaction=convert.transaction(row, self._contracts, height))
         record = await self._nodes.ask(lambda node: node.transaction(txid))
         if record is None:
             raise NotFound("UNKNOWN_TRANSACTION", f"neither we nor the node know {txid}")
         return pb.GetTransactionResponse(transaction=_node_transaction(record, self._state.snapshot))
-
-    def _transaction(self, row: ChainTransaction) -> pb.Transaction:
-        return convert.transaction(row, self._contracts, self._state.snapshot.row.burn_height)
 
 
 def _node_transaction(record: TransactionRecord, snapshot: Snapshot) -> pb.Transaction:

@@ -45,16 +45,16 @@ async def count_by_state(session: AsyncSession) -> dict[int, int]:
     return {int(state): int(count) for state, count in (await session.exec(statement)).all()}
 
 
-async def lock_next_queued(session: AsyncSession) -> Intent | None:
-    """The queued intent that goes first, locked."""
+async def lock_queued(session: AsyncSession, limit: int) -> Sequence[Intent]:
+    """The queued intents that go first, in order, locked."""
     statement = (
         select(Intent)
         .where(col(Intent.state) == IntentState.QUEUED)
         .order_by(col(Intent.priority), col(Intent.create_time), col(Intent.id))
-        .limit(1)
+        .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    return (await session.exec(statement)).first()
+    return (await session.exec(statement)).all()
 
 
 async def end(session: AsyncSession, intent_id: str, state: IntentState, reason: str) -> None:
@@ -75,6 +75,17 @@ async def requeue(session: AsyncSession, intent_id: str) -> None:
         .where(col(Intent.id) == intent_id, col(Intent.state) == IntentState.SUBMITTED)
         .values(state=IntentState.QUEUED)
     )
+    await session.exec(statement)
+    await notify(session, INTENT_CHANNEL)
+
+
+async def take_back(session: AsyncSession, rows: Sequence[ChainTransaction]) -> None:
+    """Undoes signed transactions that never left this process: nonces are free, intents queued as before."""
+    txids = [row.txid for row in rows]
+    intents = [row.intent_id for row in rows]
+    await session.exec(sa.delete(ChainTransaction).where(col(ChainTransaction.txid).in_(txids)))
+    await session.exec(sa.delete(NonceSlot).where(col(NonceSlot.intent_id).in_(intents)))
+    statement = sa.update(Intent).where(col(Intent.id).in_(intents)).values(state=IntentState.QUEUED)
     await session.exec(statement)
     await notify(session, INTENT_CHANNEL)
 

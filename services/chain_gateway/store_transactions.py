@@ -72,6 +72,21 @@ async def note_mined(session: AsyncSession, mined: Sequence[Mined]) -> None:
         await notify(session, INTENT_CHANNEL)
 
 
+async def accept(session: AsyncSession, txids: Sequence[str], due_time: dt.datetime) -> None:
+    """Signed transactions that a node has taken; those that a block has meanwhile stay as they are."""
+    statement = (
+        sa.update(ChainTransaction)
+        .where(
+            col(ChainTransaction.txid).in_(txids),
+            col(ChainTransaction.state) == TransactionState.SIGNED,
+            col(ChainTransaction.mined_index_hash).is_(None),
+        )
+        .values(state=TransactionState.ACCEPTED, node_status="pending", due_time=due_time)
+    )
+    await session.exec(statement)
+    await notify(session, INTENT_CHANNEL)
+
+
 async def withdraw_mined_above(session: AsyncSession, stacks_height: int) -> None:
     """Transactions of withdrawn blocks wait again; what had ended stays so, for a person to judge."""
     statement = (

@@ -119,6 +119,31 @@ async def test_a_permanent_refusal_cancels_and_frees_the_nonce(node: ScriptedNod
     assert (done.state, done.transactions[0].nonce) == (pb.INTENT_STATE_CONFIRMED, 0)
 
 
+async def test_the_same_call_again_is_another_transaction(node: ScriptedNode, gateway: RunningGateway) -> None:
+    """A second attempt at a cancelled call takes the same nonce; its transaction has a txid of its own."""
+    node.refusals = [_refusal("BadFunctionArgument")]
+    first = await gateway.create_intent(new_id(), _call(1))
+    ended = await gateway.intent_where(first.name, lambda one: one.end_time.seconds)
+    second = await gateway.create_intent(new_id(), _call(1))
+    done = await _confirmed(node, gateway, second)
+    assert done.state == pb.INTENT_STATE_CONFIRMED
+    assert done.transactions[0].nonce == ended.transactions[0].nonce
+    assert done.transactions[0].txid != ended.transactions[0].txid
+
+
+async def test_a_refusal_in_the_middle_leaves_no_gap(node: ScriptedNode, settings: Settings) -> None:
+    """Five intents at once, the second refused for good: the other four are sent with consecutive nonces."""
+    node.refusals = [503, 503, _refusal("BadFunctionArgument")]
+    async with running_gateway(settings) as gateway:
+        await gateway.tip(1)
+        blocker = await gateway.create_intent(new_id(), _call(0))
+        names = [(await gateway.create_intent(new_id(), _call(number))).name for number in range(1, 6)]
+        await _until(lambda: len(node.mempool) == 5)
+        states = [(await gateway.intent_where(name, lambda one: True)).state for name in [blocker.name, *names]]
+    assert states.count(pb.INTENT_STATE_CANCELLED) == 1
+    assert sorted(deserialize_transaction(raw).nonce for raw in node.mempool.values()) == [0, 1, 2, 3, 4]
+
+
 async def test_a_nonce_used_by_others_is_passed_over(node: ScriptedNode, gateway: RunningGateway) -> None:
     """A conflict at the first broadcast proves that ours was never taken: it is signed again with the next nonce."""
     node.refusals = [_refusal("ConflictingNonceInMempool")]

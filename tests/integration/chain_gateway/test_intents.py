@@ -105,9 +105,7 @@ async def _sign_without_sending(running: RunningGateway, world: World, nonce: in
     signed: list[ChainTransaction] = []
 
     async def work() -> None:
-        row = await dispatcher.sign_next(world.backend_address, nonce)
-        assert row is not None
-        signed.append(row)
+        signed.extend(await dispatcher.sign_next(world.backend_address, nonce))
 
     leading = asyncio.ensure_future(lease.lead(work))
     async with asyncio.timeout(10):
