@@ -52,13 +52,14 @@ def _process(given: Settings, temporal: Client) -> Process:
     tips, watchers = TipFollower(gateway), Watchers(database)
     sources = Sources(oracle, pool, gateway, tips)
     projectors = [
-        Projector(database, gateway, stream, LeaderLease(database, Lease, f"projector {stream}")) for stream in Stream
+        Projector(database, gateway, stream, LeaderLease(database, Lease, f"projector {stream}"), given.vault)
+        for stream in Stream
     ]
     sweeper = Sweeper(database, LeaderLease(database, Lease, "sweeper"))
     relay = Relay(database, Outbox, TemporalDelivery(temporal))
     servicer = PolicyServicer(
         Parts(
-            Creation(database, sources, TemporalLauncher(temporal)),
+            Creation(database, sources, TemporalLauncher(temporal), given.vault),
             Exercise(database, sources),
             Batches(database),
             Reading(database, sources, watchers),

@@ -21,8 +21,14 @@ class Settings:
     pool_address: str
     temporal_address: str
     service_secret_file: Path
+    contract_deployer: str
     metrics_port: int = 0
     temporal_namespace: str = "default"
+
+    @property
+    def vault(self) -> str:
+        """The pool vault, which writes every policy."""
+        return f"{self.contract_deployer}.liquidity-pool-vault"
 
 
 def settings() -> Settings:

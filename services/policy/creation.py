@@ -55,10 +55,11 @@ class Offer:
 class Creation:
     """What the service does until a policy is paid."""
 
-    def __init__(self, database: Database, sources: Sources, launcher: CreationLauncher) -> None:
+    def __init__(self, database: Database, sources: Sources, launcher: CreationLauncher, vault: str) -> None:
         self._database = database
         self._sources = sources
         self._launcher = launcher
+        self._vault = vault
 
     async def offer(self, terms: Terms) -> Offer:
         """An indicative quote now. Refused unless tip, prices and volatility can be trusted."""
@@ -109,7 +110,7 @@ class Creation:
             return response
 
     async def _insert(self, session: AsyncSession, principal: str, offer: Offer, public_key: bytes) -> Policy:
-        policy = _pending(principal, offer)
+        policy = _pending(principal, offer, self._vault)
         origin = Origin(policy.create_time, burn_height=policy.quote_burn_height)
         await store.insert(session, policy, birth(policy, Actor.CALL, Cause.QUOTE_ACCEPTED, origin))
         start = _start(policy, public_key)
@@ -168,7 +169,6 @@ class Creation:
                 Origin(wall_now()),
                 quote_signature=signature,
                 prepared_transaction=prepared_bytes,
-                counterparty_principal=_vault_beside(prepared.contract),
             )
             return await store.save(session, change)
 
@@ -193,11 +193,12 @@ class Creation:
             return await store.save(session, change)
 
 
-def _pending(principal: str, offer: Offer) -> Policy:
+def _pending(principal: str, offer: Offer, vault: str) -> Policy:
     quote, terms, now = offer.quote, offer.quote.terms, wall_now()
     return Policy(
         id=new_id(),
         holder_principal=principal,
+        counterparty_principal=vault,
         token=terms.token,
         tier=quote.admission.bounds.tier,
         protected_amount_sats=terms.protected_amount_sats,
@@ -239,9 +240,3 @@ def _check_public_key(public_key: bytes) -> None:
 def _check_same(policy: Policy, signature: bytes) -> None:
     if policy.quote_signature != signature:
         raise AlreadyExists(Reason.QUOTE_DIFFERS, "another signature is stored for this policy", name=policy.name)
-
-
-def _vault_beside(registry: str) -> str:
-    """The vault that the contract's deployer deployed with it; empty if the contract is not named."""
-    deployer, dot, _ = registry.partition(".")
-    return f"{deployer}.liquidity-pool-vault" if dot else ""

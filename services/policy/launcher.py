@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import datetime as dt
 from typing import Any, Final, Protocol
@@ -22,6 +23,19 @@ from kernel.temporal import search_attributes
 from workflows.contract import TASK_QUEUE, Start, UpdateName
 
 _WAIT_SECONDS: Final = 2.0
+# Should the client itself not keep to the time limit.
+_NET_SECONDS: Final = 2.5
+_SOFT: Final = (
+    TimeoutError,
+    RPCError,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+    WorkflowAlreadyStartedError,
+    # What a lazily connected client raises while nothing answers at its address.
+    RuntimeError,
+)
+# The failure is there already, or there is none.
+_TAKE_SECONDS: Final = 0.01
 
 
 class CreationLauncher(Protocol):
@@ -40,31 +54,33 @@ class TemporalLauncher:
 
     async def await_quote(self, start: Start) -> None:
         """Waits at most two seconds."""
+        operation = _operation(start)
         try:
-            async with asyncio.timeout(_WAIT_SECONDS):
-                await self._update_with_start(start)
-        except (
-            TimeoutError,
-            RPCError,
-            RuntimeError,  # what a lazily connected client raises while nothing answers
-            WorkflowUpdateFailedError,
-            WorkflowUpdateRPCTimeoutOrCancelledError,
-            WorkflowAlreadyStartedError,
-        ) as error:
+            async with asyncio.timeout(_NET_SECONDS):
+                await self._client.execute_update_with_start_workflow(
+                    str(UpdateName.AWAIT_QUOTE),
+                    start_workflow_operation=operation,
+                    rpc_timeout=dt.timedelta(seconds=_WAIT_SECONDS),
+                )
+        except _SOFT as error:
             get_logger().info("quote not awaited", workflow_id=start.workflow_id, error=repr(error)[:200])
+            await _take_failure(operation)
 
-    async def _update_with_start(self, start: Start) -> None:
-        operation: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(
-            str(start.workflow),
-            dataclasses.asdict(start.input),
-            id=start.workflow_id,
-            task_queue=TASK_QUEUE,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            search_attributes=search_attributes({str(key): value for key, value in start.attributes.items()}),
-        )
-        await self._client.execute_update_with_start_workflow(
-            str(UpdateName.AWAIT_QUOTE),
-            start_workflow_operation=operation,
-            rpc_timeout=dt.timedelta(seconds=_WAIT_SECONDS),
-        )
+
+def _operation(start: Start) -> WithStartWorkflowOperation[Any, Any]:
+    return WithStartWorkflowOperation(
+        str(start.workflow),
+        dataclasses.asdict(start.input),
+        id=start.workflow_id,
+        task_queue=TASK_QUEUE,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+        search_attributes=search_attributes({str(key): value for key, value in start.attributes.items()}),
+    )
+
+
+async def _take_failure(operation: WithStartWorkflowOperation[Any, Any]) -> None:
+    """The client leaves the same failure in the operation, and asyncio complains if nobody takes it."""
+    with contextlib.suppress(*_SOFT):
+        async with asyncio.timeout(_TAKE_SECONDS):
+            await operation.workflow_handle()

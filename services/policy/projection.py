@@ -39,11 +39,11 @@ from workflows.contract import Signal, SignalName, create_policy_workflow_id, se
 Event = chain_event_pb2.ChainEvent
 
 
-async def apply_final(session: AsyncSession, event: Event, delivered_burn_height: int) -> None:
-    """Applies one final event; one that was applied before changes nothing."""
+async def apply_final(session: AsyncSession, event: Event, delivered_burn_height: int, vault: str) -> None:
+    """Applies one final event; one that was applied before changes nothing. `vault` wrote what our books know not."""
     kind = event.WhichOneof("payload")
     if kind == "policy_created":
-        await _created(session, event)
+        await _created(session, event, vault)
     elif kind == "policy_settled":
         await _settled(session, event)
     elif kind == "policy_expired":
@@ -57,7 +57,7 @@ def origin_of(event: Event) -> Origin:
     return Origin(wall_now(), event.txid, event.burn_height)
 
 
-async def _created(session: AsyncSession, event: Event) -> None:
+async def _created(session: AsyncSession, event: Event, vault: str) -> None:
     created = event.policy_created
     policy_id = policy_id_of(created.terms.policy, event)
     if policy_id is None:
@@ -65,7 +65,7 @@ async def _created(session: AsyncSession, event: Event) -> None:
     policy = await store.find(session, policy_id, lock=True)
     await free_onchain_id(session, policy, event)
     if policy is None:
-        await _adopt(session, event, policy_id)
+        await _adopt(session, event, policy_id, vault)
     elif policy.state is PolicyState.PENDING_CREATION:
         change = move(policy, Actor.PROJECTOR, Cause.CREATED_ON_CHAIN, origin_of(event), **_creation_fields(event))
         policy = await store.save(session, change)
@@ -112,7 +112,7 @@ def _creation_fields(event: Event) -> dict[str, Any]:
     }
 
 
-async def _adopt(session: AsyncSession, event: Event, policy_id: str) -> None:
+async def _adopt(session: AsyncSession, event: Event, policy_id: str, vault: str) -> None:
     """A policy that our books do not know: its row is made from the event, which has every term."""
     alert("unknown_policy_created", policy=event.policy_created.terms.policy, txid=event.txid)
     terms, origin = event.policy_created.terms, origin_of(event)
@@ -132,6 +132,7 @@ async def _adopt(session: AsyncSession, event: Event, policy_id: str) -> None:
     ]
     policy = Policy(
         id=policy_id,
+        counterparty_principal=vault,
         token=Token(terms.token),
         tier=Tier(terms.tier),
         state=PolicyState.ACTIVE,

@@ -36,11 +36,14 @@ _FINALITY: Final = {
 class Projector:
     """Projects one stream; of several replicas one does, and the cursor's row fences the others."""
 
-    def __init__(self, database: Database, gateway: grpc.aio.Channel, stream: Stream, lease: LeaderLease) -> None:
+    def __init__(
+        self, database: Database, gateway: grpc.aio.Channel, stream: Stream, lease: LeaderLease, vault: str
+    ) -> None:
         self._database = database
         self._stub = gateway_grpc.ChainGatewayServiceStub(gateway)
         self._stream = stream
         self._lease = lease
+        self._vault = vault
 
     async def run(self) -> None:
         """Projects while the lease is held, until cancelled."""
@@ -80,7 +83,7 @@ class Projector:
                 elif event.withdrawn:
                     await undo_final(session, event)
                 else:
-                    await apply_final(session, event, height)
+                    await apply_final(session, event, height, self._vault)
             # While creation is stopped a withdrawn creation may still come back: only a person ends the stop.
             if self._stream is Stream.FINAL and not await is_stopped(session):
                 await _end_unpaid(session, height)

@@ -220,13 +220,13 @@ async def running(url: str, launcher: CreationLauncher | None = None) -> AsyncIt
         tips = TipFollower(channels[2])
         sources, watchers = Sources(channels[0], channels[1], channels[2], tips), Watchers(database)
         stand_in = LauncherStandIn()
-        creation = Creation(database, sources, launcher or stand_in)
+        creation = Creation(database, sources, launcher or stand_in, VAULT)
         reading = Reading(database, sources, watchers)
         servicer = PolicyServicer(Parts(creation, Exercise(database, sources), Batches(database), reading, sources))
         channel = await stack.enter_async_context(serving(_policy(servicer), None))
         sweeper = Sweeper(database, LeaderLease(database, Lease, "sweeper"))
         projectors = {
-            stream: Projector(database, channels[2], stream, LeaderLease(database, Lease, f"projector {stream}"))
+            stream: Projector(database, channels[2], stream, LeaderLease(database, Lease, f"projector {stream}"), VAULT)
             for stream in Stream
         }
         judge = Judge(database, sources)

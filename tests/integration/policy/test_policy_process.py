@@ -14,7 +14,7 @@ from bithedge.policy.v1 import policy_service_pb2 as pb
 from bithedge.policy.v1 import policy_service_pb2_grpc
 
 from kernel.rpc.channels import open_channel, wait_until_serving
-from tests.integration.policy.harness import policy_terms
+from tests.integration.policy.harness import HOLDER, policy_terms
 from tests.integration.policy.test_policy_refusals import refusal
 
 _START_SECONDS = 30.0
@@ -32,6 +32,7 @@ def environment(database_url: str, tmp_path: Path) -> dict[str, str]:
     return dict.fromkeys(others, "127.0.0.1:1") | {
         "LISTEN": f"127.0.0.1:{port}",
         "DATABASE_URL": database_url,
+        "CONTRACT_DEPLOYER": HOLDER,
         "SERVICE_SECRET_FILE": str(secret),
     }
 

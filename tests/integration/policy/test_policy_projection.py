@@ -12,7 +12,7 @@ from bithedge.policy.v1 import policy_service_pb2 as pb
 from kernel.errors import Aborted
 from services.policy.store_projection import Stream
 from tests.integration.policy import events
-from tests.integration.policy.harness import AS_HOLDER, AS_OPERATOR, AS_SERVICE, HOLDER, House, create_request
+from tests.integration.policy.harness import AS_HOLDER, AS_OPERATOR, AS_SERVICE, HOLDER, VAULT, House, create_request
 from tests.integration.policy.stand_ins import USD
 from tests.integration.policy.test_policy_life import activate, active_policy, record_receipt
 from tests.integration.policy.test_policy_refusals import refusal
@@ -100,6 +100,7 @@ async def test_a_policy_that_the_books_do_not_know_is_adopted(house: House) -> N
     adopted = await house.until_known(9)
     assert (adopted.name, adopted.holder_principal, adopted.state) == (policy.name, HOLDER, ACTIVE)
     assert adopted.quote_terms == policy.quote_terms
+    assert adopted.counterparty_principal == VAULT
     request = pb.ExplainPremiumRequest(name=policy.name)
     assert (await refusal(house.stub.ExplainPremium(request, metadata=AS_OPERATOR))).reason == "NO_BREAKDOWN"
 
