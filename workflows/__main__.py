@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import logging
 import signal
 
 import prometheus_client
@@ -37,9 +38,15 @@ def _activities(settings: Settings) -> list[object]:
     ]
 
 
+def _quiet_expected_retries() -> None:
+    """A step that asks again until something is there is no news; Temporal shows every attempt."""
+    logging.getLogger("temporalio.activity").setLevel(logging.ERROR)
+
+
 async def main() -> None:
     """Works until SIGTERM or SIGINT, then leaves the activities under way to the next worker."""
     settings = load_settings()
+    _quiet_expected_retries()
     client = await Client.connect(settings.temporal_address, namespace=settings.temporal_namespace)
     await create_schedules(client, dt.timedelta(seconds=settings.reconciliation_interval_seconds))
     stop = asyncio.Event()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Final
 
 import grpc
 from bithedge.oracle.v1 import oracle_service_pb2 as pb
@@ -15,7 +16,10 @@ from workflows import steps
 from workflows.failures import service_calls
 
 # No good price covers the window: asked again until a person has put that right.
-NEEDS_A_PERSON = "EXPIRY_NEEDS_A_PERSON"
+NEEDS_A_PERSON: Final = "EXPIRY_NEEDS_A_PERSON"
+_PUBLISHED: Final = ("SUBMITTED", "CONFIRMED")
+# The `oracle` contract has the round already: somebody else relayed it, which anyone may after a silence.
+_ROUND_EXISTS: Final = 2005
 
 
 class OracleActivities:
@@ -66,13 +70,14 @@ class OracleActivities:
     @activity.defn
     async def record_publication(self, step: steps.RecordPublicationStep) -> None:
         """How a publication ended."""
-        outcome = pb.PUBLICATION_OUTCOME_CONFIRMED if step.confirmed else pb.PUBLICATION_OUTCOME_REFUSED
+        ended = step.outcome
+        published = ended.state in _PUBLISHED or ended.contract_error == _ROUND_EXISTS
         request = pb.RecordPublicationRequest(
             feed=price_pb2.Feed.ValueType(step.feed),
             round=step.round,
-            outcome=outcome,
-            txid=step.txid,
-            reason=step.reason,
+            outcome=pb.PUBLICATION_OUTCOME_CONFIRMED if published else pb.PUBLICATION_OUTCOME_REFUSED,
+            txid=ended.txid,
+            reason=ended.reason,
         )
         with service_calls():
             await self._oracle.RecordPublication(request)

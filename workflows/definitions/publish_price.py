@@ -12,8 +12,6 @@ with workflow.unsafe.imports_passed_through():
     from workflows.definitions.options import FOLLOWING, SHORT
     from workflows.definitions.refusals import STEP_ERRORS, refused_outcome
 
-_PUBLISHED = ("SUBMITTED", "CONFIRMED")
-
 
 @workflow.defn(name=WorkflowName.PUBLISH_PRICE)
 class PublishPrice:
@@ -25,9 +23,7 @@ class PublishPrice:
         outcome = await self._publish(given)
         await workflow.execute_local_activity_method(
             OracleActivities.record_publication,
-            steps.RecordPublicationStep(
-                given.feed, given.round, outcome.state in _PUBLISHED, outcome.txid, outcome.reason
-            ),
+            steps.RecordPublicationStep(given.feed, given.round, outcome),
             **SHORT,
         )
         return outcome
