@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,8 +38,11 @@ class BlockMoved(Aborted):
         super().__init__("BLOCK_MOVED", f"block {block.hash} at height {block.height} moved while it was read")
 
 
-async def read_content(nodes: NodePool, contracts: Contracts, block: Block) -> BlockContent:
-    """Reads a block; BlockMoved when the node's chain changes meanwhile, Unavailable when no node answers."""
+async def read_content(nodes: NodePool, contracts: Contracts, backend: Collection[str], block: Block) -> BlockContent:
+    """Reads a block; BlockMoved when the node's chain changes meanwhile, Unavailable when no node answers.
+
+    `backend` are the accounts of our keys, whose fees are noted.
+    """
     if block.transaction_count == 0:
         return BlockContent((), ())
     records = await nodes.ask(lambda node: node.block_transactions(block.hash))
@@ -52,24 +55,25 @@ async def read_content(nodes: NodePool, contracts: Contracts, block: Block) -> B
         record = complete[txid]
         if record is None or record.block_hash != block.hash or record.status != SUCCESS:
             raise BlockMoved(block)
-        events.extend(_events(contracts, block, record))
+        events.extend(_events(contracts, backend, block, record))
     found = [mined(record, block.index_hash, block.height, block.burn_height) for record in records]
     return BlockContent(events, found)
 
 
-def _events(contracts: Contracts, block: Block, record: TransactionRecord) -> list[Event]:
+def _events(contracts: Contracts, backend: Collection[str], block: Block, record: TransactionRecord) -> list[Event]:
     """The prints of our contracts, known by their whole principal: a namesake of another deployer is not ours."""
     found: list[Event] = []
+    fee = record.fee_ustx if record.sender in backend else 0
     for event in record.events:
         if not isinstance(event, ContractLog) or event.topic != _PRINT:
             continue
         name = contracts.name_of(event.contract)
         if name is not None:
-            found.append(_event(block, record, event, name))
+            found.append(_event(block, record, event, name, fee))
     return found
 
 
-def _event(block: Block, record: TransactionRecord, log: ContractLog, name: str) -> Event:
+def _event(block: Block, record: TransactionRecord, log: ContractLog, name: str, backend_fee_ustx: int) -> Event:
     value = bytes.fromhex(log.value_hex.removeprefix("0x"))
     try:
         topic = topic_of(value)
@@ -86,6 +90,7 @@ def _event(block: Block, record: TransactionRecord, log: ContractLog, name: str)
         transaction_index=record.index or 0,
         event_index=log.index,
         sender=record.sender,
+        backend_fee_ustx=backend_fee_ustx,
         contract=name,
         topic=topic,
         value=value,

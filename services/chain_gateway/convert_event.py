@@ -13,11 +13,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from kernel.ids import resource_name
 from services.chain_gateway import clarity_fields as read
 from services.chain_gateway.contracts import ORACLE, REGISTRY, VAULT
-from services.chain_gateway.stacks.clarity import StringAscii, TupleValue, UInt, deserialize
+from services.chain_gateway.stacks.clarity import Buffer, StringAscii, TupleValue, UInt, deserialize
 from services.chain_gateway.stacks.errors import CodecError
 from services.chain_gateway.tables import Event
 
 FEEDS: Final = {"BTC/USD": price_pb2.FEED_BTC_USD, "STX/USD": price_pb2.FEED_STX_USD}
+_ID_BYTES: Final = 16
 
 
 def topic_of(value: bytes) -> str:
@@ -48,21 +49,28 @@ def chain_event(row: Event) -> pb.ChainEvent:
         transaction_index=row.transaction_index,
         event_index=row.event_index,
         sender_principal=row.sender,
+        backend_fee_ustx=row.backend_fee_ustx,
     )
     set_payload = _TOPICS.get((row.contract, row.topic))
-    if set_payload is None or _is_of_no_policy(row):
+    if set_payload is None or _names_nothing_of_ours(row):
         event.other.CopyFrom(pb.OtherEvent(topic=row.topic, value=row.value))
     else:
         set_payload(event, read.tuple_of(deserialize(row.value)))
     return event
 
 
-def _is_of_no_policy(row: Event) -> bool:
-    """Anyone may have any number refused by `expire-abandoned-policies`; one beyond int64 is no policy of ours."""
-    if row.topic != "policy-refused":
-        return False
-    number = read.tuple_of(deserialize(row.value))["id"]
-    return isinstance(number, UInt) and number.value >= 1 << 63
+def _names_nothing_of_ours(row: Event) -> bool:
+    """Callers choose some ids freely: `expire-abandoned-policies` refuses any number, `veto-voucher` takes any bytes.
+
+    What can be no id of ours is passed on as it is; in every other event the contracts have checked the values.
+    """
+    if row.topic == "policy-refused":
+        number = read.tuple_of(deserialize(row.value))["id"]
+        return isinstance(number, UInt) and number.value >= 1 << 63
+    if row.topic == "voucher-vetoed":
+        voucher = read.tuple_of(deserialize(row.value))["voucher-id"]
+        return isinstance(voucher, Buffer) and len(voucher.value) != _ID_BYTES
+    return False
 
 
 def _amount(value: TupleValue, name: str) -> money_pb2.TokenAmount:
@@ -134,6 +142,23 @@ def _withdrawal(event: pb.ChainEvent, value: TupleValue) -> None:
     event.withdrawal.amount.CopyFrom(_amount(value, "amount"))
 
 
+def _withdrawal_delayed(event: pb.ChainEvent, value: TupleValue) -> None:
+    delayed = event.withdrawal_delayed
+    delayed.withdrawal = resource_name("withdrawals", read.identifier(value, "voucher-id"))
+    delayed.provider_principal = read.principal(value, "provider")
+    delayed.amount.CopyFrom(_amount(value, "amount"))
+    delayed.ready_burn_height = read.uint(value, "ready-burn-height")
+
+
+def _voucher_vetoed(event: pb.ChainEvent, value: TupleValue) -> None:
+    event.voucher_vetoed.withdrawal = resource_name("withdrawals", read.identifier(value, "voucher-id"))
+
+
+def _fees_withdrawn(event: pb.ChainEvent, value: TupleValue) -> None:
+    event.fees_withdrawn.recipient_principal = read.principal(value, "recipient")
+    event.fees_withdrawn.amount.CopyFrom(_amount(value, "amount"))
+
+
 def price_round(value: TupleValue) -> price_pb2.PriceRound:
     """A round as the oracle contract tells it; the signature is not part of that."""
     feed = FEEDS.get(read.text(value, "feed"))
@@ -161,5 +186,8 @@ _TOPICS: Final[dict[tuple[str, str], Callable[[pb.ChainEvent, TupleValue], None]
     (REGISTRY, "policy-refused"): _policy_refused,
     (VAULT, "deposit"): _deposit,
     (VAULT, "withdrawal"): _withdrawal,
+    (VAULT, "withdrawal-delayed"): _withdrawal_delayed,
+    (VAULT, "voucher-vetoed"): _voucher_vetoed,
+    (VAULT, "fees-withdrawn"): _fees_withdrawn,
     (ORACLE, "price-published"): _price_published,
 }

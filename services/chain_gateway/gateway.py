@@ -84,9 +84,8 @@ def build(settings: Settings, keys: Keys, database: Database, http: aiohttp.Clie
     ingest_lease = LeaderLease(database, Lease, "ingest")
     dispatch_lease = LeaderLease(database, Lease, "dispatch")
     devnet = settings.market_clock == "devnet"
-    ingest_settings = IngestSettings(
-        confirmations, settings.poll_interval_ms / 1000, settings.start_stacks_height, devnet
-    )
+    poll_seconds = settings.poll_interval_ms / 1000
+    ingest_settings = IngestSettings(confirmations, poll_seconds, settings.start_stacks_height, devnet, keys.addresses)
     messages = MessageSigner(database, contracts, keys, state)
     intents = Intents(database, contracts, pulse, settings.queue_limit)
     wallets = WalletTransactions(database, nodes, contracts, fees, messages, broadcaster)

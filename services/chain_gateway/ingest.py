@@ -47,6 +47,7 @@ class IngestSettings:
     poll_seconds: float
     start_stacks_height: int
     devnet_clock: bool
+    backend_accounts: tuple[str, ...]
 
 
 class Ingest:
@@ -153,7 +154,7 @@ class Ingest:
 
         async def content(block: Block) -> BlockContent:
             async with gate:
-                return await read_content(self._nodes, self._contracts, block)
+                return await read_content(self._nodes, self._contracts, self._settings.backend_accounts, block)
 
         contents = await asyncio.gather(*(content(block) for block in blocks))
         async with self._database.transaction() as session:

@@ -56,7 +56,8 @@ class Event(SQLModel, table=True):
     """One print event of ours, or its withdrawal. Sequences are given in commit order, without gaps.
 
     `withdrawn` marks a withdrawal, a row of its own; the row it withdraws is then no longer `canonical`. `was_final`
-    says of both that consumers of final events may have seen the first.
+    says of both that consumers of final events may have seen the first. `backend_fee_ustx` is the fee of the whole
+    transaction where one of our keys sent it, and repeats on each of its events.
     """
 
     metadata = METADATA
@@ -74,6 +75,7 @@ class Event(SQLModel, table=True):
     transaction_index: int
     event_index: int
     sender: str
+    backend_fee_ustx: int = Field(default=0, sa_type=_BIG)
     contract: str
     topic: str
     value: bytes = Field(sa_type=_BYTES)

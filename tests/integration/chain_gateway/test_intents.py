@@ -6,6 +6,7 @@ import asyncio
 
 import grpc
 import pytest
+import sqlalchemy as sa
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as pb
 from bithedge.type.v1 import money_pb2, price_pb2
 from sqlmodel import select
@@ -13,7 +14,7 @@ from sqlmodel import select
 from kernel.ids import new_id
 from kernel.rpc.caller import Role
 from services.chain_gateway import store_intents
-from services.chain_gateway.tables import ChainTransaction
+from services.chain_gateway.tables import METADATA, ChainTransaction
 from tests.integration.chain_gateway.world import SERVICE, USD, RunningGateway, World, running_gateway
 from tests.tokens import metadata
 
@@ -145,3 +146,22 @@ async def test_only_services_create_intents(gateway: RunningGateway) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as error:
         await gateway.stub.CreateIntent(pb.CreateIntentRequest(key="x"), metadata=metadata("ST1", Role.HOLDER))
     assert error.value.code() is grpc.StatusCode.PERMISSION_DENIED
+
+
+async def test_the_key_is_in_no_table_no_log_and_no_text(
+    world: World, gateway: RunningGateway, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """After signing, the private key is found in no row of the schema, no output and no representation of a part."""
+    secret = world.backend_key.read_text()[:64]
+    await gateway.publish(world, price_pb2.FEED_BTC_USD, 50_000 * USD)
+    async with gateway.gateway.database.transaction() as session:
+        connection = await session.connection()
+        rows = [
+            str(row)
+            for table in METADATA.sorted_tables
+            for row in await connection.execute(sa.text(f"SELECT t::text FROM {table.fullname} t"))
+        ]
+    output = capfd.readouterr()
+    texts = [*rows, output.out, output.err, repr(gateway.gateway), repr(world.settings("")), repr(world.oracle)]
+    assert len(rows) > 10
+    assert not [text for text in texts if secret in text.lower()]

@@ -87,6 +87,7 @@ async def test_a_policy_is_created_and_settled(world: World, gateway: RunningGat
     )
     created = next(e.policy_created for p in pages for e in p.events if e.policy_created.terms.policy == terms.policy)
     assert created.terms == terms
+    assert [e.backend_fee_ustx for p in pages for e in p.events if e.HasField("policy_created")][-1] == 0
     await gateway.publish(world, price_pb2.FEED_BTC_USD, 46_000 * USD)
     await gateway.publish(world, price_pb2.FEED_STX_USD, USD)
     call = pb.SettlePolicyCall(

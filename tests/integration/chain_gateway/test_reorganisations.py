@@ -11,7 +11,14 @@ from bithedge.chain_gateway.v1 import chain_event_pb2
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as pb
 
 from services.chain_gateway.config import Settings
-from services.chain_gateway.stacks.clarity import StringAscii, TupleValue, UInt
+from services.chain_gateway.stacks.clarity import (
+    Buffer,
+    ClarityValue,
+    StringAscii,
+    TupleValue,
+    UInt,
+    parse_principal,
+)
 from tests.integration.chain_gateway.scripted_node import (
     PROVIDER,
     ScriptedNode,
@@ -138,11 +145,35 @@ async def test_what_is_not_ours_or_did_not_happen_is_not_believed(node: Scripted
 
 async def test_unknown_topics_are_passed_on_as_they_are(node: ScriptedNode, gateway: RunningGateway) -> None:
     """A print of ours that no projector acts on comes as its topic and value."""
-    value = TupleValue({"topic": StringAscii("fees-withdrawn"), "amount": UInt(7)})
+    value = TupleValue({"topic": StringAscii("excess-skimmed"), "amount": UInt(7)})
     node.add(2, ScriptedTransaction(digest("a"), [print_of(value, VAULT)]))
     pages = await gateway.events(pb.EVENT_FINALITY_TIP, lambda pages: any(page.events for page in pages))
     event = next(event for page in pages for event in page.events)
-    assert event.other.topic == "fees-withdrawn"
+    assert event.other.topic == "excess-skimmed"
+
+
+async def test_the_admins_events_come_typed(node: ScriptedNode, gateway: RunningGateway) -> None:
+    """Delays, vetoes and withdrawn fees; a veto of what can be no voucher of ours is passed on raw."""
+    money = {"token": UInt(2), "amount": UInt(7)}
+    values: list[dict[str, ClarityValue]] = [
+        {
+            "topic": StringAscii("withdrawal-delayed"),
+            "voucher-id": Buffer(bytes(16)),
+            "provider": parse_principal(PROVIDER),
+            "ready-burn-height": UInt(9),
+            **money,
+        },
+        {"topic": StringAscii("voucher-vetoed"), "voucher-id": Buffer(bytes(16))},
+        {"topic": StringAscii("voucher-vetoed"), "voucher-id": Buffer(bytes(3))},
+        {"topic": StringAscii("fees-withdrawn"), "recipient": parse_principal(VAULT), **money},
+    ]
+    node.add(2, ScriptedTransaction(digest("a"), [print_of(TupleValue(value), VAULT) for value in values]))
+    pages = await gateway.events(pb.EVENT_FINALITY_TIP, lambda pages: any(page.events for page in pages))
+    delayed, vetoed, other, fees = [event for page in pages for event in page.events]
+    assert delayed.withdrawal_delayed.ready_burn_height == 9
+    assert vetoed.voucher_vetoed.withdrawal == f"withdrawals/{bytes(16).hex()}"
+    assert other.other.topic == "voucher-vetoed"
+    assert (fees.fees_withdrawn.recipient_principal, fees.fees_withdrawn.amount.base_units) == (VAULT, 7)
 
 
 async def test_a_refusal_of_a_senseless_id_stops_nothing(node: ScriptedNode, gateway: RunningGateway) -> None:

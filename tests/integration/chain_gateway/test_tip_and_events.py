@@ -28,12 +28,13 @@ async def test_the_tip_carries_the_devnets_market_time(world: World, gateway: Ru
 
 async def test_final_events_come_when_a_burn_block_lies_on_top(world: World, gateway: RunningGateway) -> None:
     """A published price is told at the tip at once, and as final only after the next burn block."""
-    await gateway.publish(world, price_pb2.FEED_BTC_USD, 50_000 * USD)
+    intent = await gateway.publish(world, price_pb2.FEED_BTC_USD, 50_000 * USD)
     tip_pages = await gateway.events(
         pb.EVENT_FINALITY_TIP, lambda pages: any(e.HasField("price_published") for p in pages for e in p.events)
     )
     event = next(e for p in tip_pages for e in p.events if e.HasField("price_published"))
     assert event.price_published.round.price_usd_e8 == 50_000 * USD
+    assert event.backend_fee_ustx == intent.transactions[0].fee_ustx > 0
     final = await gateway.events(pb.EVENT_FINALITY_FINAL, lambda pages: True)
     assert event.sequence not in [e.sequence for e in final[0].events]
     await world.devnet.mine_burn_blocks(1)
