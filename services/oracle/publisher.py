@@ -134,7 +134,7 @@ class Publisher:
         return row
 
     async def record(self, feed: Feed, number: int, state: PublicationState, txid: str, reason: str) -> None:
-        """Ends a publication and frees the slot, at once for the next if one is due; the same end again changes nothing.
+        """Ends a publication and frees the slot, at once for the next one due; the same end again changes nothing.
 
         NotFound for an unknown one, FailedPrecondition for an end that contradicts the recorded one.
         """
