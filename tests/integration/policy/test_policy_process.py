@@ -25,6 +25,7 @@ def environment(database_url: str, tmp_path: Path) -> dict[str, str]:
     """The settings of a process on a free port; of what it calls nothing is there."""
     secret = tmp_path / "policy"
     secret.write_text("secret")
+    secret.chmod(0o600)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

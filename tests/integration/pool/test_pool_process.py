@@ -24,6 +24,7 @@ async def test_the_process_starts_alone_and_ends_on_sigterm(database_url: str, t
     """With nothing else running it migrates and serves; SIGTERM ends it with exit code 0."""
     secret = tmp_path / "secret"
     secret.write_text("secret")
+    secret.chmod(0o600)
     address, nowhere = f"127.0.0.1:{_free_port()}", f"127.0.0.1:{_free_port()}"
     environment = os.environ | {
         "LISTEN": address,
