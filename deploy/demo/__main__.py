@@ -16,12 +16,12 @@ from bithedge.pool.v1 import pool_service_pb2 as pool_pb2
 from rich.console import Console
 
 from cli.look import usd
+from deploy.demo.cast import gather_cast
 from deploy.demo.invariants import TokenBooks, check_books, read_books
 from deploy.demo.market import DemoError, Market, Moment
-from deploy.demo.people import sign_in
-from deploy.demo.plan import FAUCET, MARKET_START, POLICIES, PROVIDERS, SBTC, STX
+from deploy.demo.plan import MARKET_START
 from deploy.demo.report import Result, check_payouts, show, write_json
-from deploy.demo.scenario import Cast, Played, Scenario
+from deploy.demo.scenario import Cast, Scenario
 from deploy.devnet.driver import DevnetClient, DevnetError
 from deploy.local.contracts import DeploymentError
 from deploy.local.layout import REPOSITORY, Layout, Ports
@@ -61,26 +61,12 @@ class Demo:
             devnet = await opened.enter_async_context(DevnetClient(self._layout.node_url))
             wallet = await opened.enter_async_context(Wallet(self._layout.node_url))
             oracle = await opened.enter_async_context(open_channel(self._layout.address("oracle")))
-            cast = await self._gather_cast(devnet, wallet)
+            cast = await gather_cast(self._stack, devnet, wallet)
             self._cast = cast
             stub = oracle_grpc.OracleServiceStub(oracle)
             market = Market(devnet, cast.operator.services, stub, self._after_block)
             reconciliation = await Scenario(cast, market, devnet, self._say).play()
             return await self._result(cast, market, reconciliation)
-
-    async def _gather_cast(self, devnet: DevnetClient, wallet: Wallet) -> Cast:
-        layout, keys = self._layout, self._stack.keys
-        operator = await sign_in("operator", keys.seed("operator"), wallet, layout)
-        names = [provider.name for provider in PROVIDERS] + [f"holder-{plan.scenario}" for plan in POLICIES]
-        people = {name: await sign_in(name, keys.seed(name), wallet, layout) for name in names}
-        txids = []
-        for person in people.values():
-            txids.append(await devnet.faucet_stx(person.principal, FAUCET[STX]))
-            txids.append(await devnet.faucet_sbtc(person.principal, FAUCET[SBTC]))
-        for txid in txids:
-            await devnet.wait_for(txid)
-        providers = {provider.name: people[provider.name] for provider in PROVIDERS}
-        return Cast(operator, providers, [Played(plan, people[f"holder-{plan.scenario}"]) for plan in POLICIES])
 
     async def _after_block(self, moment: Moment) -> None:
         assert self._cast is not None

@@ -36,8 +36,12 @@ class TokenBooks:
     pending_locked: int
 
 
+class NeverStill(DemoError):
+    """The books moved between every two reads."""
+
+
 async def read_books(operator: Services) -> dict[str, TokenBooks]:
-    """Contracts and ledger of one moment: read again while either moves."""
+    """Contracts and ledger of one moment: read again while either moves; NeverStill after many reads."""
     for _ in range(_READS):
         with remote_errors():
             before = await _snapshot(operator)
@@ -46,7 +50,7 @@ async def read_books(operator: Services) -> dict[str, TokenBooks]:
         same_block = before.block_hash == after.block_hash and before.sequence == after.sequence
         if same_block and ledger.projected_burn_height == before.final_burn_height:
             return {name: _books(token, before, ledger) for token, name in TOKEN_NAMES.items()}
-    raise DemoError("contracts and ledger never stood still")
+    raise NeverStill("contracts and ledger never stood still")
 
 
 async def _snapshot(operator: Services) -> gateway_pb2.GetContractSnapshotResponse:

@@ -19,7 +19,6 @@ from kernel.errors import BitHedgeError, Unavailable
 from kernel.rpc.channels import remote_errors
 
 FEEDS: Final = (price_pb2.FEED_BTC_USD, price_pb2.FEED_STX_USD)
-_FOLLOW_SECONDS: Final = 30.0
 _POLL_SECONDS: Final = 0.03
 # One observation interval, so that the newest aggregate belongs to the block just mined.
 _PRICE_LAG_SECONDS: Final = 90
@@ -29,6 +28,17 @@ _PUBLISHED_LAG_BLOCKS: Final = 1
 
 class DemoError(Exception):
     """Something that the demo asserts does not hold."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long the demo waits: wall seconds for one thing, and how many times the burn blocks that it should take."""
+
+    seconds: float = 30.0
+    blocks: int = 1
+
+
+_PATIENCE: Final = Patience()
 
 
 @dataclass(frozen=True)
@@ -50,24 +60,29 @@ class Market:
         operator: Services,
         oracle: Any,
         after_block: Callable[[Moment], Awaitable[None]],
+        patience: Patience = _PATIENCE,
     ) -> None:
         self._devnet = devnet
         self._operator = operator
         self._oracle = oracle
         self._after_block = after_block
+        self.patience = patience
         self.blocks = 0
 
     async def step(self) -> Moment:
         """Mines one burn block, ten market minutes, and waits until it is followed everywhere."""
         clock = await self._devnet.mine_burn_blocks(1)
-        await eventually(lambda: self._followed(clock.burn_height, clock.market_time), "the parts follow a burn block")
+        await self.eventually(
+            lambda: self._followed(clock.burn_height, clock.market_time), "the parts follow a burn block"
+        )
         moment = await self.moment()
         await self._after_block(moment)
         self.blocks += 1
         return moment
 
     async def step_until(self, condition: Callable[[], Awaitable[bool]], blocks: int, what: str) -> Moment:
-        """Steps until the condition holds; DemoError after so many blocks."""
+        """Steps until the condition holds; DemoError after so many blocks, times the patience."""
+        blocks *= self.patience.blocks
         moment = await self.moment()
         for _ in range(blocks):
             if await condition():
@@ -76,6 +91,10 @@ class Market:
         if await condition():
             return moment
         raise DemoError(f"not after {blocks} burn blocks: {what}")
+
+    async def eventually(self, condition: Callable[[], Awaitable[Any]], what: str) -> Any:
+        """The first truthy answer of the condition; DemoError when patience has ended."""
+        return await eventually(condition, what, self.patience.seconds)
 
     async def moment(self) -> Moment:
         """Tip and prices now."""
@@ -116,7 +135,7 @@ class Market:
                 raise Unavailable("BEHIND", f"the {name} have followed to burn block {height}")
 
 
-async def eventually(condition: Callable[[], Awaitable[Any]], what: str, seconds: float = _FOLLOW_SECONDS) -> Any:
+async def eventually(condition: Callable[[], Awaitable[Any]], what: str, seconds: float = _PATIENCE.seconds) -> Any:
     """The first truthy answer of the condition; DemoError, with the last error, after the time."""
     last = ""
     try:

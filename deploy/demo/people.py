@@ -14,6 +14,7 @@ from bithedge.policy.v1 import policy_service_pb2_grpc as policy_grpc
 from bithedge.pool.v1 import pool_service_pb2_grpc as pool_grpc
 from bithedge.type.v1 import transaction_pb2
 
+from deploy.demo.repeating import Repeating
 from deploy.local.layout import Layout
 from deploy.wallet.driver import Account, Wallet
 from kernel.rpc.channels import open_channel, remote_errors
@@ -42,10 +43,11 @@ class Services:
     channels: tuple[grpc.aio.Channel, ...]
 
     @classmethod
-    def open(cls, layout: Layout, token: str) -> Services:
-        """Channels that carry the caller's token."""
+    def open(cls, layout: Layout, token: str, repeat_seconds: float = 0.0) -> Services:
+        """Channels that carry the caller's token, and repeat for so long what nobody answered."""
         names = ("chain_gateway", "policy", "pool")
-        channels = tuple(open_channel(layout.address(name), SessionToken(token)) for name in names)
+        repeating = [Repeating(repeat_seconds)] if repeat_seconds else []
+        channels = tuple(open_channel(layout.address(name), SessionToken(token), repeating) for name in names)
         return cls(
             gateway_grpc.ChainGatewayServiceStub(channels[0]),
             policy_grpc.PolicyServiceStub(channels[1]),
@@ -111,8 +113,8 @@ class Person:
         return prepared
 
 
-async def sign_in(name: str, seed: str, wallet: Wallet, layout: Layout) -> Person:
-    """Signs in with a challenge that the outside wallet signs."""
+async def sign_in(name: str, seed: str, wallet: Wallet, layout: Layout, repeat_seconds: float = 0.0) -> Person:
+    """Signs in with a challenge that the outside wallet signs; later calls are repeated for `repeat_seconds`."""
     account = await wallet.address(seed)
     async with open_channel(layout.address("identity")) as channel:
         stub = identity_grpc.IdentityServiceStub(channel)
@@ -124,4 +126,4 @@ async def sign_in(name: str, seed: str, wallet: Wallet, layout: Layout) -> Perso
                     challenge=challenge.challenge, signature=bytes.fromhex(signature.signature)
                 )
             )
-    return Person(name, account, wallet, Services.open(layout, session.access_token))
+    return Person(name, account, wallet, Services.open(layout, session.access_token, repeat_seconds))

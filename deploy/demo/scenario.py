@@ -12,7 +12,7 @@ from bithedge.policy.v1 import policy_service_pb2 as policy_service
 from bithedge.pool.v1 import pool_service_pb2 as pool_pb2
 from bithedge.type.v1 import money_pb2
 
-from deploy.demo.market import DemoError, Market, eventually
+from deploy.demo.market import DemoError, Market
 from deploy.demo.people import Person
 from deploy.demo.plan import PROVIDERS, PlannedPolicy, Provider, deposit_call
 from deploy.devnet.driver import DevnetClient
@@ -72,7 +72,7 @@ class Scenario:
         return await self._reconcile()
 
     async def _mined(self, txid: str, what: str) -> None:
-        transaction = await self._devnet.wait_for(f"0x{txid}")
+        transaction = await self._devnet.wait_for(f"0x{txid}", self._market.patience.seconds)
         if transaction["tx_status"] != "success":
             raise DemoError(f"{what}: {transaction['tx_status']} {transaction['tx_result']['repr']}")
 
@@ -116,7 +116,8 @@ class Scenario:
                 public_key=played.holder.public_key,
             )
             played.name = (await stub.CreatePolicy(request)).policy.name
-        prepared = await eventually(lambda: _prepared(played), f"the transaction of policy {plan.scenario}")
+        what = f"the transaction of policy {plan.scenario}"
+        prepared = await self._market.eventually(lambda: _prepared(played), what)
         if plan.pays_premium:
             submit = played.holder.submit_through_us if plan.through_us else played.holder.submit_to_node
             await self._mined(await submit(prepared.prepared_transaction), f"creation of policy {plan.scenario}")
@@ -188,7 +189,7 @@ class Scenario:
         pool = self._cast.operator.services.pool
         with remote_errors():
             name = (await pool.RunReconciliation(pool_pb2.RunReconciliationRequest(request_id="demo"))).name
-        answer = await eventually(
+        answer = await self._market.eventually(
             lambda: pool.GetReconciliation(pool_pb2.GetReconciliationRequest(name=name)), "the reconciliation"
         )
         reconciliation: pool_pb2.Reconciliation = answer.reconciliation

@@ -48,6 +48,12 @@ class Stack:
         self.keys: LocalKeys = make_keys(layout.state / "keys")
         self._postgres: EmbeddedPostgres | None = None
 
+    @property
+    def database_url(self) -> str:
+        """The services' database; the stack has been started."""
+        assert self._postgres is not None
+        return self._postgres.url
+
     async def start(self) -> None:
         """Returns when every process serves. StackError with one line otherwise."""
         self._start_infrastructure()
@@ -169,8 +175,7 @@ class Stack:
 
     def _addresses(self) -> dict[str, str]:
         addresses = {f"{name.upper()}_ADDRESS": self.layout.address(name) for name in SERVICES}
-        assert self._postgres is not None
-        return {**addresses, "TEMPORAL_ADDRESS": self.layout.temporal_address, "DATABASE_URL": self._postgres.url}
+        return {**addresses, "TEMPORAL_ADDRESS": self.layout.temporal_address, "DATABASE_URL": self.database_url}
 
     def _python(self, name: str, settings: Mapping[str, str]) -> ProcessSpec:
         ports = [self.layout.ports.metrics[name]]

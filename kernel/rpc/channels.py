@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, Protocol
 
@@ -63,9 +63,11 @@ class _Stream(_Outgoing, grpc.aio.UnaryStreamClientInterceptor):
         return await continuation(await self.details(client_call_details, None), request)
 
 
-def open_channel(address: str, tokens: TokenSource | None = None) -> grpc.aio.Channel:
+def open_channel(
+    address: str, tokens: TokenSource | None = None, outermost: Sequence[grpc.aio.ClientInterceptor] = ()
+) -> grpc.aio.Channel:
     """A channel to `host:port`; every call carries our own token when `tokens` is given."""
-    interceptors: list[grpc.aio.ClientInterceptor] = [_Unary(tokens), _Stream(tokens)]
+    interceptors: list[grpc.aio.ClientInterceptor] = [*outermost, _Unary(tokens), _Stream(tokens)]
     return grpc.aio.insecure_channel(address, options=_OPTIONS, interceptors=interceptors)
 
 
