@@ -31,8 +31,9 @@ def _free_port() -> int:
 
 
 @asynccontextmanager
-async def _process(world: World, database_url: str, port: int) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A gateway process; killed at the end."""
+async def _process(world: World, database_url: str) -> AsyncIterator[Any]:
+    """The stub of a gateway process, on a port of its own; the process is killed at the end."""
+    port = _free_port()
     environment = {
         **os.environ,
         "LISTEN": f"127.0.0.1:{port}",
@@ -49,7 +50,8 @@ async def _process(world: World, database_url: str, port: int) -> AsyncIterator[
         sys.executable, "-m", "tests.integration.chain_gateway.gateway_process", env=environment
     )
     try:
-        yield process
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            yield pb_grpc.ChainGatewayServiceStub(channel)
     finally:
         process.kill()
         await process.wait()
@@ -67,22 +69,20 @@ async def _events(stub: Any, count: int) -> list[chain_event_pb2.ChainEvent]:
 
 async def test_a_killed_gateway_publishes_each_round_once(world: World, database_url: str) -> None:
     """SIGKILL in the middle of forty intents, three times: each is confirmed, each round is published exactly once."""
-    port = _free_port()
     keys = [new_id() for _ in range(_INTENTS)]
     calls = []
     for number in range(_INTENTS):
         message = await world.round(price_pb2.FEED_BTC_USD, (50_000 + number) * USD)
         calls.append(pb.ContractCall(publish_price=pb.PublishPriceCall(round=message)))
-    async with asyncio.timeout(_SECONDS), grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        stub: Any = pb_grpc.ChainGatewayServiceStub(channel)
-        async with _process(world, database_url, port):
+    async with asyncio.timeout(_SECONDS):
+        async with _process(world, database_url) as stub:
             await anext(aiter(stub.WatchTip(pb.WatchTipRequest(), metadata=SERVICE, wait_for_ready=True)))
             for key, call in zip(keys, calls, strict=True):
                 await stub.CreateIntent(pb.CreateIntentRequest(key=key, call=call), metadata=SERVICE)
         for wanted in (8, 24):
-            async with _process(world, database_url, port):
+            async with _process(world, database_url) as stub:
                 await _events(stub, wanted)
-        async with _process(world, database_url, port):
+        async with _process(world, database_url) as stub:
             events = await _events(stub, _INTENTS)
             published = Counter(event.price_published.round.round for event in events)
             assert set(published.values()) == {1}
