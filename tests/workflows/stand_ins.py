@@ -75,6 +75,7 @@ class OracleStandIn(_Oracle):
         self.script = script
 
     CreateActivationReceipt = Scripted(lambda _: oracle_pb.CreateActivationReceiptResponse(receipt=RECEIPT))
+    GetReceipt = Scripted(lambda _: oracle_pb.GetReceiptResponse(receipt=RECEIPT))
     CreateExpiryReceipt = Scripted(lambda _: oracle_pb.CreateExpiryReceiptResponse(receipt=RECEIPT))
     EnsurePublishedRounds = Scripted(lambda _: oracle_pb.EnsurePublishedRoundsResponse(btc_round=31, stx_round=32))
     GetPublication = Scripted(

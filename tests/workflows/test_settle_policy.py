@@ -91,6 +91,23 @@ async def test_in_the_money_a_child_settles_on_the_receipt(world: World) -> None
     assert (attributes["Holder"], attributes["PolicyState"]) == ("ST1HOLDER", "SETTLED")
 
 
+async def test_a_receipt_in_the_money_that_the_policy_has_decides(world: World) -> None:
+    """The oracle signs no second one, such as after a request on chain: the policy is settled on the first."""
+    world.gateway.plan(CONFIRMED)
+    binding = FailedPrecondition("RECEIPT_IN_THE_MONEY", "settled on that alone", activation_number=1_000_000_001)
+    world.script.on("CreateActivationReceipt", binding)
+    start = activation(number=2)
+    policy = start.input.labels.policy
+    await world.start(start)
+    await eventually(lambda: bool(world.script.asked("CreateIntent")))
+    await ended(world, settle_policy_workflow_id(policy, 2))
+    assert (await world.result(start.workflow_id))["state"] == "SETTLED"
+    [found] = world.script.asked("GetReceipt")
+    assert (found.activation.policy, found.activation.activation_number) == (policy, 1_000_000_001)
+    [recorded] = world.script.asked("RecordActivationReceipt")
+    assert (recorded.activation_number, recorded.receipt) == (2, RECEIPT)
+
+
 @pytest.mark.parametrize(("token", "stx_price"), [(money_pb2.TOKEN_STX, 2), (money_pb2.TOKEN_SBTC, 0)])
 async def test_the_rounds_must_agree_with_the_receipt_as_far_as_the_contract_looks(
     world: World, token: money_pb2.Token.ValueType, stx_price: int

@@ -12,11 +12,15 @@ from bithedge.policy.v1 import policy_service_pb2, policy_service_pb2_grpc
 from bithedge.type.v1 import money_pb2, price_pb2
 from temporalio import activity
 
+from kernel.errors import FailedPrecondition
+from kernel.rpc.channels import remote_errors
 from workflows import steps
 from workflows.failures import service_calls
 
 # No good price covers the window: asked again until a person has put that right.
 NEEDS_A_PERSON: Final = "EXPIRY_NEEDS_A_PERSON"
+# Another receipt of the policy is in the money: it is settled on that alone.
+_BINDING: Final = "RECEIPT_IN_THE_MONEY"
 _PUBLISHED: Final = ("SUBMITTED", "CONFIRMED")
 # The `oracle` contract has the round already: somebody else relayed it, which anyone may after a silence.
 _ROUND_EXISTS: Final = 2005
@@ -31,7 +35,7 @@ class OracleActivities:
 
     @activity.defn
     async def create_activation_receipt(self, step: steps.ReceiptStep) -> steps.Receipt:
-        """The receipt of the first good price after the request; tried again until there is one."""
+        """The receipt that decides a request: of the first good price after it, tried again until there is one."""
         with service_calls():
             answer = await self._policy.GetPolicy(policy_service_pb2.GetPolicyRequest(name=step.policy))
             request = pb.CreateActivationReceiptRequest(
@@ -41,8 +45,20 @@ class OracleActivities:
                 strike_price_usd_e8=answer.policy.strike_price_usd_e8,
             )
             request.request_market_time.FromDatetime(dt.datetime.fromtimestamp(step.request_market_time, dt.UTC))
-            receipt = (await self._oracle.CreateActivationReceipt(request)).receipt
+            receipt = await self._activation_receipt(request)
         return steps.Receipt(receipt.SerializeToString().hex())
+
+    async def _activation_receipt(self, request: pb.CreateActivationReceiptRequest) -> price_pb2.SettlementReceipt:
+        """Its own, or the one in the money that the policy has already, such as for a request made on chain."""
+        try:
+            with remote_errors():
+                return (await self._oracle.CreateActivationReceipt(request)).receipt
+        except FailedPrecondition as error:
+            if error.reason != _BINDING:
+                raise
+            number = int(error.metadata["activation_number"])
+        purpose = price_pb2.ActivationPurpose(policy=request.policy, activation_number=number)
+        return (await self._oracle.GetReceipt(pb.GetReceiptRequest(activation=purpose))).receipt
 
     @activity.defn
     async def create_expiry_receipt(self, step: steps.ExpiryReceiptStep) -> steps.Receipt:

@@ -96,19 +96,30 @@ def check_activatable(policy: Policy, tip: KnownTip | None, now: dt.datetime) ->
 
 
 def check_receipt(policy: Policy, activation: Activation, facts: ReceiptFacts, receipt: bytes) -> bool:
-    """False if this receipt is stored already; True if it is new and of this activation. Raises otherwise."""
+    """False if this receipt is stored already; True if it is new and decides this activation. Raises otherwise.
+
+    A policy that has a receipt in the money, such as for a request that its holder made on chain, is settled on that
+    alone: it decides every later activation too.
+    """
     if activation.receipt:
         if activation.receipt != receipt:
             raise AlreadyExists(Reason.RECEIPT_DIFFERS, "another receipt is stored for this activation")
         return False
-    if (facts.policy_name, facts.activation_number) != (policy.name, activation.number):
-        raise InvalidArgument.of("receipt.activation", "is of another activation", Reason.RECEIPT_MISMATCH)
-    if facts.burn_height != activation.request_burn_height:
-        raise InvalidArgument.of(
-            "receipt.burn_height", f"the request is of {activation.request_burn_height}", Reason.RECEIPT_MISMATCH
-        )
     if facts.btc_price_usd_e8 <= 0 or facts.stx_price_usd_e8 <= 0:
         raise InvalidArgument.of("receipt", "both prices must be above zero", Reason.RECEIPT_MISMATCH)
     if len(facts.signature) != SIGNATURE_BYTES:
         raise InvalidArgument.of("receipt.signature", "expected 65 bytes", Reason.RECEIPT_MISMATCH)
+    _check_purpose(policy, activation, facts)
     return True
+
+
+def _check_purpose(policy: Policy, activation: Activation, facts: ReceiptFacts) -> None:
+    if facts.policy_name != policy.name:
+        raise InvalidArgument.of("receipt.activation", "is of another policy", Reason.RECEIPT_MISMATCH)
+    if facts.activation_number == activation.number:
+        if facts.burn_height != activation.request_burn_height:
+            raise InvalidArgument.of(
+                "receipt.burn_height", f"the request is of {activation.request_burn_height}", Reason.RECEIPT_MISMATCH
+            )
+    elif not 0 < facts.burn_height <= policy.expiration_burn_height:
+        raise InvalidArgument.of("receipt.burn_height", "is after the expiration", Reason.RECEIPT_MISMATCH)

@@ -162,3 +162,14 @@ async def test_a_preview_is_what_the_settlement_would_pay(house: House) -> None:
     deep = await house.stub.PreviewSettlement(request, metadata=AS_HOLDER)
     assert "the floor of $75,000.00 is reached" in deep.explanation
     assert inside.cap_binds_below_stx_price_usd_e8 == 2 * USD * 8 // 10
+
+
+async def test_a_receipt_in_the_money_of_a_request_on_chain_decides_every_activation(house: House) -> None:
+    """The oracle signs no other one: the policy is settled on that, whatever its own request would have brought."""
+    policy = await activate(house, (await active_policy(house)).name)
+    receipt = events.receipt(policy, 80_000 * USD, 1_000_000_001)
+    receipt.burn_height = policy.activation_burn_height - 1
+    request = pb.RecordActivationReceiptRequest(name=policy.name, activation_number=1, receipt=receipt)
+    answer = await house.stub.RecordActivationReceipt(request, metadata=AS_SERVICE)
+    assert (answer.in_the_money, answer.policy.state) == (True, SETTLING)
+    assert (await house.get(policy.name)).activation_receipt == receipt

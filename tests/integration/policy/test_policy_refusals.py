@@ -203,7 +203,7 @@ async def test_a_signed_quote_cannot_be_failed(house: House) -> None:
 
 
 async def test_a_receipt_must_be_of_the_activation(house: House) -> None:
-    """A receipt of another height, number or policy, or without a price, is refused; another one later too."""
+    """A receipt of another height or policy, after expiration, or without a price, is refused; another later too."""
     policy = await activate(house, (await active_policy(house)).name)
     good = events.receipt(policy, 80_000 * USD)
     for field, value in (("burn_height", 1), ("btc_price_usd_e8", 0), ("stx_price_usd_e8", -1), ("signature", b"x")):
@@ -212,6 +212,12 @@ async def test_a_receipt_must_be_of_the_activation(house: House) -> None:
         request = pb.RecordActivationReceiptRequest(name=policy.name, activation_number=1, receipt=bad)
         error = await refusal(house.stub.RecordActivationReceipt(request, metadata=AS_SERVICE))
         assert error.reason == "RECEIPT_MISMATCH", field
+    for number, height in ((2, policy.expiration_burn_height + 1), (2, 0)):
+        late = events.receipt(policy, 80_000 * USD, number)
+        late.burn_height = height
+        request = pb.RecordActivationReceiptRequest(name=policy.name, activation_number=1, receipt=late)
+        error = await refusal(house.stub.RecordActivationReceipt(request, metadata=AS_SERVICE))
+        assert error.reason == "RECEIPT_MISMATCH"
     request = pb.RecordActivationReceiptRequest(name=policy.name, activation_number=2, receipt=good)
     error = await refusal(house.stub.RecordActivationReceipt(request, metadata=AS_SERVICE))
     assert error.reason == "ACTIVATION_UNKNOWN"
