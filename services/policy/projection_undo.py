@@ -7,9 +7,11 @@ from typing import Any
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.policy import store
+from services.policy.domain.activation import ActivationState
 from services.policy.domain.policy import OnchainState, Policy, reverse
 from services.policy.domain.transitions import PolicyState
 from services.policy.projection import Event, alert, origin_of, policy_id_of
+from services.policy.store_activations import read_activation
 from services.policy.store_projection import set_stop_reason
 
 _NOT_CREATED: dict[str, Any] = {
@@ -65,7 +67,8 @@ async def _undo_end(session: AsyncSession, event: Event, name: str) -> None:
     ends = [line for line in history if line.to_state is policy.state and line.txid == event.txid]
     if not ends or ends[-1].from_state is None:
         return
-    fields = {
+    target = await _reopened(session, policy, ends[-1].from_state)
+    fields: dict[str, Any] = {
         "onchain_state": OnchainState.ACTIVE,
         "onchain_burn_height": policy.creation_burn_height,
         "last_status_txid": policy.creation_txid,
@@ -74,4 +77,24 @@ async def _undo_end(session: AsyncSession, event: Event, name: str) -> None:
         "settlement_stx_price_usd_e8": 0,
         "settlement_time": None,
     }
-    await store.save(session, reverse(policy, ends[-1].from_state, origin_of(event), **fields))
+    if target is PolicyState.ACTIVE:
+        fields["expiry_batch_id"] = ""
+    await store.save(session, reverse(policy, target, origin_of(event), **fields))
+
+
+async def _reopened(session: AsyncSession, policy: Policy, before: PolicyState) -> PolicyState:
+    """Where a policy waits for its end anew. Workflows that were told of the first one have closed: none may own it.
+
+    What was EXPIRING is swept again. What was SETTLING on a receipt is for an operator to retry; an activation that
+    is not decided yet still has its workflow.
+    """
+    if before is PolicyState.EXPIRING:
+        return PolicyState.ACTIVE
+    if before is not PolicyState.SETTLING:
+        return before
+    activation = await read_activation(session, policy, policy.activation_number)
+    by_receipt = {
+        ActivationState.IN_THE_MONEY: PolicyState.FAILED_SETTLEMENT,
+        ActivationState.OUT_OF_THE_MONEY: PolicyState.ACTIVE,
+    }
+    return by_receipt.get(activation.state, before)

@@ -50,7 +50,9 @@ def settled(
     return _event(burn_height, f"s{onchain_id}", withdrawn=withdrawn, policy_settled=payload)
 
 
-def expired(policy: policy_pb2.Policy, onchain_id: int = 1, burn_height: int = 1200) -> event_pb2.ChainEvent:
+def expired(
+    policy: policy_pb2.Policy, onchain_id: int = 1, burn_height: int = 1200, *, withdrawn: bool = False
+) -> event_pb2.ChainEvent:
     """`policy-expired`."""
     payload = event_pb2.PolicyExpired(
         onchain_id=onchain_id,
@@ -59,7 +61,7 @@ def expired(policy: policy_pb2.Policy, onchain_id: int = 1, burn_height: int = 1
         max_payout_base_units=policy.max_payout.base_units,
         btc_price_usd_e8=100_000 * 10**8,
     )
-    return _event(burn_height, f"e{onchain_id}", policy_expired=payload)
+    return _event(burn_height, f"e{onchain_id}", withdrawn=withdrawn, policy_expired=payload)
 
 
 def refused(onchain_id: int, error: int, burn_height: int = 1200) -> event_pb2.ChainEvent:

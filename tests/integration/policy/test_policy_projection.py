@@ -237,3 +237,29 @@ async def test_a_withdrawn_final_event_is_reversed_and_stops_creation(house: Hou
     resumed = await house.stub.ResumeCreation(request, metadata=AS_OPERATOR)
     assert resumed.stop_reason.startswith("a final block was withdrawn")
     assert (await house.create("create-2")).state == policy_pb2.POLICY_STATE_PENDING_CREATION
+
+
+async def test_a_withdrawn_end_never_waits_for_a_workflow_that_has_closed(house: House) -> None:
+    """Settled on a receipt: an operator settles again. Ended in a batch: swept again."""
+    settled = await activate(house, (await active_policy(house)).name)
+    await record_receipt(house, settled, 80_000 * USD)
+    await house.gateway.deliver(FINAL, events.settled(settled, 5))
+    await house.until(settled.name, policy_pb2.POLICY_STATE_SETTLED)
+    await house.gateway.deliver(FINAL, events.settled(settled, 5, withdrawn=True))
+    await house.until(settled.name, policy_pb2.POLICY_STATE_FAILED_SETTLEMENT)
+    retry = pb.RetrySettlementRequest(request_id="retry-1", name=settled.name)
+    again = (await house.stub.RetrySettlement(retry, metadata=AS_OPERATOR)).policy
+    assert again.state == policy_pb2.POLICY_STATE_SETTLING
+    await house.gateway.deliver(FINAL, events.settled(settled, 5))
+    assert (await house.until(settled.name, policy_pb2.POLICY_STATE_SETTLED)).payout.base_units == 5
+
+
+async def test_a_withdrawn_expiry_is_swept_again(house: House) -> None:
+    """The batch's workflow is over, so another batch takes the policy."""
+    policy = await due_policy(house)
+    await house.gateway.deliver(FINAL, events.expired(policy))
+    await house.until(policy.name, policy_pb2.POLICY_STATE_EXPIRED)
+    await house.gateway.deliver(FINAL, events.expired(policy, withdrawn=True))
+    back = await house.until(policy.name, EXPIRING)
+    assert [line.cause.partition(":")[0] for line in back.history[-2:]] == ["REORGANISED", "EXPIRATION_FINAL"]
+    assert len([start for start in await house.outbox("start") if start["workflow"] == "ExpirePolicies"]) == 2
