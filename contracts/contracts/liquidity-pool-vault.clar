@@ -26,6 +26,7 @@
 (define-constant ERR_POLICY_TOO_LARGE u4019)
 (define-constant ERR_DAY_TOO_LARGE u4020)
 (define-constant ERR_VOUCHER_DELAYED u4021)
+(define-constant ERR_VOUCHER_CHANGED u4022)
 
 (define-constant TOKEN_STX u1)
 (define-constant TOKEN_SBTC u2)
@@ -38,8 +39,9 @@
 (map-insert pools TOKEN_SBTC { accounted: u0, locked: u0, fees: u0 })
 
 (define-map used-vouchers (buff 16) bool)
-;; Announced vouchers: the first burn height at which they are paid, for a day from then.
-(define-map delayed-vouchers (buff 16) uint)
+;; Announced vouchers: the first burn height at which they are paid, for a day from then, and the hash of what was
+;; announced: the id alone would let another provider and amount, signed under it later, pass the delay unseen.
+(define-map delayed-vouchers (buff 16) { ready-burn-height: uint, hash: (buff 32) })
 ;; Paid at once on vouchers, per token and day of burn blocks.
 (define-map withdrawn-by-day { token: uint, day: uint } uint)
 ;; Collateral newly locked per token and day of burn blocks.
@@ -55,7 +57,7 @@
   (default-to false (map-get? used-vouchers voucher-id)))
 
 (define-read-only (get-ready-burn-height (voucher-id (buff 16)))
-  (map-get? delayed-vouchers voucher-id))
+  (match (map-get? delayed-vouchers voucher-id) waiting (some (get ready-burn-height waiting)) none))
 
 (define-read-only (get-issued (token uint) (day uint))
   (default-to u0 (map-get? issued-by-day { token: token, day: day })))
@@ -86,21 +88,21 @@
   (let ((token (get token voucher))
         (amount (get amount voucher))
         (id (get voucher-id voucher))
+        (hash (sha256 (unwrap-panic (to-consensus-buff? voucher))))
         (pool (unwrap! (map-get? pools token) (err ERR_UNKNOWN_TOKEN))))
     (asserts! (not (contract-call? .parameter is-paused "withdrawals")) (err ERR_PAUSED))
     (asserts! (is-eq tx-sender contract-caller) (err ERR_NOT_DIRECT))
     (asserts! (is-eq tx-sender (get provider voucher)) (err ERR_NOT_PROVIDER))
     (asserts! (> amount u0) (err ERR_ZERO_AMOUNT))
     (asserts! (not (is-voucher-used id)) (err ERR_VOUCHER_USED))
-    (asserts! (<= burn-block-height (match (map-get? delayed-vouchers id)
+    (asserts! (<= burn-block-height (match (get-ready-burn-height id)
         ready-height (+ ready-height BURN_BLOCKS_PER_DAY)
         (get expiry-burn-height voucher)))
       (err ERR_VOUCHER_EXPIRED))
-    (asserts! (contract-call? .parameter is-backend-signature "bithedge-voucher"
-        (sha256 (unwrap-panic (to-consensus-buff? voucher))) signature)
+    (asserts! (contract-call? .parameter is-backend-signature "bithedge-voucher" hash signature)
       (err ERR_INVALID_SIGNATURE))
     (asserts! (<= (+ amount (get locked pool) (get fees pool)) (get accounted pool)) (err ERR_INSUFFICIENT_FREE))
-    (if (try! (may-leave-now id token amount))
+    (if (try! (may-leave-now id hash token amount))
       (begin
         (try! (pay token amount tx-sender))
         (map-insert used-vouchers id true)
@@ -110,7 +112,7 @@
         (ok true))
       (begin
         (print { topic: "withdrawal-delayed", voucher-id: id, provider: tx-sender, token: token, amount: amount,
-                 ready-burn-height: (default-to u0 (map-get? delayed-vouchers id)) })
+                 ready-burn-height: (default-to u0 (get-ready-burn-height id)) })
         (ok false)))))
 
 ;; --- The registry
@@ -194,9 +196,12 @@
   (ok (asserts! (is-eq contract-caller (contract-call? .parameter get-admin)) (err ERR_NOT_ADMIN))))
 
 ;; Whether the voucher is paid by this call; if not, it now waits.
-(define-private (may-leave-now (voucher-id (buff 16)) (token uint) (amount uint))
+(define-private (may-leave-now (voucher-id (buff 16)) (hash (buff 32)) (token uint) (amount uint))
   (match (map-get? delayed-vouchers voucher-id)
-    ready-height (ok (asserts! (>= burn-block-height ready-height) (err ERR_VOUCHER_DELAYED)))
+    waiting
+      (begin
+        (asserts! (is-eq hash (get hash waiting)) (err ERR_VOUCHER_CHANGED))
+        (ok (asserts! (>= burn-block-height (get ready-burn-height waiting)) (err ERR_VOUCHER_DELAYED))))
     (let ((day { token: token, day: (/ burn-block-height BURN_BLOCKS_PER_DAY) })
           (withdrawn (+ amount (default-to u0 (map-get? withdrawn-by-day day))))
           (cap (try! (contract-call? .parameter get-parameter
@@ -204,7 +209,8 @@
           (delay (try! (contract-call? .parameter get-parameter "withdrawal.delay-blocks"))))
       (ok (if (<= withdrawn cap)
         (map-set withdrawn-by-day day withdrawn)
-        (not (map-set delayed-vouchers voucher-id (+ burn-block-height delay))))))))
+        (not (map-set delayed-vouchers voucher-id
+          { ready-burn-height: (+ burn-block-height delay), hash: hash })))))))
 
 ;; Whatever the quotes say, only so much new collateral is locked per policy and per day.
 (define-private (count-issuance (token uint) (collateral uint))

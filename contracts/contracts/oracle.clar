@@ -22,10 +22,11 @@
 (define-map rounds { feed: (string-ascii 8), round: uint }
   { price-e8: uint, confidence-e8: uint, observed-at: uint, burn-height: uint })
 
-;; The newest round of a feed, and the anchor that the jump bound is measured from.
-(define-map latest (string-ascii 8) { round: uint, anchor: uint })
+;; The newest round of a feed, the burn height at which it was published, and the anchor that the jump bound is
+;; measured from during that height.
+(define-map latest (string-ascii 8) { round: uint, published-at: uint, anchor: uint })
 
-;; Burn height at which a backend principal last published, per feed.
+;; Burn height at which a backend principal last published a new latest round, per feed.
 (define-map heard-from-backend (string-ascii 8) uint)
 (define-constant DEPLOYED_AT burn-block-height)
 
@@ -69,8 +70,7 @@
 
 ;; --- Publishing
 
-;; Stores an unseen round, also an older one; only one that is newer by number, height and time becomes the
-;; latest. Answers whether it did.
+;; Stores an unseen round, also an older one; only a newer one becomes the latest. Answers whether it did.
 (define-public (publish-price
     (message {
       feed: (string-ascii 8), round: uint, price-e8: uint, confidence-e8: uint, observed-at: uint,
@@ -81,31 +81,38 @@
         (from-backend (contract-call? .parameter is-backend-principal contract-caller))
         (newest (get-latest-price feed)))
     (asserts! (or (is-eq feed "BTC/USD") (is-eq feed "STX/USD")) (err ERR_UNKNOWN_FEED))
-    (asserts! (or from-backend (try! (is-backend-silent feed))) (err ERR_NOT_BACKEND))
+    (asserts! (or from-backend (try! (may-anyone-relay feed (get burn-height message)))) (err ERR_NOT_BACKEND))
     (asserts! (> (get price-e8 message) u0) (err ERR_ZERO_PRICE))
     (asserts! (<= (get burn-height message) burn-block-height) (err ERR_ROUND_FROM_FUTURE))
     (asserts! (is-none (map-get? rounds { feed: feed, round: round })) (err ERR_ROUND_EXISTS))
     (asserts! (contract-call? .parameter is-oracle-signature "bithedge-price-round"
         (sha256 (unwrap-panic (to-consensus-buff? message))) signature)
       (err ERR_INVALID_SIGNATURE))
-    (try! (assert-no-jump message))
+    (try! (assert-no-jump feed (get price-e8 message) (get burn-height message)))
     (map-insert rounds { feed: feed, round: round } {
       price-e8: (get price-e8 message), confidence-e8: (get confidence-e8 message),
       observed-at: (get observed-at message), burn-height: (get burn-height message) })
-    (if from-backend (map-set heard-from-backend feed burn-block-height) true)
-    (let ((becomes-latest (match newest old (is-newer old message) true)))
-      (if becomes-latest (map-set latest feed { round: round, anchor: (next-anchor message) }) true)
+    (let ((becomes-latest (match newest old (try! (is-newer old message)) true)))
+      (if becomes-latest
+        (map-set latest feed {
+          round: round, published-at: burn-block-height, anchor: (default-to round (anchor-of feed)) })
+        true)
+      ;; Filling in old rounds is no sign of life: it must not keep others from relaying new ones.
+      (if (and from-backend becomes-latest) (map-set heard-from-backend feed burn-block-height) true)
       (print (merge message { topic: "price-published", latest: becomes-latest }))
       (ok becomes-latest))))
 
 ;; --- Private
 
-;; After a long silence of the backend anyone may relay rounds that the oracle has signed.
-(define-private (is-backend-silent (feed (string-ascii 8)))
-  (ok (> burn-block-height
-    (+ (default-to DEPLOYED_AT (map-get? heard-from-backend feed))
-       (try! (contract-call? .parameter get-parameter "oracle.silence-blocks"))))))
+;; After a long silence of the backend anyone may relay rounds that the oracle has signed, of the time since the
+;; silence began: the prices of earlier heights needed two keys and stay as they are.
+(define-private (may-anyone-relay (feed (string-ascii 8)) (height uint))
+  (let ((heard (default-to DEPLOYED_AT (map-get? heard-from-backend feed)))
+        (silence (try! (contract-call? .parameter get-parameter "oracle.silence-blocks"))))
+    (ok (and (> burn-block-height (+ heard silence)) (>= height heard)))))
 
+;; Newer by number, height and time. A height later by the whole silence suffices alone: else one absurd number or
+;; time, signed with a key since removed, would end the feed for good.
 (define-private (is-newer
     (old {
       feed: (string-ascii 8), round: uint, price-e8: uint, confidence-e8: uint, observed-at: uint,
@@ -113,35 +120,31 @@
     (new {
       feed: (string-ascii 8), round: uint, price-e8: uint, confidence-e8: uint, observed-at: uint,
       burn-height: uint }))
-  (and (> (get round new) (get round old))
-       (>= (get burn-height new) (get burn-height old))
-       (> (get observed-at new) (get observed-at old))))
+  (ok (or (and (> (get round new) (get round old))
+               (>= (get burn-height new) (get burn-height old))
+               (> (get observed-at new) (get observed-at old)))
+          (> (get burn-height new)
+             (+ (get burn-height old) (try! (contract-call? .parameter get-parameter "oracle.silence-blocks")))))))
 
-;; The round that a price of this height is measured against: the latest of an earlier height. Within one burn
-;; block the anchor stands still, so the bound widens with time and not with the number of calls. The very first
-;; round is its own anchor.
-(define-private (next-anchor
-    (message {
-      feed: (string-ascii 8), round: uint, price-e8: uint, confidence-e8: uint, observed-at: uint,
-      burn-height: uint }))
-  (match (map-get? latest (get feed message))
-    newest (if (is-eq (some (get burn-height message))
-                      (get burn-height (map-get? rounds { feed: (get feed message), round: (get round newest) })))
-      (get anchor newest)
-      (get round newest))
-    (get round message)))
+;; The round that a price is measured against: the latest that was published at an earlier burn height. During one
+;; burn block it stands still, so the bound widens with time, neither with the number of calls nor with the heights
+;; that the rounds of these calls carry. The very first round is its own anchor.
+(define-private (anchor-of (feed (string-ascii 8)))
+  (match (map-get? latest feed)
+    newest (some (if (is-eq burn-block-height (get published-at newest)) (get anchor newest) (get round newest)))
+    none))
 
-(define-private (assert-no-jump
-    (message {
-      feed: (string-ascii 8), round: uint, price-e8: uint, confidence-e8: uint, observed-at: uint,
-      burn-height: uint }))
-  (match (map-get? rounds { feed: (get feed message), round: (next-anchor message) })
-    anchor
-      (let ((base (try! (contract-call? .parameter get-parameter "oracle.jump-base-bps")))
+;; Once the bound has reached the whole price it excludes nothing: a price far too low could otherwise never be
+;; left again, since what bounds the way up is a part of that price.
+(define-private (assert-no-jump (feed (string-ascii 8)) (price uint) (height uint))
+  (match (anchor-of feed)
+    round
+      (let ((anchor (unwrap! (map-get? rounds { feed: feed, round: round }) (err ERR_UNKNOWN_ROUND)))
+            (base (try! (contract-call? .parameter get-parameter "oracle.jump-base-bps")))
             (per-block (try! (contract-call? .parameter get-parameter "oracle.jump-per-block-bps")))
-            (blocks (distance (get burn-height message) (get burn-height anchor))))
-        (ok (asserts! (<= (* (distance (get price-e8 message) (get price-e8 anchor)) BPS)
-                          (* (get price-e8 anchor) (+ base (* per-block blocks))))
+            (bound (+ base (* per-block (distance height (get burn-height anchor))))))
+        (ok (asserts! (or (>= bound BPS)
+                          (<= (* (distance price (get price-e8 anchor)) BPS) (* (get price-e8 anchor) bound)))
               (err ERR_JUMP_TOO_LARGE))))
     (ok true)))
 

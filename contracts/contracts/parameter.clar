@@ -201,8 +201,11 @@
 (define-public (propose-admin (who principal))
   (begin
     (try! (assert-admin))
-    (print { topic: "admin-proposed", principal: who })
-    (ok (var-set proposed-admin (some who)))))
+    (if (is-due (sha256 (unwrap-panic (to-consensus-buff? { admin: who }))))
+      (begin
+        (print { topic: "admin-proposed", principal: who })
+        (ok (var-set proposed-admin (some who))))
+      (ok false))))
 
 ;; The second step is the new admin's, so that power is never handed to an address nobody holds.
 (define-public (accept-admin)
@@ -230,10 +233,10 @@
     false))
 
 ;; A pause must be followed by at least as many burn blocks without one: otherwise repeating it would hold
-;; payouts back for ever.
+;; payouts back for ever. The block in which it was lifted counts as paused, so a pause within one block counts too.
 (define-private (start-settlement-pause)
   (let ((start (var-get settlement-pause-start)) (end (var-get settlement-pause-end)))
-    (asserts! (>= burn-block-height (+ end (- end start))) (err ERR_PAUSED_TOO_RECENTLY))
+    (asserts! (> burn-block-height (+ end (- end start) u1)) (err ERR_PAUSED_TOO_RECENTLY))
     (var-set settlement-paused-blocks (+ (var-get settlement-paused-blocks) (- end start)))
     (var-set settlement-pause-start burn-block-height)
     (var-set settlement-pause-end
@@ -270,7 +273,7 @@
 (declare "settlement.round-tolerance-bps" u300 u10 u2000)
 (declare "settlement.pause-max-blocks" u144 u1 u1008)
 (declare "expiry.grace-blocks" u6 u1 u144)
-(declare "expiry.abandoned-blocks" u1008 u144 u4320)
+(declare "expiry.abandoned-blocks" u1008 u1008 u4320)
 
 (declare "policy.fee-bps" u50 u0 u1000)
 (declare "quote.valid-blocks" u6 u1 u36)

@@ -101,7 +101,7 @@ def test_a_settlement_pause_extends_grace_by_its_length(market: Chain) -> None:
     market.ok(market.admin, PARAMETER, "pause", "settlement")
     market.vm.mine_burn(3)
     market.ok(market.admin, PARAMETER, "unpause", "settlement")
-    market.vm.mine_burn(3)
+    market.vm.mine_burn(4)
     market.publish_both(50_000 * USD, USD)
     number = market.create(SBTC)
     entry = market.policy(number)

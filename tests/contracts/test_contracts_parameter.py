@@ -32,7 +32,7 @@ TABLE: dict[str, tuple[int, int, int]] = {
     "settlement.round-tolerance-bps": (300, 10, 2000),
     "settlement.pause-max-blocks": (144, 1, 1008),
     "expiry.grace-blocks": (6, 1, 144),
-    "expiry.abandoned-blocks": (1008, 144, 4320),
+    "expiry.abandoned-blocks": (1008, 1008, 4320),
     "policy.fee-bps": (50, 0, 1000),
     "quote.valid-blocks": (6, 1, 36),
 }
@@ -144,13 +144,14 @@ def test_the_admin_is_handed_over_in_two_steps(chain: Chain) -> None:
 
 
 def test_what_widens_power_waits(chain: Chain) -> None:
-    """With a delay, keys and numbers change only by a second call after it; removing and pausing do not wait."""
+    """With a delay, keys, numbers and the admin change by a second call after it; removing and pausing do not wait."""
     chain.set("admin.delay-blocks", 10)
     key = chain.stranger.public_key
     calls: list[tuple[Any, ...]] = [
         ("add-oracle-key", key),
         ("add-backend-principal", Principal(chain.stranger.address)),
         ("set-parameter", "admin.delay-blocks", 0),
+        ("propose-admin", Principal(chain.stranger.address)),
     ]
     for function, *args in calls:
         result = chain.call(chain.admin, PARAMETER, function, *args)
@@ -164,8 +165,11 @@ def test_what_widens_power_waits(chain: Chain) -> None:
     assert chain.ok(chain.admin, PARAMETER, *calls[0]) is True
     assert chain.read(PARAMETER, "is-oracle-key", key) is True
     assert chain.ok(chain.admin, PARAMETER, *calls[0]) is False, "a made change is scheduled anew"
+    assert chain.error(chain.stranger, PARAMETER, "accept-admin") == 1009
+    assert chain.ok(chain.admin, PARAMETER, *calls[3]) is True
     assert chain.ok(chain.admin, PARAMETER, "pause", "creation") is True
     assert chain.ok(chain.admin, PARAMETER, "remove-oracle-key", key) is True
+    chain.ok(chain.stranger, PARAMETER, "accept-admin")
 
 
 def test_a_waiting_change_can_be_cancelled(chain: Chain) -> None:
@@ -211,11 +215,13 @@ def test_a_settlement_pause_lapses_and_is_counted(chain: Chain) -> None:
     assert chain.read(PARAMETER, counter) == 144
     assert chain.error(chain.admin, PARAMETER, "pause", "settlement") == 1008
     assert chain.error(chain.admin, PARAMETER, "unpause", "settlement") == 1007
-    chain.vm.mine_burn(94)
+    chain.vm.mine_burn(95)
+    assert chain.error(chain.admin, PARAMETER, "pause", "settlement") == 1008
+    chain.vm.mine_burn(1)
     chain.ok(chain.admin, PARAMETER, "pause", "settlement")
     chain.vm.mine_burn(5)
     chain.ok(chain.admin, PARAMETER, "unpause", "settlement")
-    chain.vm.mine_burn(5)
+    chain.vm.mine_burn(7)
     assert chain.read(PARAMETER, counter) == 149
     chain.ok(chain.admin, PARAMETER, "pause", "settlement")
     chain.vm.mine_burn(2)
