@@ -43,6 +43,12 @@ class Caller:
             raise PermissionDenied("NOT_YOURS", "a principal other than the caller's own was named")
         return self.principal
 
+    def acting_for(self, requested: str) -> str:
+        """Who does what the call does: the caller, or `requested` if a service asks. An operator acts for nobody."""
+        if requested not in ("", self.principal) and not self.has(Role.SERVICE):
+            raise PermissionDenied("NOT_YOURS", "a principal other than the caller's own was named")
+        return requested or self.principal
+
 
 _caller: ContextVar[Caller | None] = ContextVar("caller", default=None)
 

@@ -55,7 +55,7 @@ class WalletTransactions:
 
     async def prepare(self, caller: Caller, request: pb.PrepareTransactionRequest) -> pb.PrepareTransactionResponse:
         """All that a wallet needs; a repeat answers what the first call did."""
-        principal = caller.principal_for(request.principal)
+        principal = caller.acting_for(request.principal)
         sender = convert_terms.account("principal", principal, self._contracts)
         self._check_key(sender, request.public_key)
         call = wallet_call(self._contracts, sender, request)

@@ -112,6 +112,19 @@ def test_people_reach_only_their_own(roles: frozenset[Role]) -> None:
         assert refused.value.reason == "NOT_YOURS"
 
 
+@pytest.mark.parametrize("roles", [frozenset({role}) for role in Role])
+def test_only_services_act_for_another(roles: frozenset[Role]) -> None:
+    """Whoever else names another principal to act is refused, operators too."""
+    caller = Caller("ST1", roles)
+    assert (caller.acting_for(""), caller.acting_for("ST1")) == ("ST1", "ST1")
+    if Role.SERVICE in roles:
+        assert caller.acting_for("ST2") == "ST2"
+    else:
+        with pytest.raises(PermissionDenied) as refused:
+            caller.acting_for("ST2")
+        assert refused.value.reason == "NOT_YOURS"
+
+
 def test_there_is_no_caller_without_a_token() -> None:
     """A servicer that needs a caller answers UNAUTHENTICATED when there is none."""
     set_caller(None)
