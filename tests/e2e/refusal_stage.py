@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from bithedge.oracle.v1 import oracle_service_pb2_grpc as oracle_grpc
 from bithedge.policy.v1 import policy_pb2
-from bithedge.policy.v1 import policy_service_pb2 as policy_service
+from bithedge.policy.v1 import policy_service_pb2 as pb
 from bithedge.pool.v1 import pool_service_pb2 as pool_pb2
 from bithedge.type.v1 import money_pb2
 
@@ -28,6 +28,7 @@ _DEPOSIT_SATS: Final = 300_000_000
 _PROTECTED_SATS: Final = 20_000_000
 _LEAST_BLOCKS: Final = 18
 _LONG_BLOCKS: Final = 144
+_WAIT_SECONDS: Final = 60.0
 _TIER: Final = money_pb2.TIER_AGGRESSIVE
 
 
@@ -43,10 +44,12 @@ class Stage(Scene):
     ready: pool_pb2.Withdrawal
     market: Market
     moment: Moment
+    # By the label of their policy.
+    requests: dict[str, pb.CreatePolicyRequest]
 
     async def prepare(self, market: Market) -> None:
         """One policy settled, one after its expiration, one quote too late, one open; vouchers used and ready."""
-        self.market = market
+        self.market, self.requests = market, {}
         await self.step()
         prepared = await self.provider.prepare_deposit(deposit_call(_TIER, SBTC, _DEPOSIT_SATS))
         self.deployer = prepared.contract.partition(".")[0]
@@ -60,26 +63,43 @@ class Stage(Scene):
         while (await self.step()).burn_height <= self.overdue.expiration_burn_height:
             pass
         self.active = await self.pay(await self.quote("active", self.terms()))
-        self.ready = await self.withdraw("ready", 1_000_000)
+        self.ready = await self._handed_over(await self.withdraw("ready", 1_000_000))
         await self._until_active(self.active)
-        self.ready = await self._until_withdrawal(self.ready, pool_pb2.WITHDRAWAL_STATE_READY)
         self.quoted = await self.quote("quoted", self.terms())
         for name in ("settled", "overdue", "active", "late"):
             setattr(self, name, await self._kept(getattr(self, name)))
 
     async def _end_some(self) -> None:
-        request = policy_service.ActivatePolicyRequest(request_id="activate/settled", name=self.settled.name)
+        request = pb.ActivatePolicyRequest(request_id="activate/settled", name=self.settled.name)
         with remote_errors():
             await self.holder.services.policy.ActivatePolicy(request)
-        self.used = await self._until_withdrawal(
-            await self.withdraw("used", 1_000_000), pool_pb2.WITHDRAWAL_STATE_READY
-        )
+        self.used = await self._handed_over(await self.withdraw("used", 1_000_000))
         await self.mined(await self.provider.submit_through_us(self.used.prepared_transaction))
-        await self._until_withdrawal(self.used, pool_pb2.WITHDRAWAL_STATE_PAID)
-        await self.market.step_until(self._is_settled, 12, "the activated policy is SETTLED")
+        await eventually(self._is_settled_on_chain, "the contract settles the activated policy", _WAIT_SECONDS)
+        await self.market.step_until(self._has_ended, 4, "the activated policy is SETTLED, the withdrawal PAID")
 
-    async def _is_settled(self) -> bool:
-        return (await self.policy(self.settled.name)).state == policy_pb2.POLICY_STATE_SETTLED
+    async def _is_settled_on_chain(self) -> bool:
+        return (await self.policy(self.settled.name)).onchain_state == policy_pb2.ONCHAIN_STATE_SETTLED
+
+    async def _has_ended(self) -> bool:
+        is_settled = (await self.policy(self.settled.name)).state == policy_pb2.POLICY_STATE_SETTLED
+        return is_settled and (await self.withdrawal(self.used.name)).state == pool_pb2.WITHDRAWAL_STATE_PAID
+
+    async def _handed_over(self, withdrawal: pool_pb2.Withdrawal) -> pool_pb2.Withdrawal:
+        """The withdrawal with its voucher, priced by the block after its request."""
+        await self.step()
+        return await self.decided(withdrawal, pool_pb2.WITHDRAWAL_STATE_READY)
+
+    async def decided(
+        self, withdrawal: pool_pb2.Withdrawal, state: pool_pb2.WithdrawalState.ValueType
+    ) -> pool_pb2.Withdrawal:
+        """The withdrawal in that state. Its workflow tries by wall time, so the market waits for it."""
+
+        async def reached() -> bool:
+            return (await self.withdrawal(withdrawal.name)).state == state
+
+        await eventually(reached, f"{withdrawal.name} is in state {state}", _WAIT_SECONDS)
+        return await self.withdrawal(withdrawal.name)
 
     async def _has_shares(self) -> bool:
         return any(position.shares for position in await read_positions(self.provider))
@@ -95,7 +115,7 @@ class Stage(Scene):
         self.moment = await self.market.step()
         return self.moment
 
-    def terms(self, **changes: Any) -> policy_service.PolicyTerms:
+    def terms(self, **changes: Any) -> pb.PolicyTerms:
         """In the money from the start, so that an activation pays."""
         terms = {
             "protected_amount_sats": _PROTECTED_SATS,
@@ -104,23 +124,23 @@ class Stage(Scene):
             "settlement_token": SBTC,
             "duration_blocks": _LONG_BLOCKS,
         }
-        return policy_service.PolicyTerms(**{**terms, **changes})
+        return pb.PolicyTerms(**{**terms, **changes})
 
-    async def creation(self, label: str, terms: policy_service.PolicyTerms) -> policy_service.CreatePolicyRequest:
+    async def creation(self, label: str, terms: pb.PolicyTerms) -> pb.CreatePolicyRequest:
         """A request that buys at twice the quoted cost at most."""
         with remote_errors():
-            quote = (await self.holder.services.policy.GetQuote(policy_service.GetQuoteRequest(terms=terms))).quote
+            quote = (await self.holder.services.policy.GetQuote(pb.GetQuoteRequest(terms=terms))).quote
         limit = 2 * (quote.premium.base_units + quote.fee.base_units)
-        return policy_service.CreatePolicyRequest(
+        return pb.CreatePolicyRequest(
             request_id=f"create/{label}",
             terms=terms,
             max_premium=money_pb2.TokenAmount(token=SBTC, base_units=limit),
             public_key=self.holder.public_key,
         )
 
-    async def quote(self, label: str, terms: policy_service.PolicyTerms) -> policy_pb2.Policy:
+    async def quote(self, label: str, terms: pb.PolicyTerms) -> policy_pb2.Policy:
         """The holder's binding quote, with the transaction to sign."""
-        request = await self.creation(label, terms)
+        request = self.requests[label] = await self.creation(label, terms)
         with remote_errors():
             name = (await self.holder.services.policy.CreatePolicy(request)).policy.name
 
@@ -139,7 +159,7 @@ class Stage(Scene):
     async def policy(self, name: str) -> policy_pb2.Policy:
         """The policy as its holder sees it."""
         with remote_errors():
-            answer = await self.holder.services.policy.GetPolicy(policy_service.GetPolicyRequest(name=name))
+            answer = await self.holder.services.policy.GetPolicy(pb.GetPolicyRequest(name=name))
         policy: policy_pb2.Policy = answer.policy
         return policy
 
@@ -161,15 +181,6 @@ class Stage(Scene):
             answer = await self.provider.services.pool.CreateWithdrawal(self.withdrawal_request(label, shares))
         withdrawal: pool_pb2.Withdrawal = answer.withdrawal
         return withdrawal
-
-    async def _until_withdrawal(
-        self, withdrawal: pool_pb2.Withdrawal, state: pool_pb2.WithdrawalState.ValueType
-    ) -> pool_pb2.Withdrawal:
-        async def reached() -> bool:
-            return (await self.withdrawal(withdrawal.name)).state == state
-
-        self.moment = await self.market.step_until(reached, 5, f"{withdrawal.name} is {state}")
-        return await self.withdrawal(withdrawal.name)
 
     async def withdrawal(self, name: str) -> pool_pb2.Withdrawal:
         """A withdrawal of the provider."""

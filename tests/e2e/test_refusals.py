@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as gateway_pb2
 from bithedge.policy.v1 import policy_pb2
 from bithedge.policy.v1 import policy_service_pb2 as pb
+from bithedge.pool.v1 import pool_service_pb2 as pool_pb2
 from bithedge.type.v1 import money_pb2, price_pb2, transaction_pb2
 
+from deploy.demo.invariants import read_books
 from deploy.demo.people import Person
 from deploy.demo.plan import SBTC, STX
 from deploy.wallet.driver import TransactionRejected
-from kernel.rpc.channels import remote_errors
-from services.chain_gateway.stacks.clarity import Int, UInt
+from kernel.rpc.channels import open_channel, remote_errors
+from services.chain_gateway.stacks.clarity import Int
 from tests.e2e import refusal_attempts as attempts
-from tests.e2e.refusal_scene import FEE_USTX, Attempt, refusal
+from tests.e2e import refusal_cases as cases
+from tests.e2e.refusal_callers import called, closed_methods, session_token
+from tests.e2e.refusal_scene import FEE_USTX, read_positions, refusal
 from tests.e2e.refusal_stage import Stage, running_stage
 
-_SIGNATURE_AT = 44  # of the origin, in a signed transaction of one key
+# Of the origin, in a signed transaction of one key: after version, chain id, kind, hash mode, account, nonce, fee.
+_SIGNATURE_AT: Final = 44
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +37,8 @@ async def stage(open_folder: Path) -> AsyncIterator[Stage]:
         yield stage
 
 
-async def _refused(stage: Stage, expected: dict[str, Attempt]) -> None:
-    """Each attempt, sent straight to the node, ends as its key says (the part before a `:`), and nothing moves."""
+async def _refused_on_chain(stage: Stage, expected: cases.Cases) -> None:
+    """Each attempt ends as its key says, and nothing moves."""
     async with stage.nothing_moves():
         outcomes = await stage.send(*expected.values())
     assert dict(zip(expected, outcomes, strict=True)) == {key: key.partition(":")[0] for key in expected}
@@ -43,32 +49,12 @@ async def _reason(call: Any) -> str:
     return f"{error.code} {error.reason}"
 
 
-def _forged(stage: Stage, changes: dict[str, Any], chain_id: int = 0x80000000) -> Attempt:
-    """The open quote with other terms, signed with the stolen backend key."""
-    message = attempts.changed(attempts.message_of(stage.quoted.prepared_transaction), changes)
-    signature = stage.sign(stage.backend, "bithedge-quote", attempts.REGISTRY, message, chain_id)
-    return attempts.pays(stage.holder, message, signature)
-
-
 async def test_bad_terms_are_refused_by_the_policy_service(stage: Stage) -> None:
     """Bounds, zero and negative amounts and unknown tokens, for a quote and for a creation; each has its reason."""
-    spot = stage.moment.btc_price_usd_e8
-    cases: dict[str, dict[str, int]] = {
-        "INVALID_TERMS:no amount": {"protected_amount_sats": 0},
-        "INVALID_TERMS:negative amount": {"protected_amount_sats": -1},
-        "INVALID_TERMS:no token": {"settlement_token": 0},
-        "INVALID_TERMS:unknown token": {"settlement_token": 9},
-        "INVALID_TERMS:negative strike": {"strike_price_usd_e8": -1},
-        "STRIKE_OUT_OF_BOUNDS:high": {"strike_price_usd_e8": 2 * spot, "floor_price_usd_e8": spot},
-        "STRIKE_OUT_OF_BOUNDS:low": {"strike_price_usd_e8": spot // 4, "floor_price_usd_e8": spot // 5},
-        "FLOOR_OUT_OF_BOUNDS:low": {"floor_price_usd_e8": 1},
-        "DURATION_OUT_OF_BOUNDS:short": {"duration_blocks": 17},
-        "AMOUNT_OUT_OF_RANGE:huge": {"protected_amount_sats": 2**62},
-    }
     stub = stage.holder.services.policy
     creation = await stage.creation("bad", stage.terms())
     async with stage.nothing_moves():
-        for case, changes in cases.items():
+        for case, changes in cases.TERMS.items():
             terms = stage.terms(**changes)
             request = pb.CreatePolicyRequest(request_id="bad", terms=terms, max_premium=creation.max_premium)
             for call in (stub.GetQuote(pb.GetQuoteRequest(terms=terms)), stub.CreatePolicy(request)):
@@ -86,11 +72,11 @@ async def test_bad_terms_are_refused_by_the_policy_service(stage: Stage) -> None
 async def test_bad_amounts_are_refused_before_a_wallet_signs(stage: Stage) -> None:
     """Deposits and withdrawals of nothing, of less, of an unknown token or tier."""
     gateway, pool = stage.provider.services.gateway, stage.provider.services.pool
-    bad: list[dict[str, int]] = [{"units": 0}, {"units": -5}, {"token": 0}, {"token": 9}, {"tier": 0}, {"tier": 9}]
+    bad: list[dict[str, Any]] = [{"base_units": 0}, {"base_units": -5}, {"token": 0}, {"token": 9}]
     async with stage.nothing_moves():
-        for case in bad:
-            amount = money_pb2.TokenAmount(token=case.get("token", 2), base_units=case.get("units", 5))  # type: ignore[arg-type]
-            deposit = gateway_pb2.DepositCall(amount=amount, tier=case.get("tier", 1))  # type: ignore[arg-type]
+        for case in ({"tier": 0}, {"tier": 9}, *bad):
+            amount = money_pb2.TokenAmount(**{"token": SBTC, "base_units": 5, **case} if case in bad else {})
+            deposit = gateway_pb2.DepositCall(amount=amount, tier=case.get("tier", money_pb2.TIER_BALANCED))
             request = gateway_pb2.PrepareTransactionRequest(request_id="bad", deposit=deposit)
             assert await _reason(gateway.PrepareTransaction(request)) == "INVALID_ARGUMENT INVALID_FIELD", case
         for changes in ({"shares": 0}, {"shares": -1}, {"token": 9}, {"tier": 9}, {"public_key": b"x"}):
@@ -101,65 +87,25 @@ async def test_bad_amounts_are_refused_before_a_wallet_signs(stage: Stage) -> No
 
 async def test_the_contracts_refuse_bad_terms_that_the_backend_signed(stage: Stage) -> None:
     """Whoever holds the backend key still sells nothing out of bounds, for nothing, or for another time."""
-    quote = attempts.message_of(stage.quoted.prepared_transaction)
-    made, spot = attempts.number(quote, "quote-burn-height"), attempts.number(quote, "btc-price-e8")
-    cases: dict[str, dict[str, Any]] = {
-        "(err u1012)": {"strike-price-e8": 2 * spot, "floor-price-e8": spot},
-        "(err u1013)": {"floor-price-e8": 1},
-        "(err u1014)": {"expiration-burn-height": made + 17},
-        "(err u1004)": {"tier": 4},
-        "(err u3003)": {"token": 3},
-        "(err u3004)": {"amount-sats": 0},
-        "(err u3006)": {"quote-burn-height": made + 1},
-        "(err u3007)": {"quote-burn-height": made - 3, "quote-expiry-burn-height": made - 1},
-        "(err u3008)": {"quote-expiry-burn-height": made + 7},
-        "(err u3012)": {"premium": 1},
-        "(err u2010)": {"btc-price-e8": 2 * spot},
-    }
-    await _refused(stage, {key: _forged(stage, changes) for key, changes in cases.items()})
-    bad = {"token": 3, "tier": 4}
-    deposits = {
-        "(err u4004)": attempts.deposits(stage.provider, bad["token"], 1, UInt(5)),
-        "(err u4005)": attempts.deposits(stage.provider, 2, bad["tier"], UInt(5)),
-        "(err u4006)": attempts.deposits(stage.provider, 2, 1, UInt(0)),
-        "(err u4007)": attempts.deposits(stage.provider, 2, 1, UInt(10**15)),
-    }
-    await _refused(stage, deposits)
+    await _refused_on_chain(stage, cases.bad_terms(stage))
+    await _refused_on_chain(stage, cases.bad_deposits(stage))
     with pytest.raises(TransactionRejected) as caught:
         await stage.send(attempts.deposits(stage.provider, 2, 1, Int(-1)))
     assert caught.value.reason == "BadFunctionArgument"
 
 
 async def test_a_late_quote_is_not_paid(stage: Stage) -> None:
-    """Its reservation is gone, the gateway prepares nothing for it, and the contract takes no premium."""
-    prepared = stage.late.prepared_transaction
+    """Its reservation is gone; the contract takes no premium, whether the bytes come through us or not."""
     assert (stage.late.state, stage.late.reason) == (policy_pb2.POLICY_STATE_FAILED_CREATION, "QUOTE_NOT_PAID")
-    genuine = attempts.pays(stage.holder, attempts.message_of(prepared), attempts.signature_of(prepared))
-    await _refused(stage, {"(err u3007)": genuine})
+    await _refused_on_chain(stage, cases.late_payment(stage))
     async with stage.nothing_moves():
-        txid = await stage.holder.submit_through_us(prepared)
+        txid = await stage.holder.submit_through_us(stage.late.prepared_transaction)
         assert await stage.outcome(txid) == "(err u3007)"
 
 
 async def test_a_quote_is_paid_by_its_holder_and_in_full(stage: Stage) -> None:
-    """Another wallet, another amount, another chain, another policy's id, one bit of the signature."""
-    prepared = stage.quoted.prepared_transaction
-    quote, signature = attempts.message_of(prepared), attempts.signature_of(prepared)
-    cheaper = attempts.changed(quote, {"premium": attempts.number(quote, "premium") - 1})
-    (condition,) = prepared.post_conditions
-    less = condition[:-8] + (int.from_bytes(condition[-8:], "big") - 1).to_bytes(8, "big")
-    used = attempts.message_of(stage.settled.prepared_transaction)
-    await _refused(
-        stage,
-        {
-            "(err u3002)": attempts.pays(stage.stranger, quote, signature),
-            "(err u3009):amount": attempts.pays(stage.holder, cheaper, signature),
-            "(err u3009):bit": attempts.pays(stage.holder, quote, attempts.flipped(signature, 9)),
-            "(err u3009):chain": _forged(stage, {}, chain_id=1),
-            "abort_by_post_condition": attempts.pays(stage.holder, quote, signature, less),
-            "(err u3005)": attempts.pays(stage.holder, used, attempts.signature_of(stage.settled.prepared_transaction)),
-        },
-    )
+    """Another wallet, another amount, another chain, one bit of the signature, a policy id that is used."""
+    await _refused_on_chain(stage, cases.bad_payments(stage))
 
 
 async def _signed(stage: Stage, who: Person, prepared: transaction_pb2.PreparedTransaction, **changes: Any) -> bytes:
@@ -173,27 +119,25 @@ async def _signed(stage: Stage, who: Person, prepared: transaction_pb2.PreparedT
 
 async def test_signed_bytes_that_are_not_what_was_prepared(stage: Stage) -> None:
     """Malformed, tampered, of another wallet, amount or chain: the gateway says which; a node takes none either."""
-    prepared = stage.quoted.prepared_transaction
-    good = await _signed(stage, stage.holder, prepared)
-    other_chain = await _signed(stage, stage.holder, prepared, chain_id=1)
+    prepared, holder = stage.quoted.prepared_transaction, stage.holder
+    good = await _signed(stage, holder, prepared)
+    other_chain = await _signed(stage, holder, prepared, chain_id=1)
     tampered = attempts.flipped(good, _SIGNATURE_AT + 20)
     other_terms = [stage.active.prepared_transaction.arguments[0], prepared.arguments[1]]
-    cases = {
+    bad = {
         "MALFORMED_TRANSACTION": good[:-1],
         "WRONG_CHAIN_ID": other_chain,
         "INVALID_SIGNATURE": tampered,
         "WRONG_SENDER": await _signed(stage, stage.stranger, prepared),
-        "ARGUMENTS_MISMATCH": await _signed(stage, stage.holder, prepared, arguments=other_terms),
-        "POST_CONDITIONS_MISMATCH": await _signed(stage, stage.holder, prepared, post_conditions=[]),
-        "FEE_OUT_OF_BOUNDS": await _signed(stage, stage.holder, prepared, fee=10**9),
+        "ARGUMENTS_MISMATCH": await _signed(stage, holder, prepared, arguments=other_terms),
+        "POST_CONDITIONS_MISMATCH": await _signed(stage, holder, prepared, post_conditions=[]),
+        "FEE_OUT_OF_BOUNDS": await _signed(stage, holder, prepared, fee=10**9),
     }
-    submit = stage.holder.services.gateway.SubmitSignedTransaction
+    request = gateway_pb2.SubmitSignedTransactionRequest(prepared_transaction=prepared.name)
     async with stage.nothing_moves():
-        for reason, raw in cases.items():
-            request = gateway_pb2.SubmitSignedTransactionRequest(
-                prepared_transaction=prepared.name, signed_transaction=raw
-            )
-            assert await _reason(submit(request)) == f"INVALID_ARGUMENT {reason}"
+        for reason, request.signed_transaction in bad.items():
+            submission = holder.services.gateway.SubmitSignedTransaction(request)
+            assert await _reason(submission) == f"INVALID_ARGUMENT {reason}"
         for raw, reason in (
             (good[:-1], "Deserialization"),
             (tampered, "SignatureValidation"),
@@ -206,35 +150,140 @@ async def test_signed_bytes_that_are_not_what_was_prepared(stage: Stage) -> None
 
 async def test_a_receipt_settles_its_own_policy_once(stage: Stage) -> None:
     """A receipt of another policy, height, key or price; a second settlement; a stranger with a good one."""
-    genuine, signature = attempts.receipt_of(stage.settled), stage.settled.activation_receipt.signature
+    asked = gateway_pb2.GetPublishedPriceRequest(feed=price_pb2.FEED_BTC_USD)
     with remote_errors():
-        asked = gateway_pb2.GetPublishedPriceRequest(feed=price_pb2.FEED_BTC_USD)
         published = (await stage.operator.services.gateway.GetPublishedPrice(asked)).round
-    own = attempts.identifier(stage.active.name)
-    now = {"policy-id": own, "burn-height": stage.moment.burn_height, "btc-price-e8": published.price_usd_e8}
+    await _refused_on_chain(stage, cases.bad_receipts(stage, published))
 
-    def forged(policy: policy_pb2.Policy, who: Person, changes: dict[str, Any], key: str = "oracle") -> Attempt:
-        receipt = attempts.changed(genuine, {**now, **changes})
-        signed = stage.sign(getattr(stage, key), "bithedge-activation-receipt", attempts.REGISTRY, receipt)
-        return attempts.settles(who, policy, receipt, signed, published.round)
 
-    late = {
-        "policy-id": attempts.identifier(stage.overdue.name),
-        "burn-height": stage.overdue.expiration_burn_height + 1,
-    }
-    await _refused(
-        stage,
-        {
-            "(err u3016)": attempts.settles(stage.holder, stage.active, genuine, signature, published.round),
-            "(err u3021):moved": attempts.settles(
-                stage.holder, stage.active, attempts.changed(genuine, now), signature, published.round
-            ),
-            "(err u3021):backend": forged(stage.active, stage.holder, {}, "backend"),
-            "(err u3014)": attempts.settles(stage.holder, stage.settled, genuine, signature, published.round),
-            "(err u3015)": forged(stage.active, stage.stranger, {}),
-            "(err u3017)": forged(stage.active, stage.holder, {"activation": 0}),
-            "(err u3018)": forged(stage.overdue, stage.holder, late),
-            "(err u3019)": forged(stage.active, stage.holder, {"burn-height": stage.moment.burn_height + 9}),
-            "(err u2013)": forged(stage.active, stage.holder, {"btc-price-e8": published.price_usd_e8 // 2}),
-        },
+async def test_a_policy_is_activated_once_and_in_time(stage: Stage) -> None:
+    """After its settlement, after its expiration, before its payment, after its lapse: none is recorded."""
+    async with stage.nothing_moves():
+        for policy, expected in (
+            (stage.settled, "FAILED_PRECONDITION NOT_ACTIVE"),
+            (stage.overdue, "FAILED_PRECONDITION EXPIRED"),
+            (stage.quoted, "FAILED_PRECONDITION NOT_ACTIVE"),
+            (stage.late, "FAILED_PRECONDITION NOT_ACTIVE"),
+        ):
+            request = pb.ActivatePolicyRequest(request_id="activate/again", name=policy.name)
+            assert await _reason(stage.holder.services.policy.ActivatePolicy(request)) == expected
+    await _refused_on_chain(stage, cases.bad_activations(stage))
+
+
+async def test_vouchers_pay_once_and_only_free_capital(stage: Stage) -> None:
+    """Not on a used voucher, through us either; not to another; not beyond what is free, whoever signed it."""
+    books = (await read_books(stage.operator.services))["sBTC"]
+    free = books.vault_accounted - books.vault_fees - books.chain_locked
+    await _refused_on_chain(stage, cases.bad_vouchers(stage, free))
+    async with stage.nothing_moves():
+        txid = await stage.provider.submit_through_us(stage.used.prepared_transaction)
+        assert await stage.outcome(txid) == "(err u4015)"
+        (position,) = await read_positions(stage.provider)
+        request = stage.withdrawal_request("more", position.shares + 1)
+        assert await _reason(stage.provider.services.pool.CreateWithdrawal(request)) == (
+            "FAILED_PRECONDITION INSUFFICIENT_SHARES"
+        )
+
+
+async def test_what_is_not_a_wallets_is_refused(stage: Stage) -> None:
+    """Backend, admin and registry functions refuse a stranger on chain; methods of services and operators refuse a
+    holder, and everything that is not open refuses a call without a token."""
+    await _refused_on_chain(stage, cases.powers(stage))
+    token = await session_token(stage.stack, stage.wallet, "holder")
+    async with stage.nothing_moves(), AsyncExitStack() as opened:
+        for wallet, source, expected in (
+            (True, token, "PERMISSION_DENIED ROLE_MISSING"),
+            (False, None, "UNAUTHENTICATED NO_TOKEN"),
+        ):
+            methods = list(closed_methods(to_wallets=wallet))
+            assert len(methods) > 20
+            for service, method in methods:
+                channel = await opened.enter_async_context(open_channel(stage.stack.layout.address(service), source))
+                assert (method.full_name, await called(channel, method)) == (method.full_name, expected)
+
+
+async def test_a_stranger_finds_nothing_of_another(stage: Stage) -> None:
+    """Policies, withdrawals and deposits of others are not there; their prepared transactions are not to be sent."""
+    name, services = stage.active.name, stage.stranger.services
+    request = gateway_pb2.SubmitSignedTransactionRequest(
+        prepared_transaction=stage.quoted.prepared_transaction.name, signed_transaction=b"x"
     )
+    calls = {
+        "NOT_FOUND POLICY_NOT_FOUND": [
+            services.policy.GetPolicy(pb.GetPolicyRequest(name=name)),
+            services.policy.GetPolicyByOnchainId(pb.GetPolicyByOnchainIdRequest(onchain_id=stage.active.onchain_id)),
+            services.policy.ActivatePolicy(pb.ActivatePolicyRequest(request_id="mine", name=name)),
+            services.policy.PreviewSettlement(pb.PreviewSettlementRequest(name=name)),
+            services.policy.ExplainPremium(pb.ExplainPremiumRequest(name=name)),
+            services.policy.WatchPolicy(pb.WatchPolicyRequest(name=name)).read(),
+        ],
+        "NOT_FOUND WITHDRAWAL_UNKNOWN": [
+            services.pool.GetWithdrawal(pool_pb2.GetWithdrawalRequest(name=stage.ready.name))
+        ],
+        "PERMISSION_DENIED NOT_YOURS": [services.gateway.SubmitSignedTransaction(request)],
+    }
+    async with stage.nothing_moves():
+        for expected, refused in calls.items():
+            assert [await _reason(call) for call in refused] == [expected] * len(refused)
+    with remote_errors():
+        assert not (await services.policy.ListPolicies(pb.ListPoliciesRequest())).policies
+
+
+async def test_a_principal_is_never_taken_from_a_request(stage: Stage) -> None:
+    """Nobody acts or asks in another's name, and an operator cannot have a transaction made for another either."""
+    other, services = stage.holder.principal, stage.stranger.services
+    deposit = gateway_pb2.DepositCall(amount=money_pb2.TokenAmount(token=SBTC, base_units=5), tier=2)  # type: ignore[arg-type]
+    prepare = gateway_pb2.PrepareTransactionRequest(request_id="other", principal=other, deposit=deposit)
+    quote = gateway_pb2.CreatePolicyCall(terms=stage.quoted.quote_terms, signature=bytes(65))
+    for_another = gateway_pb2.PrepareTransactionRequest(request_id="other", create_policy=quote)
+    calls = [
+        services.gateway.PrepareTransaction(prepare),
+        services.policy.ListPolicies(pb.ListPoliciesRequest(holder_principal=other)),
+        services.pool.ListPositions(pool_pb2.ListPositionsRequest(provider_principal=other)),
+        services.pool.ListStatementLines(pool_pb2.ListStatementLinesRequest(provider_principal=other)),
+        stage.operator.services.gateway.PrepareTransaction(prepare),
+    ]
+    assert [await _reason(call) for call in calls] == ["PERMISSION_DENIED NOT_YOURS"] * len(calls)
+    assert await _reason(services.gateway.PrepareTransaction(for_another)) == "INVALID_ARGUMENT INVALID_FIELD"
+
+
+async def test_a_request_id_has_one_effect(stage: Stage) -> None:
+    """The same request again answers the same; with another body it is refused; neither does anything."""
+    policy, pool = stage.holder.services.policy, stage.provider.services.pool
+    activation = pb.ActivatePolicyRequest(request_id="activate/settled", name=stage.settled.name)
+    withdrawal = stage.withdrawal_request("ready", 1_000_000)
+    async with stage.nothing_moves():
+        with remote_errors():
+            first = [await policy.ActivatePolicy(activation) for _ in range(2)]
+            again = (await pool.CreateWithdrawal(withdrawal)).withdrawal
+            repeated = (await policy.CreatePolicy(stage.requests["quoted"])).policy
+        assert first[0] == first[1]
+        assert (again.name, repeated.name) == (stage.ready.name, stage.quoted.name)
+        activation.name, withdrawal.shares = stage.active.name, 7
+        stage.requests["quoted"].terms.protected_amount_sats += 1
+        calls = (
+            policy.ActivatePolicy(activation),
+            pool.CreateWithdrawal(withdrawal),
+            policy.CreatePolicy(stage.requests["quoted"]),
+        )
+        assert [await _reason(call) for call in calls] == ["ALREADY_EXISTS REQUEST_ID_REUSED"] * 3
+
+
+async def test_a_withdrawal_above_the_free_capital_is_refused(stage: Stage) -> None:
+    """All shares, while policies and a quote count on the capital: REFUSED, and the shares are the provider's again."""
+    (position,) = await read_positions(stage.provider)
+    before = await stage.still()
+    asked = await stage.withdraw("above", position.shares)
+    await stage.step()
+    refused = await stage.decided(asked, pool_pb2.WITHDRAWAL_STATE_REFUSED)
+    assert (refused.reason, refused.amount_base_units) == ("INSUFFICIENT_FREE_CAPITAL", 0)
+    after = await stage.still()
+    assert (after.books, after.reserved, after.sats) == (before.books, before.reserved, before.sats)
+    assert [held.shares for held in after.positions] == [position.shares]
+
+
+async def test_after_all_refusals_the_right_things_still_work(stage: Stage) -> None:
+    """The quote is paid and the voucher collected as they were signed: no attempt has used anything up."""
+    await stage.mined(await stage.holder.submit_through_us(stage.quoted.prepared_transaction))
+    await stage.mined(await stage.provider.submit_through_us(stage.ready.prepared_transaction))
+    await stage.still()
