@@ -208,6 +208,9 @@ async def _find_open(session: AsyncSession, name: str, event: Event) -> Policy |
 
 
 async def _refused(session: AsyncSession, event: Event, delivered_burn_height: int) -> None:
+    if not event.backend_fee_ustx:
+        # Anyone may call `expire-abandoned-policies`, which prints the same of policies that are ours to expire.
+        return
     refused = event.policy_refused
     policy = await store.find_onchain(session, refused.onchain_id, lock=True)
     if policy is None or policy.state is not PolicyState.EXPIRING:

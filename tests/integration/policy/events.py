@@ -64,11 +64,12 @@ def expired(
     return _event(burn_height, f"e{onchain_id}", withdrawn=withdrawn, policy_expired=payload)
 
 
-def refused(onchain_id: int, error: int, burn_height: int = 1200) -> event_pb2.ChainEvent:
-    """`policy-refused`."""
-    return _event(
-        burn_height, f"r{onchain_id}", policy_refused=event_pb2.PolicyRefused(onchain_id=onchain_id, error=error)
-    )
+def refused(onchain_id: int, error: int, burn_height: int = 1200, *, backend_fee_ustx: int = 1) -> event_pb2.ChainEvent:
+    """`policy-refused`, of a transaction of ours unless its fee is zero."""
+    payload = event_pb2.PolicyRefused(onchain_id=onchain_id, error=error)
+    event = _event(burn_height, f"r{onchain_id}", policy_refused=payload)
+    event.backend_fee_ustx = backend_fee_ustx
+    return event
 
 
 def receipt(policy: policy_pb2.Policy, btc_price_usd_e8: int, number: int = 1) -> price_pb2.SettlementReceipt:

@@ -207,6 +207,17 @@ async def test_a_policy_refused_at_expiry_waits_before_its_next_batch(house: Hou
     assert [line.cause.partition(":")[0] for line in again.history[-2:]] == ["REFUSED_AT_EXPIRY", "EXPIRATION_FINAL"]
 
 
+async def test_a_strangers_expiry_takes_no_policy_out_of_its_batch(house: House) -> None:
+    """Anyone may have the registry refuse an id; only the refusal of a transaction of ours counts."""
+    policy = await due_policy(house)
+    height = policy.expiration_burn_height + events.GRACE + 1
+    stranger = events.refused(1, 3024, height + 1, backend_fee_ustx=0)
+    await house.gateway.deliver(FINAL, stranger, height=height + 1)
+    await house.gateway.deliver(FINAL, events.settled(policy, 1, burn_height=height + 2), height=height + 2)
+    settled = await house.until(policy.name, policy_pb2.POLICY_STATE_SETTLED)
+    assert [line.from_state for line in settled.history][-1] == EXPIRING
+
+
 async def test_a_refused_batch_gives_its_policies_back(house: House) -> None:
     """ReleaseExpiryBatch returns what is still open, once."""
     policy = await due_policy(house)
