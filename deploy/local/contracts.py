@@ -11,6 +11,8 @@ from services.chain_gateway.stacks import clarity
 from services.chain_gateway.stacks.signer import KeySigner
 
 _ORDER: Final = ("parameter", "oracle", "liquidity-pool-vault", "policy-registry")
+# A day of burn blocks: time to notice a change that nobody should have asked for, and to cancel it.
+CHANGE_DELAY_BLOCKS: Final = 144
 _FEE_USTX: Final = 200_000
 _ADMIN_FUNDS_USTX: Final = 1_000_000_000_000
 _BACKEND_FUNDS_USTX: Final = 1_000_000_000_000
@@ -30,14 +32,25 @@ class _Node(DevnetClient):
             return False
         return True
 
-    async def is_granted(self, address: str, function: str, argument: str) -> bool:
+    async def answers(self, address: str, function: str, argument: str, expected: clarity.ClarityValue) -> bool:
+        """Whether a read-only function of `parameter` answers what is expected."""
         body = {"sender": address, "arguments": [f"0x{argument}"]}
         answer = await self._request("POST", f"/v2/contracts/call-read/{address}/parameter/{function}", body)
-        return bool(answer.get("result") == f"0x{clarity.serialize(clarity.Bool(True)).hex()}")
+        return bool(answer.get("result") == f"0x{clarity.serialize(expected).hex()}")
 
 
-async def deploy_contracts(node_url: str, admin_seed: str, sources: Path, backend_key: Path, oracle_key: Path) -> str:
-    """The deployer's address. Does only what is not there yet, so it may be interrupted and run again."""
+async def deploy_contracts(
+    node_url: str,
+    admin_seed: str,
+    sources: Path,
+    backend_key: Path,
+    oracle_key: Path,
+    change_delay_blocks: int = CHANGE_DELAY_BLOCKS,
+) -> str:
+    """The deployer's address. Does only what is not there yet, so it may be interrupted and run again.
+
+    Its last act makes later keys and changes of parameters wait `change_delay_blocks` burn blocks.
+    """
     async with _Node(node_url) as devnet, Wallet(node_url) as wallet:
         admin = await wallet.address(admin_seed)
         deployment = _Deployment(devnet, wallet, admin)
@@ -49,6 +62,7 @@ async def deploy_contracts(node_url: str, admin_seed: str, sources: Path, backen
             await deployment.deploy(name, (sources / f"{name}.clar").read_text())
         await deployment.grant("backend-principal", clarity.parse_principal(backend_address))
         await deployment.grant("oracle-key", clarity.Buffer(oracle.public_key))
+        await deployment.delay_changes(change_delay_blocks)
     return admin.address
 
 
@@ -72,10 +86,19 @@ class _Deployment:
     async def grant(self, what: str, value: clarity.ClarityValue) -> None:
         """`add-{what}` unless `is-{what}` already."""
         argument = clarity.serialize(value).hex()
-        if await self._devnet.is_granted(self._admin.address, f"is-{what}", argument):
-            return
+        if not await self._devnet.answers(self._admin.address, f"is-{what}", argument, clarity.Bool(True)):
+            await self._change(f"add-{what}", [argument])
+
+    async def delay_changes(self, blocks: int) -> None:
+        """Sets the delay of later changes, unless one is set: from then on changing it waits too."""
+        name = clarity.serialize(clarity.StringAscii("admin.delay-blocks")).hex()
+        none = clarity.ResponseOk(clarity.UInt(0))
+        if blocks and await self._devnet.answers(self._admin.address, "get-parameter", name, none):
+            await self._change("set-parameter", [name, clarity.serialize(clarity.UInt(blocks)).hex()])
+
+    async def _change(self, function: str, arguments: list[str]) -> None:
         contract = f"{self._admin.address}.parameter"
-        signed = await self._wallet.call(self._admin.seed, contract, f"add-{what}", [argument], fee=_FEE_USTX)
+        signed = await self._wallet.call(self._admin.seed, contract, function, arguments, fee=_FEE_USTX)
         await self._done(await self._wallet.broadcast(signed.raw))
 
     async def _done(self, txid: str) -> None:

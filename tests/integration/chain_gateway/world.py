@@ -66,7 +66,7 @@ class World:
     async def start(cls, devnet: Devnet, folder: Path) -> AsyncIterator[World]:
         """Deploys and funds."""
         backend, oracle = write_key(folder / "backend", 11), write_key(folder / "oracle", 12)
-        deployer = await deploy_contracts(devnet.url, "admin", SOURCES, backend, oracle)
+        deployer = await deploy_contracts(devnet.url, "admin", SOURCES, backend, oracle, change_delay_blocks=0)
         async with Wallet(devnet.url) as wallet:
             holder, provider = await wallet.address("holder"), await wallet.address("provider")
             world = cls(devnet, wallet, backend, KeySigner.from_file(oracle), deployer, holder, provider)
