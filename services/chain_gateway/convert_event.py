@@ -60,7 +60,7 @@ def chain_event(row: Event) -> pb.ChainEvent:
 
 
 def _names_nothing_of_ours(row: Event) -> bool:
-    """Callers choose some ids freely: `expire-abandoned-policies` refuses any number, `veto-voucher` takes any bytes.
+    """Callers choose some ids freely: `expire-policies` refuses any number, `veto-voucher` takes any bytes.
 
     What can be no id of ours is passed on as it is; in every other event the contracts have checked the values.
     """
