@@ -186,7 +186,8 @@ class Broadcaster:
         """No node has this transaction or will take it: the nonce is free again."""
         async with self._database.transaction() as session:
             current = await store_transactions.lock_open(session, row.txid)
-            if current is None:
+            # More sends than we know of: another replica has handed it in, and a node may have it.
+            if current is None or current.sends != row.sends:
                 return
             current.state, current.reason = moved(current.state, TransactionState.DROPPED), reason
             session.add(current)

@@ -80,13 +80,17 @@ async def requeue(session: AsyncSession, intent_id: str) -> None:
 
 
 async def take_back(session: AsyncSession, rows: Sequence[ChainTransaction]) -> None:
-    """Undoes signed transactions that never left this process: nonces are free, intents queued as before."""
-    txids = [row.txid for row in rows]
-    intents = [row.intent_id for row in rows]
-    await session.exec(sa.delete(ChainTransaction).where(col(ChainTransaction.txid).in_(txids)))
+    """Undoes signed transactions that never left this process: nonces are free, intents queued as before.
+
+    Those stay that another replica has handed in meanwhile, such as while this one was suspended.
+    """
+    statement = sa.delete(ChainTransaction).where(
+        sa.tuple_(col(ChainTransaction.txid), col(ChainTransaction.sends)).in_([(row.txid, row.sends) for row in rows]),
+        col(ChainTransaction.state) == TransactionState.SIGNED,
+    )
+    intents = (await session.exec(statement.returning(col(ChainTransaction.intent_id)))).scalars().all()
     await session.exec(sa.delete(NonceSlot).where(col(NonceSlot.intent_id).in_(intents)))
-    statement = sa.update(Intent).where(col(Intent.id).in_(intents)).values(state=IntentState.QUEUED)
-    await session.exec(statement)
+    await session.exec(sa.update(Intent).where(col(Intent.id).in_(intents)).values(state=IntentState.QUEUED))
     await notify(session, INTENT_CHANNEL)
 
 

@@ -10,12 +10,16 @@ from typing import Any, Final
 
 import grpc
 import pytest
+import sqlalchemy as sa
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as pb
 from bithedge.type.v1 import price_pb2
 
 from kernel.ids import new_id
+from services.chain_gateway import store_intents
 from services.chain_gateway.config import Settings
+from services.chain_gateway.keys import Keys
 from services.chain_gateway.stacks.transaction import Transaction, deserialize_transaction
+from services.chain_gateway.tables import ChainTransaction
 from tests.integration.chain_gateway.scripted_node import ScriptedNode, scripted_node
 from tests.integration.chain_gateway.world import RunningGateway, running_gateway, write_key
 
@@ -253,3 +257,32 @@ async def test_a_full_queue_is_refused(node: ScriptedNode, settings: Settings) -
             await gateway.create_intent(keys[4], _call(4))
         assert error.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert (await gateway.create_intent(keys[3], _call(3))).key == keys[3]
+
+
+async def test_what_another_replica_has_handed_in_is_not_taken_back(node: ScriptedNode, settings: Settings) -> None:
+    """A dispatcher suspended after signing finds its first refused: what may have left meanwhile stays as it is."""
+    addresses = Keys.from_files(settings.key_paths, settings.contracts().account_version).addresses
+    done = asyncio.Event()
+    async with running_gateway(settings, only=("state", "pulse", "ingest")) as running:
+        gateway = running.gateway
+        await running.tip(1)
+        names = [(await running.create_intent(new_id(), _call(number))).name for number in range(2)]
+
+        async def suspended() -> None:
+            async with gateway.database.transaction() as session:
+                await store_intents.declare_accounts(session, addresses)
+            rows = await gateway.dispatcher.sign_next(addresses[0], 0)
+            async with gateway.database.transaction() as session:
+                await session.exec(sa.update(ChainTransaction).values(sends=ChainTransaction.sends + 1))
+            node.refusals = [_refusal("BadFunctionArgument")]
+            assert not await gateway.broadcaster.send_all(rows)
+            done.set()
+            await asyncio.Event().wait()
+
+        leading = asyncio.ensure_future(gateway.dispatch_lease.lead(suspended))
+        async with asyncio.timeout(_SECONDS):
+            await done.wait()
+        leading.cancel()
+        found = [await running.intent_where(name, lambda one: True) for name in names]
+    assert {one.state for one in found} == {pb.INTENT_STATE_SUBMITTED}
+    assert [one.transactions[0].nonce for one in found] == [0, 1]
