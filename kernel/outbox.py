@@ -97,7 +97,9 @@ class Relay:
             rows = (await session.exec(statement)).all()
             await asyncio.gather(*(self._attempt(row) for row in rows))
             session.add_all(rows)
-        self._pending.set(sum(row.deliver_time is None for row in rows))
+            await session.flush()
+            waiting = select(sa.func.count()).select_from(table).where(col(table.deliver_time).is_(None))
+            self._pending.set((await session.exec(waiting)).one())
         return len(rows)
 
     async def _attempt(self, row: OutboxRecord) -> None:

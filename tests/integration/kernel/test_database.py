@@ -14,7 +14,7 @@ from kernel.database import Database
 from kernel.errors import AlreadyExists, InvalidArgument
 from kernel.idempotency import IdempotencyRecord, claim, complete
 from kernel.lease import LeaderLease, LeaseLost, LeaseRecord
-from kernel.outbox import DeliveryError, OutboxRecord, Relay, post
+from kernel.outbox import PENDING, DeliveryError, OutboxRecord, Relay, post
 
 METADATA = MetaData(schema="kernel_test")
 
@@ -118,6 +118,28 @@ async def test_the_outbox_delivers_what_was_committed_and_only_that(database: Da
         attempts = (await session.exec(select(Outbox.attempts).where(col(Outbox.key) == "b"))).one()
     assert sorted(delivered) == ["a", "b"]
     assert attempts == 3
+
+
+async def test_the_gauge_counts_what_waits_for_its_next_try(database: Database) -> None:
+    """Rows that failed and pause are pending too, or an outage would look like an empty outbox."""
+    refused = True
+
+    async def deliver(row: OutboxRecord) -> None:
+        if refused and row.key != "fine":
+            raise DeliveryError("not now")
+
+    async with database.transaction() as session:
+        for key in ("a", "b", "fine"):
+            await post(session, Outbox, "start", key, {})
+    relay = Relay(database, Outbox, deliver)
+    tried = [await relay.deliver_due(), await relay.deliver_due()]
+    assert tried == [3, 0]
+    assert PENDING.labels("kernel_test")._value.get() == 2
+    refused = False
+    async with asyncio.timeout(10):
+        while await relay.deliver_due() < 2:
+            await asyncio.sleep(0.05)
+    assert PENDING.labels("kernel_test")._value.get() == 0
 
 
 async def test_one_replica_leads_and_a_lost_lease_rolls_its_write_back(database: Database) -> None:
