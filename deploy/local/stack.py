@@ -47,6 +47,8 @@ class Stack:
         self._say = say
         self.keys: LocalKeys = make_keys(layout.state / "keys")
         self._postgres: EmbeddedPostgres | None = None
+        # Deployer and operator, once they are there.
+        self._principals: tuple[str, str] | None = None
 
     @property
     def database_url(self) -> str:
@@ -58,9 +60,9 @@ class Stack:
         """Returns when every process serves. StackError with one line otherwise."""
         self._start_infrastructure()
         await asyncio.gather(self._wait_for_temporal(), self._wait_for_devnet())
-        deployer = await self._deploy()
-        operator = await self._operator()
-        for spec in self._service_specs(deployer, operator):
+        if self._principals is None:
+            self._principals = await self._deploy(), await self._operator()
+        for spec in self._service_specs(*self._principals):
             self._start(spec)
         await asyncio.gather(*(self._wait_for_service(name) for name in SERVICES))
         self._start(self._worker_spec())

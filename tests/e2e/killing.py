@@ -13,7 +13,7 @@ from typing import Final
 from deploy.local.processes import StackError
 from deploy.local.stack import PROCESSES, Stack
 
-_PAUSE_SECONDS: Final = (1.0, 4.0)
+_PAUSE_SECONDS: Final = (1.0, 5.0)
 _STARTS: Final = 5
 
 
