@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
 from tests.contracts.chain import (
@@ -46,6 +48,25 @@ def test_rounds_of_many_heights_in_one_block_do_not_add_up(chain: Chain) -> None
     assert refused(relay(chain, chain.backend, chain.round(BTC, 499_999))) == 2007
     chain.publish(BTC, 500_000)
     assert refused(relay(chain, chain.backend, chain.round(BTC, 499_999))) == 2007
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_is_published_in_one_block_stays_near_the_last_one(chain: Chain, seed: int) -> None:
+    """Both keys, rounds of any heights and prices: no latest price leaves the bound around the block before."""
+    chance = Random(seed)
+    chain.vm.mine_burn(20)
+    chain.publish(BTC, 10**9)
+    for _ in range(6):
+        before = chain.read(ORACLE, "get-latest-price", BTC)
+        chain.vm.mine_burn(chance.randrange(1, 12))
+        for _ in range(12):
+            latest = chain.read(ORACLE, "get-latest-price", BTC)
+            price = latest["price-e8"] * chance.randrange(85, 116) // 100
+            height = chance.randrange(latest["burn-height"], chain.height + 1)
+            relay(chain, chain.backend, chain.round(BTC, price, **{"burn-height": height}))
+            latest = chain.read(ORACLE, "get-latest-price", BTC)
+            bound = 1_000 + 200 * (latest["burn-height"] - before["burn-height"])
+            assert abs(latest["price-e8"] - before["price-e8"]) * 10_000 <= before["price-e8"] * bound
 
 
 def test_the_oracles_key_rewrites_no_past_in_a_silence(market: Chain) -> None:
@@ -191,3 +212,7 @@ def test_a_stolen_admin_key_moves_in_no_faster_than_the_delay(chain: Chain) -> N
     assert chain.ok(chain.admin, PARAMETER, "propose-admin", thief) is False
     assert chain.error(chain.stranger, PARAMETER, "accept-admin") == 1009
     assert chain.read(PARAMETER, "get-proposed-admin") is None
+    chain.vm.mine_burn(1)
+    assert chain.ok(chain.admin, PARAMETER, "propose-admin", thief) is True
+    assert chain.ok(chain.admin, PARAMETER, "propose-admin", Principal(chain.admin.address)) is True
+    assert chain.error(chain.stranger, PARAMETER, "accept-admin") == 1009
