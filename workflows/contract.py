@@ -123,11 +123,15 @@ class ActivatePolicyInput:
 
 @dataclass(frozen=True)
 class SettlePolicyInput:
-    """One settlement on the stored receipt of an activation; `run` counts operators' retries from 0."""
+    """One settlement on the stored receipt of an activation; `run` counts operators' retries from 0.
+
+    `attempt` is where a workflow that grew too long goes on in a new one of the same id.
+    """
 
     labels: PolicyLabels
     activation_number: int
     run: int = 0
+    attempt: int = 0
 
 
 @dataclass(frozen=True)

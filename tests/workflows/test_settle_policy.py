@@ -19,7 +19,7 @@ from tests.workflows.stand_ins import (
     policy_in,
     unavailable,
 )
-from tests.workflows.world import World, eventually, labels
+from tests.workflows.world import World, eventually, labels, open_world, start_temporal
 from workflows.contract import (
     ActivatePolicyInput,
     SettlePolicyInput,
@@ -161,6 +161,21 @@ async def test_a_cancelled_intent_is_replaced_without_calling_it_a_refusal(world
     assert (await ended(world, start.workflow_id))["state"] == "SETTLED"
     assert keys(world) == [f"{start.workflow_id}/submit/0", f"{start.workflow_id}/submit/1"]
     assert not world.script.asked("RecordSettlementRefusal")
+
+
+async def test_a_long_settlement_goes_on_in_a_new_run() -> None:
+    """Before its history reaches the server's limit, which would end it; attempts are counted on, under one id."""
+    environment = await start_temporal("--dynamic-config-value", "limit.historyCount.suggestContinueAsNew=20")
+    async with open_world(environment.client) as world, world.worker():
+        world.gateway.plan(CANCELLED, CANCELLED, CANCELLED, CONFIRMED)
+        start = settlement()
+        await world.start(start)
+        await eventually(lambda: len(world.gateway.intents) == 4)
+        assert (await ended(world, start.workflow_id))["state"] == "SETTLED"
+        runs = [one async for one in world.client.list_workflows(f"WorkflowId = '{start.workflow_id}'")]
+    await environment.shutdown()
+    assert keys(world) == [f"{start.workflow_id}/submit/{attempt}" for attempt in range(4)]
+    assert len(runs) > 1
 
 
 async def test_a_refusal_for_good_ends_the_settlement(world: World) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
@@ -32,7 +33,7 @@ class SettlePolicy:
     @workflow.run
     async def run(self, given: SettlePolicyInput) -> steps.PolicyResult:
         """The state in which settlement ended."""
-        attempt = 0
+        attempt = given.attempt
         while (outcome := await self._attempt_unless_ended(given, attempt)) is not None:
             if outcome.state == "CONFIRMED":
                 await workflow.wait_condition(lambda: bool(self._ended))
@@ -43,6 +44,9 @@ class SettlePolicy:
                     return self._close(given.labels.policy, result.state, result.reason)
             attempt += 1
             await self._pause(attempt)
+            # Refusals can go on for weeks; a history that reached the server's limit would end the workflow.
+            if not self._ended and workflow.info().is_continue_as_new_suggested():
+                workflow.continue_as_new(dataclasses.replace(given, attempt=attempt))
         return self._close(given.labels.policy, self._ended)
 
     async def _attempt_unless_ended(self, given: SettlePolicyInput, attempt: int) -> steps.IntentOutcome | None:
