@@ -13,6 +13,7 @@ from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as gateway_pb2
 from bithedge.policy.v1 import policy_pb2
 from bithedge.policy.v1 import policy_service_pb2 as policy_service
 from bithedge.pool.v1 import pool_service_pb2 as pool_pb2
+from bithedge.type.v1 import transaction_pb2
 
 from deploy.demo.invariants import TokenBooks, check_books, read_books
 from deploy.demo.market import eventually
@@ -89,6 +90,15 @@ class Scene:
         await eventually(followed, "the gateway follows the block")
         status = str(transaction["tx_status"])
         return str(transaction["tx_result"]["repr"]) if status == "abort_by_response" else status
+
+    async def signed(self, who: Person, prepared: transaction_pb2.PreparedTransaction, **changes: Any) -> bytes:
+        """What was prepared, signed by that wallet, with some of it changed."""
+        arguments = changes.pop("arguments", prepared.arguments)
+        fields = {"post_conditions": [one.hex() for one in prepared.post_conditions], "fee": FEE_USTX, **changes}
+        signed = await self.wallet.call(
+            who.account.seed, prepared.contract, prepared.function, [one.hex() for one in arguments], **fields
+        )
+        return bytes.fromhex(signed.raw)
 
     async def send(self, *attempts: Attempt) -> list[str]:
         """Signs and sends each straight to the node, and answers their outcomes."""

@@ -12,10 +12,10 @@ from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as gateway_pb2
 from bithedge.policy.v1 import policy_pb2
 from bithedge.policy.v1 import policy_service_pb2 as pb
 from bithedge.pool.v1 import pool_service_pb2 as pool_pb2
-from bithedge.type.v1 import money_pb2, price_pb2, transaction_pb2
+from bithedge.type.v1 import money_pb2, price_pb2
 
 from deploy.demo.invariants import read_books
-from deploy.demo.people import Person
+from deploy.demo.people import SessionToken
 from deploy.demo.plan import SBTC, STX
 from deploy.wallet.driver import TransactionRejected
 from kernel.rpc.channels import open_channel, remote_errors
@@ -23,7 +23,7 @@ from services.chain_gateway.stacks.clarity import Int
 from tests.e2e import refusal_attempts as attempts
 from tests.e2e import refusal_cases as cases
 from tests.e2e.refusal_callers import called, closed_methods, session_token
-from tests.e2e.refusal_scene import FEE_USTX, read_positions, refusal
+from tests.e2e.refusal_scene import read_positions, refusal
 from tests.e2e.refusal_stage import Stage, running_stage
 
 # Of the origin, in a signed transaction of one key: after version, chain id, kind, hash mode, account, nonce, fee.
@@ -106,32 +106,30 @@ async def test_a_late_quote_is_not_paid(stage: Stage) -> None:
 async def test_a_quote_is_paid_by_its_holder_and_in_full(stage: Stage) -> None:
     """Another wallet, another amount, another chain, one bit of the signature, a policy id that is used."""
     await _refused_on_chain(stage, cases.bad_payments(stage))
-
-
-async def _signed(stage: Stage, who: Person, prepared: transaction_pb2.PreparedTransaction, **changes: Any) -> bytes:
-    arguments = changes.pop("arguments", list(prepared.arguments))
-    fields = {"post_conditions": [one.hex() for one in prepared.post_conditions], "fee": FEE_USTX, **changes}
-    signed = await stage.wallet.call(
-        who.account.seed, prepared.contract, prepared.function, [one.hex() for one in arguments], **fields
-    )
-    return bytes.fromhex(signed.raw)
+    terms, signature = stage.quoted.quote_terms, attempts.signature_of(stage.quoted.prepared_transaction)
+    other = gateway_pb2.CreatePolicyCall(terms=terms, signature=signature)
+    other.terms.premium_base_units -= 1
+    tampered = gateway_pb2.CreatePolicyCall(terms=terms, signature=attempts.flipped(signature, 9))
+    for call, expected in ((other, "ALREADY_EXISTS QUOTE_SIGNED"), (tampered, "FAILED_PRECONDITION NOT_SIGNED")):
+        request = gateway_pb2.PrepareTransactionRequest(request_id="bad", create_policy=call)
+        assert await _reason(stage.holder.services.gateway.PrepareTransaction(request)) == expected
 
 
 async def test_signed_bytes_that_are_not_what_was_prepared(stage: Stage) -> None:
     """Malformed, tampered, of another wallet, amount or chain: the gateway says which; a node takes none either."""
     prepared, holder = stage.quoted.prepared_transaction, stage.holder
-    good = await _signed(stage, holder, prepared)
-    other_chain = await _signed(stage, holder, prepared, chain_id=1)
+    good = await stage.signed(holder, prepared)
+    other_chain = await stage.signed(holder, prepared, chain_id=1)
     tampered = attempts.flipped(good, _SIGNATURE_AT + 20)
     other_terms = [stage.active.prepared_transaction.arguments[0], prepared.arguments[1]]
     bad = {
         "MALFORMED_TRANSACTION": good[:-1],
         "WRONG_CHAIN_ID": other_chain,
         "INVALID_SIGNATURE": tampered,
-        "WRONG_SENDER": await _signed(stage, stage.stranger, prepared),
-        "ARGUMENTS_MISMATCH": await _signed(stage, holder, prepared, arguments=other_terms),
-        "POST_CONDITIONS_MISMATCH": await _signed(stage, holder, prepared, post_conditions=[]),
-        "FEE_OUT_OF_BOUNDS": await _signed(stage, holder, prepared, fee=10**9),
+        "WRONG_SENDER": await stage.signed(stage.stranger, prepared),
+        "ARGUMENTS_MISMATCH": await stage.signed(holder, prepared, arguments=other_terms),
+        "POST_CONDITIONS_MISMATCH": await stage.signed(holder, prepared, post_conditions=[]),
+        "FEE_OUT_OF_BOUNDS": await stage.signed(holder, prepared, fee=10**9),
     }
     request = gateway_pb2.SubmitSignedTransactionRequest(prepared_transaction=prepared.name)
     async with stage.nothing_moves():
@@ -187,13 +185,15 @@ async def test_vouchers_pay_once_and_only_free_capital(stage: Stage) -> None:
 
 async def test_what_is_not_a_wallets_is_refused(stage: Stage) -> None:
     """Backend, admin and registry functions refuse a stranger on chain; methods of services and operators refuse a
-    holder, and everything that is not open refuses a call without a token."""
+    holder, and everything that is not open refuses a call without a token or with an altered one."""
     await _refused_on_chain(stage, cases.powers(stage))
     token = await session_token(stage.stack, stage.wallet, "holder")
+    altered = SessionToken((await token.token())[:-9] + "AAAAAAAAA")
     async with stage.nothing_moves(), AsyncExitStack() as opened:
         for wallet, source, expected in (
             (True, token, "PERMISSION_DENIED ROLE_MISSING"),
             (False, None, "UNAUTHENTICATED NO_TOKEN"),
+            (False, altered, "UNAUTHENTICATED INVALID_TOKEN"),
         ):
             methods = list(closed_methods(to_wallets=wallet))
             assert len(methods) > 20
