@@ -25,11 +25,15 @@ def usd(amount_e8: int) -> str:
     return f"{amount_e8 // _USD_E8:,}.{amount_e8 % _USD_E8 // 1_000_000:02}"
 
 
+def figure(amount: money_pb2.TokenAmount) -> str:
+    """An amount without its token, all digits; for people only."""
+    digits = _DIGITS[amount.token]
+    return f"{amount.base_units // 10**digits:,}.{amount.base_units % 10**digits:0{digits}}"
+
+
 def tokens(amount: money_pb2.TokenAmount) -> str:
     """An amount with its token, all digits; for people only."""
-    digits = _DIGITS[amount.token]
-    name = "STX" if amount.token == money_pb2.TOKEN_STX else "sBTC"
-    return f"{amount.base_units // 10**digits:,}.{amount.base_units % 10**digits:0{digits}} {name}"
+    return f"{figure(amount)} {'STX' if amount.token == money_pb2.TOKEN_STX else 'sBTC'}"
 
 
 def print_services(console: Console, layout: Layout) -> None:

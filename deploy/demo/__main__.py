@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import os
 import shutil
+import signal
 import sys
 import time
 from contextlib import AsyncExitStack
@@ -15,11 +16,11 @@ from bithedge.oracle.v1 import oracle_service_pb2_grpc as oracle_grpc
 from bithedge.pool.v1 import pool_service_pb2 as pool_pb2
 from rich.console import Console
 
-from cli.look import usd
 from deploy.demo.cast import gather_cast
 from deploy.demo.invariants import TokenBooks, check_books, read_books
 from deploy.demo.market import DemoError, Market, Moment
 from deploy.demo.plan import MARKET_START
+from deploy.demo.progress import MarketProgress
 from deploy.demo.report import Result, check_payouts, show, write_json
 from deploy.demo.scenario import Cast, Scenario
 from deploy.devnet.driver import DevnetClient, DevnetError
@@ -45,6 +46,7 @@ class Demo:
         self._cast: Cast | None = None
         self._books: dict[str, TokenBooks] = {}
         self._assertions = 0
+        self._progress = MarketProgress(console)
         self._started = time.monotonic()
 
     async def run(self) -> Result:
@@ -65,18 +67,15 @@ class Demo:
             self._cast = cast
             stub = oracle_grpc.OracleServiceStub(oracle)
             market = Market(devnet, cast.operator.services, stub, self._after_block)
-            reconciliation = await Scenario(cast, market, devnet, self._say).play()
+            with self._progress:
+                reconciliation = await Scenario(cast, market, devnet, self._say).play()
             return await self._result(cast, market, reconciliation)
 
     async def _after_block(self, moment: Moment) -> None:
         assert self._cast is not None
         self._books = await read_books(self._cast.operator.services)
         self._assertions += check_books(self._books)
-        locked = self._books["sBTC"].chain_locked
-        self._console.print(
-            f"  {moment.market_time}  burn {moment.burn_height}  BTC {usd(moment.btc_price_usd_e8)}  "
-            f"locked {locked / 1e8:.4f} sBTC  {self._assertions} assertions"
-        )
+        self._progress.block(moment, self._books, self._assertions)
 
     def _say(self, line: str) -> None:
         self._console.print(f"[bold]{line}[/bold]")
@@ -100,14 +99,26 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _clear(state: Path) -> None:
+    """Empties the folder of the last run, and stops what that run left if it was killed."""
+    if state.exists():
+        Stack(Layout(state, Ports.free(), MARKET_START, 0.0)).stop()
+        shutil.rmtree(state)
+
+
 def main() -> int:
     """0 only if every assertion held."""
     given = _arguments()
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    # Whoever ends the demo also ends what it started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        shutil.rmtree(given.state, ignore_errors=True)
+        _clear(given.state)
         result = asyncio.run(Demo(given.state, console).run())
         write_json(result, given.output)
+    except KeyboardInterrupt:
+        print("demo: interrupted; everything it started has been stopped", file=sys.stderr)
+        return 130
     except (
         DemoError,
         StackError,

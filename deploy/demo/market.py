@@ -80,15 +80,20 @@ class Market:
         self.blocks += 1
         return moment
 
-    async def step_until(self, condition: Callable[[], Awaitable[bool]], blocks: int, what: str) -> Moment:
-        """Steps until the condition holds; DemoError after so many blocks, times the patience."""
+    async def step_until(
+        self, condition: Callable[[], Awaitable[bool]], blocks: int, what: str, pause_seconds: float = 0.0
+    ) -> Moment:
+        """Steps until the condition holds; DemoError after so many blocks, times the patience.
+
+        `pause_seconds`: how long a block waits for a workflow, which lives in wall time, before the next is mined.
+        """
         blocks *= self.patience.blocks
         moment = await self.moment()
         for _ in range(blocks):
-            if await condition():
+            if await _holds(condition, pause_seconds):
                 return moment
             moment = await self.step()
-        if await condition():
+        if await _holds(condition, pause_seconds):
             return moment
         raise DemoError(f"not after {blocks} burn blocks: {what}")
 
@@ -133,6 +138,16 @@ class Market:
         for name, height in (("pool", pool.projected_burn_height), ("policies", policies.projected_burn_height)):
             if height < tip.final_burn_height:
                 raise Unavailable("BEHIND", f"the {name} have followed to burn block {height}")
+
+
+async def _holds(condition: Callable[[], Awaitable[bool]], seconds: float) -> bool:
+    """Whether the condition holds now or within the time."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while not await condition():
+        if asyncio.get_running_loop().time() >= deadline:
+            return False
+        await asyncio.sleep(_POLL_SECONDS)
+    return True
 
 
 async def eventually(condition: Callable[[], Awaitable[Any]], what: str, seconds: float = _PATIENCE.seconds) -> Any:

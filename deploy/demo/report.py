@@ -14,13 +14,15 @@ from bithedge.type.v1 import money_pb2
 from rich.console import Console
 from rich.table import Table
 
-from cli.look import tokens, usd
+from cli.look import figure, usd
 from deploy.demo.invariants import TOKEN_NAMES, TokenBooks
 from deploy.demo.market import DemoError
 from deploy.demo.scenario import Played
 from kernel.units import Token, payout
 
-_SHOWN_TXID: Final = 10
+_SHOWN_TXID: Final = 8
+# Below it the stories would break the table into pieces; README tells them too.
+_STORY_WIDTH: Final = 180
 
 
 @dataclass(frozen=True)
@@ -140,62 +142,56 @@ def write_json(result: Result, path: Path) -> None:
 
 def show(result: Result, console: Console) -> None:
     """The tables."""
-    console.print(_policy_table(result))
+    console.print()
+    console.print(_policy_table(result, console.width >= _STORY_WIDTH))
+    console.print()
     console.print(_pool_table(result))
+    console.print()
     report = result.reconciliation
     for difference in report.differences:
         console.print(f"  difference {difference.kind} in {difference.subject}: {difference.likely_cause}")
-    colour = "red" if report.differences else "green"
-    console.print(
-        f"[{colour}]reconciliation at burn block {report.burn_height}: ledger = policies = contracts, "
-        f"{len(report.differences)} differences in {report.policies_compared} policies and "
-        f"{report.accounts_compared} accounts[/{colour}]"
-        if not report.differences
-        else f"[red]{len(report.differences)} differences[/red]",
-        soft_wrap=True,
-    )
+    if report.differences:
+        console.print(f"[red]{len(report.differences)} differences[/red]")
+    else:
+        console.print(
+            f"[green]reconciliation at burn block {report.burn_height}: ledger = policies = contracts, 0 differences "
+            f"in {report.policies_compared} policies and {report.accounts_compared} accounts[/green]",
+            soft_wrap=True,
+        )
     console.print(
         f"{result.burn_blocks} burn blocks, {result.assertions} assertions of solvency held, {result.seconds:.1f} s"
     )
 
 
-def _policy_table(result: Result) -> Table:
-    table = Table(title="policies", title_justify="left")
-    for column in (
-        "",
-        "state",
-        "heights",
-        "strike",
-        "floor",
-        "settled at",
-        "premium",
-        "pays at most",
-        "payout",
-        "txids",
-    ):
-        table.add_column(column, overflow="fold")
+def _policy_table(result: Result, with_stories: bool) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    columns = ("", "state", "heights", "strike", "floor", "settled at", "premium", "at most", "payout", "", "txids")
+    for column in columns:
+        table.add_column(column, no_wrap=True)
+    if with_stories:
+        table.add_column("story")
     for played, policy in result.policies:
         settled_at = policy.settlement_btc_price_usd_e8
-        payout_text = tokens(policy.payout) if policy.payout.token else ""
-        table.add_row(
-            f"{played.plan.scenario}  {played.plan.story}",
+        cells = [
+            played.plan.scenario,
             _state(policy),
-            f"{policy.creation_burn_height or '-'} - {policy.expiration_burn_height}",
+            f"{policy.creation_burn_height or ''}-{policy.expiration_burn_height}",
             usd(policy.strike_price_usd_e8),
             usd(policy.floor_price_usd_e8),
             usd(settled_at) if settled_at else "",
-            tokens(policy.premium),
-            tokens(policy.max_payout),
-            payout_text,
+            figure(policy.premium),
+            figure(policy.max_payout),
+            figure(policy.payout) if policy.payout.token else "",
+            TOKEN_NAMES[policy.settlement_token],
             " ".join(txid[:_SHOWN_TXID] for txid in _txids(policy)),
-        )
+        ]
+        table.add_row(*cells, *([played.plan.story] if with_stories else []))
     return table
 
 
 def _pool_table(result: Result) -> Table:
-    table = Table(
-        "pool", "vault holds", "accounted", "ledger", "locked on chain", "locked in ledger", "open max payouts"
-    )
+    columns = ("pool", "vault holds", "accounted", "ledger", "locked on chain", "in ledger", "open max payouts")
+    table = Table(*columns, box=None, padding=(0, 2, 0, 0))
     for name, books in result.books.items():
         token = money_pb2.TOKEN_STX if name == "STX" else money_pb2.TOKEN_SBTC
         amounts = (
@@ -206,5 +202,5 @@ def _pool_table(result: Result) -> Table:
             books.ledger_locked,
             books.open_max_payouts,
         )
-        table.add_row(name, *(tokens(money_pb2.TokenAmount(token=token, base_units=amount)) for amount in amounts))
+        table.add_row(name, *(figure(money_pb2.TokenAmount(token=token, base_units=amount)) for amount in amounts))
     return table
