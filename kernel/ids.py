@@ -28,10 +28,15 @@ def resource_name(collection: str, identifier: str) -> str:
     return f"{collection}/{identifier}"
 
 
+def is_id(text: str) -> bool:
+    """Whether it is 32 lower-case hexadecimal digits."""
+    return _ID.fullmatch(text) is not None
+
+
 def parse_resource_name(collection: str, name: str, field: str = "name") -> str:
     """The 32-digit id in `{collection}/{id}`; InvalidArgument naming `field` otherwise."""
     prefix, _, identifier = name.partition("/")
-    if prefix != collection or not _ID.fullmatch(identifier):
+    if prefix != collection or not is_id(identifier):
         raise InvalidArgument.of(field, f"expected {collection}/{{32 hexadecimal digits}}", "INVALID_NAME")
     return identifier
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import enum
+import re
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Final
 
 from bithedge.type.v1 import access_pb2
 
-from kernel.errors import PermissionDenied, Unauthenticated
+from kernel.errors import InvalidArgument, PermissionDenied, Unauthenticated
+
+# Of Stacks addresses, contracts and `service:{name}`.
+_PRINCIPAL: Final = re.compile(r"[A-Za-z0-9:._-]{1,128}")
 
 
 class Role(enum.IntEnum):
@@ -38,7 +43,7 @@ class Caller:
     def principal_for(self, requested: str) -> str:
         """Whose things the call is about: the caller's own, or `requested` if an operator or service asks."""
         if self.has(Role.SERVICE) or self.has(Role.OPERATOR):
-            return requested or self.principal
+            return _check_principal(requested) if requested else self.principal
         if requested not in ("", self.principal):
             raise PermissionDenied("NOT_YOURS", "a principal other than the caller's own was named")
         return self.principal
@@ -48,6 +53,13 @@ class Caller:
         if requested not in ("", self.principal) and not self.has(Role.SERVICE):
             raise PermissionDenied("NOT_YOURS", "a principal other than the caller's own was named")
         return requested or self.principal
+
+
+def _check_principal(text: str) -> str:
+    """What can be an address or a service, so that no database has to refuse it."""
+    if not _PRINCIPAL.fullmatch(text):
+        raise InvalidArgument("INVALID_PRINCIPAL", "the principal that was named is none")
+    return text
 
 
 _caller: ContextVar[Caller | None] = ContextVar("caller", default=None)

@@ -142,7 +142,7 @@ def _token(token: Token) -> money_pb2.Token.ValueType:
 def _decode_page_token(text: str) -> int:
     try:
         prefix, _, number = base64.urlsafe_b64decode(text.encode()).decode().partition(":")
-        if prefix == "line":
+        if prefix == "line" and 0 < int(number) < 1 << 63:
             return int(number)
     except (binascii.Error, ValueError) as error:
         raise InvalidArgument.of("page_token", "not a token of ours", "INVALID_PAGE_TOKEN") from error

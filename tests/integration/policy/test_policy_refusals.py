@@ -15,6 +15,7 @@ from bithedge.type.v1 import money_pb2
 
 from kernel.errors import BitHedgeError, InvalidArgument
 from kernel.rpc.status import error_from_call
+from services.policy import convert
 from tests.integration.policy import events
 from tests.integration.policy.harness import (
     AS_HOLDER,
@@ -229,7 +230,11 @@ async def test_a_receipt_must_be_of_the_activation(house: House) -> None:
 async def test_tokens_of_pages_and_streams_must_be_ours(house: House) -> None:
     """Made-up page and resume tokens and names are INVALID_ARGUMENT."""
     policy = await house.create()
+    beyond = convert.page_token(1 << 63, policy.name.rpartition("/")[2])
     calls = (
+        house.stub.ListPolicies(pb.ListPoliciesRequest(page_token=convert.page_token("\0")), metadata=AS_HOLDER),
+        house.stub.ListPolicies(pb.ListPoliciesRequest(page_token="W1tb" * 50_000), metadata=AS_HOLDER),
+        house.stub.ListExpiringPolicies(pb.ListExpiringPoliciesRequest(page_token=beyond), metadata=AS_OPERATOR),
         house.stub.ListPolicies(pb.ListPoliciesRequest(page_token="!"), metadata=AS_HOLDER),
         house.stub.ListPolicies(pb.ListPoliciesRequest(page_token="WzFd"), metadata=AS_HOLDER),
         house.stub.ListPolicies(pb.ListPoliciesRequest(page_size=-1), metadata=AS_HOLDER),

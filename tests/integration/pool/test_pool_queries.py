@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 from bithedge.oracle.v1 import oracle_service_pb2 as oracle_pb2
 from bithedge.pool.v1 import pool_service_pb2 as pb
@@ -81,7 +83,8 @@ async def test_a_statement_comes_in_pages_newest_first(pool: RunningPool) -> Non
         ("deposit", 100, 0),
     ]
     assert all(line.txid for line in lines if line.kind == "deposit")
-    for broken in ("x", "bGluZTp4"):
+    beyond = base64.urlsafe_b64encode(f"line:{1 << 63}".encode()).decode()
+    for broken in ("x", "bGluZTp4", beyond):
         with pytest.raises(InvalidArgument), remote_errors():
             await pool.stub.ListStatementLines(
                 pb.ListStatementLinesRequest(page_token=broken), metadata=provider("SP-ALICE")

@@ -10,7 +10,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel.errors import PermissionDenied, Unauthenticated
+from kernel.errors import InvalidArgument, PermissionDenied, Unauthenticated
 from kernel.rpc.access import AccessRules
 from kernel.rpc.caller import Caller, Role, current_caller, optional_caller, set_caller
 
@@ -106,6 +106,8 @@ def test_people_reach_only_their_own(roles: frozenset[Role]) -> None:
     assert caller.principal_for("ST1") == "ST1"
     if roles & {Role.SERVICE, Role.OPERATOR}:
         assert caller.principal_for("ST2") == "ST2"
+        with pytest.raises(InvalidArgument):
+            caller.principal_for("\0")
     else:
         with pytest.raises(PermissionDenied) as refused:
             caller.principal_for("ST2")
