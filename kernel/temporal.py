@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any, Final
 
 from temporalio.client import Client, WorkflowExecutionStatus
@@ -12,6 +13,8 @@ from temporalio.service import RPCError, RPCStatusCode
 from kernel.log import get_logger
 from kernel.outbox import DeliveryError, OutboxRecord
 
+# A row is held while it is delivered: a server that does not answer must not hold it, and its transaction, for long.
+_RPC_TIMEOUT: Final = dt.timedelta(seconds=10)
 START: Final = "start"
 SIGNAL: Final = "signal"
 # A signal can overtake the start of its workflow; after so many tries there is no such workflow to wake.
@@ -58,6 +61,7 @@ class TemporalDelivery:
                 task_queue=payload["task_queue"],
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 search_attributes=search_attributes(payload["attributes"]),
+                rpc_timeout=_RPC_TIMEOUT,
             )
         except WorkflowAlreadyStartedError:
             return
@@ -65,7 +69,7 @@ class TemporalDelivery:
     async def _signal(self, row: OutboxRecord) -> None:
         handle = self._client.get_workflow_handle(row.payload["workflow_id"])
         try:
-            await handle.signal(row.payload["signal"], row.payload["argument"])
+            await handle.signal(row.payload["signal"], row.payload["argument"], rpc_timeout=_RPC_TIMEOUT)
         except RPCError as error:
             if error.status != RPCStatusCode.NOT_FOUND:
                 raise
@@ -75,7 +79,7 @@ class TemporalDelivery:
         """Returns if nobody is left to be woken; DeliveryError if the workflow may still be started."""
         handle = self._client.get_workflow_handle(row.payload["workflow_id"])
         try:
-            description = await handle.describe()
+            description = await handle.describe(rpc_timeout=_RPC_TIMEOUT)
         except RPCError as error:
             if error.status != RPCStatusCode.NOT_FOUND:
                 raise

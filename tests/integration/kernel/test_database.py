@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from collections.abc import AsyncIterator
 
 import pytest
@@ -140,6 +141,27 @@ async def test_the_gauge_counts_what_waits_for_its_next_try(database: Database) 
         while await relay.deliver_due() < 2:
             await asyncio.sleep(0.05)
     assert PENDING.labels("kernel_test")._value.get() == 0
+
+
+async def test_locks_of_a_process_that_vanished_are_given_up(database: Database) -> None:
+    """A transaction that nobody carries on is ended by the server, so that another replica may take its lease."""
+    leader, follower = LeaderLease(database, Lease, "gone"), LeaderLease(database, Lease, "gone")
+    assert await leader._acquire()
+    async with database.transaction() as session:
+        await session.exec(sa.update(Lease).values(expire_time=sa.func.now() - dt.timedelta(seconds=1)))
+    with pytest.raises(sa.exc.DBAPIError):  # noqa: PT012
+        async with database.transaction() as session:
+            connection = await session.connection()
+            limit = sa.text("SHOW idle_in_transaction_session_timeout")
+            assert (await connection.execute(limit)).scalar_one() == "2min"
+            await connection.execute(sa.text("SET LOCAL idle_in_transaction_session_timeout = '300ms'"))
+            await leader.check(session)
+            async with asyncio.timeout(10):
+                assert await follower._acquire()
+    async with database.transaction() as session:
+        await follower.check(session)
+        with pytest.raises(LeaseLost):
+            await leader.check(session)
 
 
 async def test_one_replica_leads_and_a_lost_lease_rolls_its_write_back(database: Database) -> None:
