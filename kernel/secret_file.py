@@ -10,6 +10,7 @@ from typing import Final
 from kernel.settings import SettingsError
 
 _LONGEST: Final = 16 * 1024
+_MODES: Final = (0o600, 0o400)
 
 
 def read_secret_file(path: Path, setting: str) -> bytes:
@@ -24,8 +25,8 @@ def read_secret_file(path: Path, setting: str) -> bytes:
     try:
         # Of what was opened, not of the path, which somebody could exchange in between.
         mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode) or stat.S_IMODE(mode) & 0o077:
-            raise SettingsError(f"{setting}: {path} must be a regular file of mode 0600")
+        if not stat.S_ISREG(mode) or stat.S_IMODE(mode) not in _MODES:
+            raise SettingsError(f"{setting}: {path} must be a regular file of mode 0600 or 0400")
         content = os.read(descriptor, _LONGEST)
     finally:
         os.close(descriptor)

@@ -9,21 +9,16 @@ from kernel.process import run_process
 from kernel.rpc.channels import open_channel
 from kernel.rpc.server import serve
 from kernel.rpc.tokens import JwksVerifier
-from kernel.settings import SettingsError
 from services.chain_gateway import config
 from services.chain_gateway.gateway import MIGRATIONS, build, open_database
 from services.chain_gateway.keys import Keys
-from services.chain_gateway.stacks.signer import KeyFileError
 from services.chain_gateway.tables import SCHEMA
 
 
 async def main() -> None:
     """Serves until it is told to stop."""
     settings = config.read()
-    try:
-        keys = Keys.from_files(settings.key_paths, settings.contracts().account_version)
-    except KeyFileError as error:
-        raise SettingsError(f"BACKEND_KEY_FILES: {error}") from error
+    keys = Keys.from_files(settings.key_paths, settings.contracts().account_version)
     await migrate(settings.database_url, SCHEMA, MIGRATIONS)
     database = open_database(settings)
     identity = open_channel(settings.identity_address)

@@ -18,7 +18,7 @@ class Keys:
 
     @classmethod
     def from_files(cls, paths: Sequence[Path], version: AddressVersion) -> Keys:
-        """Reads key files of mode 0600; KeyFileError otherwise."""
+        """Reads key files that their owner alone can open; SettingsError otherwise."""
         return cls([KeySigner.from_file(path) for path in paths], version)
 
     def signer(self, address: str) -> Signer:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from coincurve import PrivateKey
 
+from kernel.secret_file import read_secret_file
+from kernel.settings import SettingsError
 from services.chain_gateway.stacks.c32 import Address
 from services.chain_gateway.stacks.errors import CodecError
 from services.chain_gateway.stacks.keys import address_of, check_signature
 
-
-class KeyFileError(Exception):
-    """A key file that is missing, readable by others, or holds no key. Its text never shows the content."""
+_SETTING: Final = "BACKEND_KEY_FILES"
 
 
 class Signer(Protocol):
@@ -62,23 +60,12 @@ class KeySigner:
 
     @classmethod
     def from_file(cls, path: Path) -> KeySigner:
-        """Reads a key file of mode 0600 that holds hex; raises `KeyFileError` otherwise."""
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        except OSError as error:
-            raise KeyFileError(f"cannot open the key file {path}: {error.strerror}") from None
-        try:
-            # Of what was opened, not of the path, which somebody could exchange in between.
-            mode = os.fstat(descriptor).st_mode
-            if not stat.S_ISREG(mode) or stat.S_IMODE(mode) != 0o600:
-                raise KeyFileError(f"the key file {path} must be a regular file of mode 0600")
-            content = os.read(descriptor, 256)
-        finally:
-            os.close(descriptor)
+        """Reads a file that its owner alone can open and that holds hex; raises SettingsError otherwise."""
+        content = read_secret_file(path, _SETTING)
         try:
             return cls.from_hex(content.decode("ascii"))
         except (CodecError, UnicodeDecodeError):
-            raise KeyFileError(f"the key file {path} holds no private key in hex") from None
+            raise SettingsError(f"{_SETTING}: {path} holds no private key in hex") from None
 
     @property
     def public_key(self) -> bytes:

@@ -131,4 +131,4 @@ async def test_a_key_that_others_may_read_is_refused(environment: dict[str, str]
     async with asyncio.timeout(_START_SECONDS):
         _, said = await process.communicate()
     assert process.returncode == 2
-    assert said.decode().strip().endswith("must be a regular file of mode 0600")
+    assert said.decode().strip().endswith("must be a regular file of mode 0600 or 0400")
