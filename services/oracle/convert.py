@@ -48,6 +48,13 @@ def round_of(number: int) -> int:
     return positive("round", number)
 
 
+def burn_height_of(value: int) -> int:
+    """A burn height, with room for the blocks that are added to it."""
+    if not 0 < value <= INT64_MAX // 2:
+        raise InvalidArgument.of("burn_height", "is no burn height")
+    return value
+
+
 def positive(field: str, number: int) -> int:
     """A number of a request that must be positive; InvalidArgument naming `field` otherwise."""
     if number < 1:

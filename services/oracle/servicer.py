@@ -102,7 +102,7 @@ class OracleServicer(grpc_api.OracleServiceServicer):
         self, request: pb.EnsurePublishedRoundsRequest, context: Context
     ) -> pb.EnsurePublishedRoundsResponse:
         """A confirmed round of each feed that fits a receipt; both publications start before any is waited for."""
-        height = convert.positive("burn_height", request.burn_height)
+        height = convert.burn_height_of(request.burn_height)
         numbers = await self.publisher.ensure(height, convert.receipt_prices(request))
         return pb.EnsurePublishedRoundsResponse(btc_round=numbers[Feed.BTC_USD], stx_round=numbers[Feed.STX_USD])
 

@@ -22,7 +22,7 @@ from kernel.rpc.channels import open_channel, remote_errors
 from services.chain_gateway.stacks.clarity import Int
 from tests.e2e import refusal_attempts as attempts
 from tests.e2e import refusal_cases as cases
-from tests.e2e.refusal_callers import called, closed_methods, session_token
+from tests.e2e.refusal_callers import called, closed_methods, failures, service_tokens, session_token
 from tests.e2e.refusal_scene import read_positions, refusal
 from tests.e2e.refusal_stage import Stage, running_stage
 
@@ -267,6 +267,14 @@ async def test_a_request_id_has_one_effect(stage: Stage) -> None:
             policy.CreatePolicy(stage.requests["quoted"]),
         )
         assert [await _reason(call) for call in calls] == ["ALREADY_EXISTS REQUEST_ID_REUSED"] * 3
+
+
+async def test_no_field_makes_a_service_fail(stage: Stage) -> None:
+    """Every field of every request at the extremes of its type is answered or refused, for operators and services."""
+    operator = await session_token(stage.stack, stage.wallet, "operator")
+    async with stage.nothing_moves(), open_channel(stage.stack.layout.address("identity")) as identity:
+        assert await failures(stage.stack, operator) == []
+        assert await failures(stage.stack, await service_tokens(stage.stack, identity)) == []
 
 
 async def test_a_withdrawal_above_the_free_capital_is_refused(stage: Stage) -> None:

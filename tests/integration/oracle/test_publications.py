@@ -149,6 +149,7 @@ async def test_a_round_near_a_height_is_published_on_request(database_url: str) 
     async with oracle_at(database_url, ScriptedPrices()) as oracle:
         height = oracle.gateway.burn_height
         assert await _ensure_refused(oracle, height) is grpc.StatusCode.UNAVAILABLE
+        assert await _ensure_refused(oracle, (1 << 63) - 1) is grpc.StatusCode.INVALID_ARGUMENT
         for feed in (BTC, STX):
             await oracle.confirm(feed, FIRST)
         near = [await _ensure(oracle, height + offset) for offset in (-2, 0, 2)]
