@@ -25,6 +25,8 @@ from kernel.log import get_logger
 _POLL_SECONDS: Final = 1.0
 _BATCH: Final = 50
 _LONGEST_PAUSE_SECONDS: Final = 60
+# The row and its transaction are held meanwhile; whoever does not answer must not hold them for long.
+_ATTEMPT_SECONDS: Final = 20.0
 
 PENDING = Gauge("bithedge_outbox_pending", "Outbox rows not delivered yet", ["schema"])
 
@@ -105,9 +107,10 @@ class Relay:
     async def _attempt(self, row: OutboxRecord) -> None:
         row.attempts += 1
         try:
-            await self._deliver(row)
+            async with asyncio.timeout(_ATTEMPT_SECONDS):
+                await self._deliver(row)
         except (DeliveryError, BitHedgeError, OSError, TimeoutError) as error:
-            row.last_error = str(error)[:500]
+            row.last_error = str(error)[:500] or type(error).__name__
             pause = min(2 ** min(row.attempts, 10) / 10, _LONGEST_PAUSE_SECONDS)
             row.due_time = wall_now() + dt.timedelta(seconds=pause)
             get_logger().warning("outbox row not delivered", kind=row.kind, key=row.key, error=row.last_error)

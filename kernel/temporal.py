@@ -13,7 +13,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from kernel.log import get_logger
 from kernel.outbox import DeliveryError, OutboxRecord
 
-# A row is held while it is delivered: a server that does not answer must not hold it, and its transaction, for long.
+# A server that answers the connection and then no call.
 _RPC_TIMEOUT: Final = dt.timedelta(seconds=10)
 START: Final = "start"
 SIGNAL: Final = "signal"
