@@ -13,7 +13,7 @@ from typing import Final
 from deploy.local.processes import StackError
 from deploy.local.stack import PROCESSES, Stack
 
-_PAUSE_SECONDS: Final = (1.0, 5.0)
+_PAUSE_SECONDS: Final = (2.0, 6.0)
 _STARTS: Final = 5
 
 
@@ -29,14 +29,12 @@ class Killer:
 
     @contextlib.asynccontextmanager
     async def at_work(self) -> AsyncIterator[None]:
-        """Kills while inside; everything runs again on leaving."""
+        """Kills while inside; everything runs again on leaving. What does not start again ends the play at once."""
         enough = asyncio.Event()
-        killing = asyncio.ensure_future(self._kill_until(enough))
-        try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._kill_until(enough))
             yield
-        finally:
             enough.set()
-            await killing
 
     async def _kill_until(self, enough: asyncio.Event) -> None:
         victims: list[str] = []
