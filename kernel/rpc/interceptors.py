@@ -118,16 +118,16 @@ class _Observed:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        try:
-            if isinstance(error, BitHedgeError):
-                self.code = error.code
-                get_logger().info("refused", code=error.code, reason=error.reason, message=error.message)
-                await status.abort(self._context, error)
-            elif isinstance(error, asyncio.CancelledError | GeneratorExit):
-                self.code = "CANCELLED"
-            elif isinstance(error, Exception) and not isinstance(error, grpc.aio.AbortError):
-                get_logger().error("failed", exc_info=error)
-                await self._context.abort(grpc.StatusCode.INTERNAL, "internal error")
-        finally:
-            CALLS.labels(self._method, self.code).inc()
-            LATENCY.labels(self._method).observe(time.perf_counter() - self._start)
+        if isinstance(error, BitHedgeError):
+            self.code = error.code
+        elif isinstance(error, asyncio.CancelledError | GeneratorExit):
+            self.code = "CANCELLED"
+        # Before the caller has the answer, so that whoever has it finds it counted.
+        CALLS.labels(self._method, self.code).inc()
+        LATENCY.labels(self._method).observe(time.perf_counter() - self._start)
+        if isinstance(error, BitHedgeError):
+            get_logger().info("refused", code=error.code, reason=error.reason, message=error.message)
+            await status.abort(self._context, error)
+        elif isinstance(error, Exception) and not isinstance(error, grpc.aio.AbortError):
+            get_logger().error("failed", exc_info=error)
+            await self._context.abort(grpc.StatusCode.INTERNAL, "internal error")
