@@ -28,7 +28,7 @@ $(VENV)/.ready: requirements.txt
 
 %/node_modules/.ready: %/package-lock.json $(VENV)/.ready
 	@echo "setup: Node packages into $*/node_modules"
-	@cd $* && npm ci --silent --no-audit --no-fund
+	@cd $* && npm ci --loglevel=error --no-audit --no-fund
 	@touch $@
 
 .PHONY: setup
