@@ -32,10 +32,14 @@ class DemoError(Exception):
 
 @dataclass(frozen=True)
 class Patience:
-    """How long the demo waits: wall seconds for one thing, and how many times the burn blocks that it should take."""
+    """How long the demo waits: wall seconds for one thing, and how many times the burn blocks that it should take.
+
+    `pauses`: how many times longer a block waits for a workflow; the fall of the price does not wait for it.
+    """
 
     seconds: float = 30.0
     blocks: int = 1
+    pauses: int = 1
 
 
 _PATIENCE: Final = Patience()
@@ -88,6 +92,7 @@ class Market:
         `pause_seconds`: how long a block waits for a workflow, which lives in wall time, before the next is mined.
         """
         blocks *= self.patience.blocks
+        pause_seconds *= self.patience.pauses
         moment = await self.moment()
         for _ in range(blocks):
             if await _holds(condition, pause_seconds):

@@ -24,7 +24,7 @@ from tests.e2e import evidence
 from tests.e2e.killing import Killer
 from tests.e2e.persistent import PersistentDevnet, PersistentWallet
 
-_PATIENCE: Final = Patience(seconds=60.0, blocks=2)
+_PATIENCE: Final = Patience(seconds=60.0, blocks=2, pauses=6)
 _MOST_READS: Final = 40
 
 
