@@ -21,11 +21,17 @@ _SBTC: Final = "SM3VDXK3WZZSA84XXFKAFAF15NNZX32CTSG82JFQ4.sbtc-token::sbtc-token
 
 @dataclass(frozen=True)
 class Settings:
-    """What the process needs.
+    """One field per environment variable, its name in upper case. Addresses are `host:port`.
 
+    `listen`: where it serves; `metrics_port` 0 serves no metrics over HTTP. `database_url`: Postgres, schema
+    `chain_gateway`. `identity_address`: whose tokens it accepts. `node_urls`: Stacks nodes; where one fails the next is
+    asked, each given `node_timeout_seconds`. `network` is `mainnet` or `testnet` (also the devnet's).
+    `contract_deployer`: the address that deployed the contracts; `sbtc_asset`: `contract::asset` of sBTC.
     `backend_key_files` are files of mode 0600. `market_clock` `devnet` takes market time from a devnet, which must
-    then be the node. Fees are uSTX per transaction. `stuck_seconds`: how long a transaction may wait in the mempool
-    before its fee is raised. `start_stacks_height`: the first block whose events matter, at or before deployment.
+    then be the node. `finality_burn_confirmations`: burn blocks until a block is final. `poll_interval_ms`: how often a
+    node is asked for new blocks. `fee_floor_ustx` and `fee_cap_ustx` bound the fee of a transaction. `stuck_seconds`:
+    how long a transaction may wait in the mempool before its fee is raised. `queue_limit`: intents that may wait.
+    `start_stacks_height`: the first block whose events matter, at or before deployment.
     """
 
     listen: str

@@ -1,4 +1,4 @@
-"""Settings of the identity service."""
+"""Settings of the identity service; the only reader of its environment."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ _LOCAL: Final = "localhost"
 
 @dataclass(frozen=True)
 class Settings:
-    """`listen` is `host:port`; `chain_id` 1 is the main network, 2147483648 the test network and the devnet.
+    """One field per environment variable, its name in upper case.
 
+    `listen`: where it serves, `host:port`; `metrics_port` 0 serves no metrics over HTTP. `database_url`: Postgres,
+    schema `identity`. `chain_id` 1 is the main network, 2147483648 the test network and the devnet.
     `sign_in_domain` is the host that the wallet shows (with port, if any) and must be named on the main network.
     `jwt_key_file` is a P-256 private key in PEM, mode 0600; `jwt_other_key_files` are P-256 keys (public or private)
     that verify besides, while keys are being exchanged. `service_secrets_folder` holds one file of mode 0600 per

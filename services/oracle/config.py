@@ -1,4 +1,4 @@
-"""Settings of the oracle service, from the environment."""
+"""Settings of the oracle service; the only reader of its environment."""
 
 from __future__ import annotations
 
@@ -14,10 +14,20 @@ from services.oracle.domain.publication import PublicationRules
 
 @dataclass(frozen=True)
 class Settings:
-    """One field per environment variable, its name in upper case.
+    """One field per environment variable, its name in upper case. Addresses are `host:port`.
 
-    `chain_id`, `contract_deployer` and `network` go into what is signed. Intervals and ages are seconds of market
-    time. `price_source` is `replay`: recorded days in the folder `price_data`, seen through simulated exchanges.
+    `listen`: where it serves; `metrics_port` 0 serves no metrics over HTTP. `database_url`: Postgres, schema `oracle`.
+    `identity_address`, `chain_gateway_address`: the services that it reads. `temporal_address` and
+    `temporal_namespace`: where publications run. `service_secret_file` (its client secret) and `oracle_key_file`
+    (what it signs with) have mode 0600. `chain_id`, `contract_deployer` and `network` go into what is signed.
+
+    Intervals and ages are seconds of market time. `price_source` is `replay`: recorded days in the folder
+    `price_data`, seen through simulated exchanges whose noise follows `replay_seed`. A round is made every
+    `observation_seconds`, also for the last `catch_up_seconds` that were missed, of `minimum_sources` at least, none
+    older than `source_max_age_seconds` or further than `outlier_band_bps` from the median. A price that is read is
+    DEGRADED after `price_degraded_after_seconds`, UNAVAILABLE after `price_unavailable_after_seconds`. A round is
+    published at `publication_deviation_bps` or after `publication_heartbeat_seconds`; it fits a receipt within
+    `round_distance_blocks` burn blocks and `round_agreement_bps`, as the contracts' parameters say.
     """
 
     listen: str

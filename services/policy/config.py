@@ -1,4 +1,4 @@
-"""Settings of the policy service."""
+"""Settings of the policy service; the only reader of its environment."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from kernel.settings import read_settings
 
 @dataclass(frozen=True)
 class Settings:
-    """What the environment says."""
+    """One field per environment variable, its name in upper case. Addresses are `host:port`.
+
+    `listen`: where it serves; `metrics_port` 0 serves no metrics over HTTP. `database_url`: Postgres, schema `policy`.
+    `identity_address`, `chain_gateway_address`, `oracle_address`, `pool_address`: the services that it reads.
+    `temporal_address` and `temporal_namespace`: where its workflows run. `service_secret_file`: its client secret,
+    mode 0600. `contract_deployer`: the address that deployed the contracts.
+    """
 
     listen: str
     database_url: str

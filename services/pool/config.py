@@ -11,7 +11,13 @@ from kernel.settings import read_settings
 
 @dataclass(frozen=True)
 class Settings:
-    """One field per variable, in upper case."""
+    """One field per environment variable, its name in upper case. Addresses are `host:port`.
+
+    `listen`: where it serves; `metrics_port` 0 serves no metrics over HTTP. `database_url`: Postgres, schema `pool`.
+    `identity_address`, `chain_gateway_address`, `oracle_address`: the services that it reads. `temporal_address` and
+    `temporal_namespace`: where its workflows run. `service_secret_file`: its client secret, mode 0600.
+    `unpaid_quotes_per_principal`, `unpaid_quotes_per_tier`: how many unpaid quotes may hold capacity at once.
+    """
 
     listen: str
     database_url: str
@@ -22,7 +28,6 @@ class Settings:
     service_secret_file: Path
     metrics_port: int = 0
     temporal_namespace: str = "default"
-    # How many unpaid quotes may hold capacity at once.
     unpaid_quotes_per_principal: int = 20
     unpaid_quotes_per_tier: int = 5_000
 
