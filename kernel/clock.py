@@ -7,8 +7,7 @@ replay the chain's tip carries it, so that days pass in seconds and a pause of t
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 SECONDS_PER_BURN_BLOCK: Final = 600
 BURN_BLOCKS_PER_DAY: Final = 144
@@ -18,23 +17,6 @@ BURN_BLOCKS_PER_YEAR: Final = 365 * BURN_BLOCKS_PER_DAY
 def wall_now() -> dt.datetime:
     """Wall time, UTC. For deadlines, tokens and records; never for the age of a price."""
     return dt.datetime.now(dt.UTC)
-
-
-class MarketClock(Protocol):
-    """Where market time comes from."""
-
-    def now(self) -> dt.datetime:
-        """Market time, UTC. Raises Unavailable before it is known."""
-        ...
-
-
-@dataclass(frozen=True)
-class WallMarketClock:
-    """Market time in production: wall time."""
-
-    def now(self) -> dt.datetime:
-        """Market time, UTC."""
-        return wall_now()
 
 
 def estimated_time(now: dt.datetime, current_burn_height: int, burn_height: int) -> dt.datetime:

@@ -50,11 +50,6 @@ def normal_pdf(x: float) -> float:
     return _INV_SQRT_2PI * math.exp(-0.5 * x * x)
 
 
-def normal_pdf_array(x: Array) -> Array:
-    """Density of the standard normal, elementwise."""
-    return np.asarray(_INV_SQRT_2PI * np.exp(-0.5 * x * x))
-
-
 def normal_cdf_array(x: Array) -> Array:
     """P(Z <= x) elementwise, infinities included; absolute error below 2e-15."""
     size = np.minimum(np.abs(x), _TAIL_END)

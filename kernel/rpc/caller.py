@@ -76,8 +76,3 @@ def current_caller() -> Caller:
     if caller is None:
         raise Unauthenticated("NO_TOKEN", "this call needs a token")
     return caller
-
-
-def optional_caller() -> Caller | None:
-    """The caller, or None where anyone may call."""
-    return _caller.get()
