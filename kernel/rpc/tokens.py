@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from pathlib import Path
 from typing import Final, Protocol
 
 import grpc
@@ -13,6 +14,7 @@ from bithedge.identity.v1 import identity_service_pb2, identity_service_pb2_grpc
 
 from kernel.errors import Unauthenticated, Unavailable
 from kernel.rpc.caller import Caller, Role
+from kernel.secret_file import read_secret_file
 
 ISSUER: Final = "bithedge-identity"
 AUDIENCE: Final = "bithedge"
@@ -94,6 +96,11 @@ class ServiceTokens:
         self._token = ""
         self._renew_at = 0.0
         self._lock = asyncio.Lock()
+
+    @classmethod
+    def from_file(cls, identity: grpc.aio.Channel, client: str, path: Path) -> ServiceTokens:
+        """With the client's secret in the file that SERVICE_SECRET_FILE names; SettingsError when it cannot be used."""
+        return cls(identity, client, read_secret_file(path, "SERVICE_SECRET_FILE").decode().strip())
 
     async def token(self) -> str:
         """A valid token; Unavailable while the identity service does not answer and the last one has ended."""

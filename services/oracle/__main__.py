@@ -16,7 +16,6 @@ from kernel.rpc.channels import open_channel
 from kernel.rpc.server import Process, Service, serve
 from kernel.rpc.tip import TipFollower
 from kernel.rpc.tokens import JwksVerifier, ServiceTokens
-from kernel.secret_file import read_secret_file
 from kernel.temporal import TemporalDelivery
 from services.oracle import config, tables
 from services.oracle.burn_blocks import BurnBlocks
@@ -40,8 +39,7 @@ async def main() -> None:
     source = ReplayedPrices(settings.price_data, settings.replay_seed)
     await migrate(settings.database_url, "oracle", MIGRATIONS)
     identity = open_channel(settings.identity_address)
-    secret = read_secret_file(settings.service_secret_file, "SERVICE_SECRET_FILE").decode().strip()
-    tokens = ServiceTokens(identity, "oracle", secret)
+    tokens = ServiceTokens.from_file(identity, "oracle", settings.service_secret_file)
     gateway = open_channel(settings.chain_gateway_address, tokens)
     database, tip = Database(settings.database_url), TipFollower(gateway)
     burn_blocks = BurnBlocks(gateway, tip)

@@ -15,7 +15,6 @@ from kernel.rpc.channels import open_channel
 from kernel.rpc.server import Process, Service, serve
 from kernel.rpc.tip import TipFollower
 from kernel.rpc.tokens import JwksVerifier, ServiceTokens
-from kernel.secret_file import read_secret_file
 from kernel.temporal import TemporalDelivery
 from services.policy.config import Settings, settings
 from services.policy.creation import Creation
@@ -46,8 +45,7 @@ async def main() -> None:
 def _process(given: Settings, temporal: Client) -> Process:
     database = Database(given.database_url)
     identity = open_channel(given.identity_address)
-    secret = read_secret_file(given.service_secret_file, "SERVICE_SECRET_FILE").decode().strip()
-    tokens = ServiceTokens(identity, CLIENT, secret)
+    tokens = ServiceTokens.from_file(identity, CLIENT, given.service_secret_file)
     gateway = open_channel(given.chain_gateway_address, tokens)
     oracle, pool = open_channel(given.oracle_address, tokens), open_channel(given.pool_address, tokens)
     tips, watchers = TipFollower(gateway), Watchers(database)

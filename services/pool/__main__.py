@@ -16,7 +16,6 @@ from kernel.rpc.channels import open_channel
 from kernel.rpc.server import Process, Service, serve
 from kernel.rpc.tip import TipFollower
 from kernel.rpc.tokens import JwksVerifier, ServiceTokens
-from kernel.secret_file import read_secret_file
 from kernel.temporal import TemporalDelivery
 from services.pool import tables
 from services.pool.capacity import Capacity
@@ -38,8 +37,7 @@ async def main() -> None:
     await migrate(settings.database_url, "pool", MIGRATIONS)
     database = Database(settings.database_url)
     identity = open_channel(settings.identity_address)
-    secret = read_secret_file(settings.service_secret_file, "SERVICE_SECRET_FILE").decode().strip()
-    tokens = ServiceTokens(identity, "pool", secret)
+    tokens = ServiceTokens.from_file(identity, "pool", settings.service_secret_file)
     gateway = open_channel(settings.chain_gateway_address, tokens)
     oracle = open_channel(settings.oracle_address, tokens)
     tip = TipFollower(gateway)
