@@ -1,4 +1,4 @@
-"""Gauges of the chain gateway."""
+"""What is watched on the chain gateway besides the calls that it serves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an operator watches of identity."""
+"""What is watched on identity besides the calls that it serves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The policy service's own figures for Prometheus."""
+"""What is watched on the policy service besides the calls that it serves."""
 
 from __future__ import annotations
 

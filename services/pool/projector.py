@@ -10,7 +10,6 @@ import grpc
 from bithedge.chain_gateway.v1 import chain_event_pb2
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as gateway_pb2
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2_grpc as gateway_grpc
-from prometheus_client import Counter, Gauge
 from sqlalchemy.exc import IntegrityError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -18,16 +17,11 @@ from kernel.clock import wall_now
 from kernel.database import Database
 from kernel.errors import BitHedgeError
 from kernel.log import get_logger
-from services.pool import convert, projection, reversal, store, store_coverage, store_positions
+from services.pool import convert, metrics, projection, reversal, store, store_coverage, store_positions
 from services.pool.domain.chain_event import ChainEvent
 from services.pool.domain.ledger import Cause
 
 _RETRY_SECONDS: Final = 0.5
-
-PROJECTED = Gauge("bithedge_pool_projected_burn_height", "Burn height up to which the ledger has followed the chain")
-APPLIED = Counter("bithedge_pool_events_total", "Chain events taken into the books")
-BALANCE = Gauge("bithedge_pool_account_base_units", "Balances of the ledger; owed is negative", ["account", "token"])
-UNEXPLAINED = Counter("bithedge_pool_unexplained_events_total", "Chain events that the books could not explain")
 
 
 class Projector:
@@ -76,14 +70,14 @@ class Projector:
             await store.move_cursor(session, row, answer.cursor, height, now)
             if answer.events:
                 await _measure(session)
-        PROJECTED.set(row.projected_burn_height)
-        APPLIED.inc(len(answer.events))
+        metrics.PROJECTED.set(row.projected_burn_height)
+        metrics.APPLIED.inc(len(answer.events))
         return True
 
 
 async def _measure(session: AsyncSession) -> None:
     for (account, token), balance in (await store.balances(session)).items():
-        BALANCE.labels(account, token.name).set(balance)
+        metrics.BALANCE.labels(account, token.name).set(balance)
 
 
 async def _anything_due(session: AsyncSession, height: int) -> bool:
@@ -117,7 +111,7 @@ async def _record(
     error: Exception,
 ) -> None:
     reason = str(error).splitlines()[0][:300]
-    UNEXPLAINED.inc()
+    metrics.UNEXPLAINED.inc()
     get_logger().error("event not explained", cause=cause.key, reason=reason)
     if event is not None and not event.withdrawn:
         await projection.follow_unexplained_cash(session, event, reason)
