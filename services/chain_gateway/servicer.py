@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Final
 
-import grpc
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as pb
 
 from kernel.database import Database
 from kernel.errors import InvalidArgument, NotFound
 from kernel.rpc.caller import current_caller
+from kernel.rpc.interceptors import Context
 from services.chain_gateway import convert, store_chain, store_transactions
 from services.chain_gateway.contract_reads import ContractReads
 from services.chain_gateway.contracts import Contracts
@@ -29,7 +29,6 @@ from services.chain_gateway.stacks.node_types import TransactionRecord
 from services.chain_gateway.state import Snapshot, StateFollower
 from services.chain_gateway.wallet_transactions import WalletTransactions
 
-Context = grpc.aio.ServicerContext[Any, Any]
 _TXID: Final = re.compile(r"[0-9a-f]{64}")
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Final
 
-import grpc
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as pb
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2_grpc as pb_grpc
 
 from kernel.database import Database
 from kernel.errors import InvalidArgument
+from kernel.rpc.interceptors import Context
 from services.chain_gateway import convert, store_transactions
 from services.chain_gateway.burn_blocks import BurnBlocks
 from services.chain_gateway.contract_reads import ContractReads
@@ -22,7 +22,6 @@ from services.chain_gateway.nodes import NodePool
 from services.chain_gateway.snapshot import SnapshotReader
 from services.chain_gateway.state import Snapshot, StateFollower
 
-Context = grpc.aio.ServicerContext[Any, Any]
 _TIP_SECONDS: Final = 1.0
 
 

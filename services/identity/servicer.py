@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
 
-import grpc
 from bithedge.identity.v1 import identity_service_pb2 as pb
 from bithedge.identity.v1 import identity_service_pb2_grpc as pb_grpc
 
@@ -14,6 +12,7 @@ from kernel.clock import wall_now
 from kernel.database import Database
 from kernel.ids import parse_resource_name
 from kernel.rpc.caller import current_caller
+from kernel.rpc.interceptors import Context
 from services.identity import convert, metrics
 from services.identity.domain.challenge import SignInDomain
 from services.identity.domain.errors import WrongClientSecret
@@ -23,8 +22,6 @@ from services.identity.keys import KeySet
 from services.identity.service_clients import ServiceClients
 from services.identity.sessions import delete_session, find_open_session, refresh_session
 from services.identity.sign_in import request_challenge, sign_in
-
-Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class IdentityServicer(pb_grpc.IdentityServiceServicer):

@@ -18,7 +18,7 @@ from kernel.outbox import post
 from kernel.temporal import START
 from kernel.units import Token
 from services.policy import convert, store
-from services.policy.domain.activation import KnownTip
+from services.policy.domain.activation import SIGNATURE_BYTES, KnownTip
 from services.policy.domain.errors import Reason
 from services.policy.domain.parameters import Parameters
 from services.policy.domain.policy import Origin, Policy, birth, move, touch
@@ -40,7 +40,6 @@ from services.policy.tables import Outbox, Request
 from workflows.contract import CreatePolicyInput, Start, start_create_policy
 
 _PUBLIC_KEY_BYTES: Final = 33
-_SIGNATURE_BYTES: Final = 65
 
 
 @dataclass(frozen=True)
@@ -152,7 +151,7 @@ class Creation:
         self, policy_id: str, signature: bytes, prepared: transaction_pb2.PreparedTransaction
     ) -> Policy:
         """Stores what the holder needs to pay; the same again changes nothing, also after the payment."""
-        if len(signature) != _SIGNATURE_BYTES:
+        if len(signature) != SIGNATURE_BYTES:
             raise InvalidArgument.of("signature", "expected 65 bytes")
         prepared_bytes = prepared.SerializeToString(deterministic=True)
         async with self._database.transaction() as session:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
 
-import grpc
 from bithedge.policy.v1 import policy_pb2, policy_service_pb2_grpc
 from bithedge.policy.v1 import policy_service_pb2 as pb
 
 from kernel.ids import parse_resource_name
 from kernel.rpc.caller import current_caller
+from kernel.rpc.interceptors import Context
 from services.policy import convert
 from services.policy.creation import Creation
 from services.policy.domain.policy import COLLECTION
@@ -19,8 +18,6 @@ from services.policy.exercise import Exercise, check_activation_number
 from services.policy.expiry import Batches
 from services.policy.reading import Reading
 from services.policy.sources import Sources
-
-Context = grpc.aio.ServicerContext[Any, Any]
 
 
 @dataclass(frozen=True)
