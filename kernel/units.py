@@ -88,16 +88,6 @@ def bps_of_up(amount: int, bps: int) -> int:
     return mul_div_up(check_amount("amount", amount), check_amount("bps", bps), BPS)
 
 
-def ratio_bps_down(part: int, whole: int) -> int:
-    """part / whole in basis points, rounded down (for what must be at least a bound)."""
-    return mul_div_down(check_amount("part", part), BPS, check_positive("whole", whole))
-
-
-def ratio_bps_up(part: int, whole: int) -> int:
-    """part / whole in basis points, rounded up (for what must stay below a bound, as utilization)."""
-    return mul_div_up(check_amount("part", part), BPS, check_positive("whole", whole))
-
-
 def notional_usd_e8(amount_sats: int, price_e8: int) -> int:
     """Size x price in USD e8, rounded down: a figure for people and limits, never paid."""
     return mul_div_down(check_amount("amount_sats", amount_sats), check_amount("price_e8", price_e8), SATS_PER_BTC)

@@ -127,13 +127,6 @@ def test_fee_and_bps_round_the_right_way(amount: int, bps: int) -> None:
     assert units.bps_of_up(amount, bps) == units.fee(amount, bps)
 
 
-@given(part=st.integers(0, 10**14), whole=st.integers(1, 10**15))
-def test_ratios_enclose_the_exact_one(part: int, whole: int) -> None:
-    """ratio_bps_down <= part/whole <= ratio_bps_up, at most one basis point apart."""
-    down, up = units.ratio_bps_down(part, whole), units.ratio_bps_up(part, whole)
-    assert down <= Fraction(part * BPS, whole) <= up <= down + 1
-
-
 @given(value=st.integers(0, 10**15), price=BTC_PRICE, stx=STX_PRICE, token=TOKEN)
 def test_premium_rounds_up_in_either_token(value: int, price: int, stx: int, token: Token) -> None:
     """A premium in base units is worth at least the USD value, by less than one base unit."""
