@@ -93,6 +93,21 @@ def notional_usd_e8(amount_sats: int, price_e8: int) -> int:
     return mul_div_down(check_amount("amount_sats", amount_sats), check_amount("price_e8", price_e8), SATS_PER_BTC)
 
 
+def pays(token: Token, amount_sats: int, strike_e8: int, floor_e8: int, btc_price_e8: int, stx_price_e8: int) -> bool:
+    """Whether a policy is in the money: its payout at these prices is at least one base unit.
+
+    `payout` > 0 for every collateral of at least one base unit, and answers also where a payout would not fit int64.
+    """
+    _check_terms(amount_sats, strike_e8, floor_e8)
+    settled_e8 = max(check_positive("btc_price_e8", btc_price_e8), floor_e8)
+    if settled_e8 >= strike_e8:
+        return False
+    gain = amount_sats * (strike_e8 - settled_e8)
+    if token is Token.SBTC:
+        return gain >= settled_e8
+    return gain >= _SATS_PER_USTX_SCALE * check_positive("stx_price_e8", stx_price_e8)
+
+
 def max_payout(
     token: Token, amount_sats: int, strike_e8: int, floor_e8: int, stx_price_e8: int, haircut_bps: int
 ) -> int:

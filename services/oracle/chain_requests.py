@@ -22,10 +22,11 @@ from kernel.errors import AlreadyExists, BitHedgeError, FailedPrecondition, Inva
 from kernel.ids import parse_resource_name
 from kernel.lease import LeaderLease, LeaseLost
 from kernel.log import get_logger
+from kernel.units import Token
 from services.oracle import store_requests as requests
 from services.oracle.chain_value import UnreadableValue, read_flat_tuple
 from services.oracle.receipts import ActivationRequest, Receipts
-from services.oracle.tables import ActivationRequestRow
+from services.oracle.tables import ActivationRequestRow, PolicyTermsRow
 
 ON_CHAIN_ACTIVATIONS: Final = 1_000_000_000
 _RETRY_SECONDS: Final = 1.0
@@ -89,8 +90,19 @@ class ChainRequests:
             await self._answer(row)
 
     async def _answer(self, row: ActivationRequestRow) -> None:
+        async with self._database.transaction() as session:
+            terms = await requests.terms(session, row.policy_id)
+        if terms is None:
+            raise LookupError(f"request on chain for policy {row.policy_id} without its terms")
         request = ActivationRequest(
-            row.policy_id, row.activation_number, row.burn_height, row.market_time, row.strike_price_usd_e8
+            row.policy_id,
+            row.activation_number,
+            row.burn_height,
+            row.market_time,
+            terms.strike_price_usd_e8,
+            terms.floor_price_usd_e8,
+            terms.protected_amount_sats,
+            Token(terms.settlement_token),
         )
         try:
             await self._receipts.for_activation(request)
@@ -113,7 +125,14 @@ async def _apply_event(session: AsyncSession, event: event_pb2.ChainEvent) -> No
         except InvalidArgument:
             get_logger().warning("policy without a readable id", sequence=event.sequence)
             return
-        await requests.add_strike(session, policy_id, terms.strike_price_usd_e8)
+        row = PolicyTermsRow(
+            policy_id=policy_id,
+            strike_price_usd_e8=terms.strike_price_usd_e8,
+            floor_price_usd_e8=terms.floor_price_usd_e8,
+            protected_amount_sats=terms.protected_amount_sats,
+            settlement_token=terms.token,
+        )
+        await requests.add_terms(session, row)
     elif payload == "other" and event.other.topic == _TOPIC:
         await _apply_request(session, event)
 
@@ -128,8 +147,7 @@ async def _apply_request(session: AsyncSession, event: event_pb2.ChainEvent) -> 
     if not isinstance(policy, bytes) or not isinstance(number, int) or not isinstance(burn_height, int):
         get_logger().error("request on chain without its fields", sequence=event.sequence)
         return
-    strike = await requests.strike(session, policy.hex())
-    if strike is None:
+    if await requests.terms(session, policy.hex()) is None:
         get_logger().error("request on chain for a policy never seen", sequence=event.sequence, policy=policy.hex())
         return
     row = ActivationRequestRow(
@@ -137,6 +155,5 @@ async def _apply_request(session: AsyncSession, event: event_pb2.ChainEvent) -> 
         activation_number=ON_CHAIN_ACTIVATIONS + number,
         burn_height=burn_height,
         market_time=event.block_time.ToDatetime(dt.UTC),
-        strike_price_usd_e8=strike,
     )
     await requests.add_request(session, row)

@@ -14,7 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from kernel.errors import InvalidArgument
 from kernel.ids import parse_resource_name, resource_name
-from kernel.units import INT64_MAX
+from kernel.units import INT64_MAX, Token
 from services.oracle.domain.history import VolatilityEstimate
 from services.oracle.domain.prices import Feed, JudgedObservation, Price, PriceStatus, Round, unix_seconds
 from services.oracle.domain.publication import PublicationState
@@ -145,13 +145,25 @@ def activation_request(request: pb.CreateActivationReceiptRequest) -> Activation
     """The recorded activation of a request; InvalidArgument naming the field that is wrong."""
     if not request.HasField("request_market_time"):
         raise InvalidArgument.of("request_market_time", "is required")
+    if request.floor_price_usd_e8 >= request.strike_price_usd_e8:
+        raise InvalidArgument.of("floor_price_usd_e8", "must be below the strike")
     return ActivationRequest(
         parse_resource_name("policies", request.policy, "policy"),
         positive("activation_number", request.activation_number),
         positive("request_burn_height", request.request_burn_height),
         request.request_market_time.ToDatetime(dt.UTC),
         positive("strike_price_usd_e8", request.strike_price_usd_e8),
+        positive("floor_price_usd_e8", request.floor_price_usd_e8),
+        positive("protected_amount_sats", request.protected_amount_sats),
+        _token(request.settlement_token),
     )
+
+
+def _token(number: int) -> Token:
+    try:
+        return Token(number)
+    except ValueError:
+        raise InvalidArgument.of("settlement_token", "is not a known token") from None
 
 
 def receipt_prices(request: pb.EnsurePublishedRoundsRequest) -> Mapping[Feed, int]:

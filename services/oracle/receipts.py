@@ -10,6 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from kernel.database import Database
 from kernel.errors import AlreadyExists, FailedPrecondition, NotFound, Unavailable
+from kernel.units import Token, pays
 from services.oracle import store
 from services.oracle import store_receipts as receipts
 from services.oracle.burn_blocks import BurnBlock, BurnBlocks
@@ -22,13 +23,27 @@ from services.oracle.tables import ReceiptRow
 @dataclass(frozen=True)
 class ActivationRequest:
     """A recorded activation: policy id (32 hexadecimal digits), its number from 1, height and market time of the
-    request, and the strike below which a price is in the money."""
+    request, and the terms that say whether a price is in the money."""
 
     policy_id: str
     activation_number: int
     burn_height: int
     market_time: dt.datetime
     strike_price_usd_e8: int
+    floor_price_usd_e8: int
+    protected_amount_sats: int
+    settlement_token: Token
+
+    def in_the_money(self, btc: Price, stx: Price) -> bool:
+        """Whether these prices pay anything."""
+        return pays(
+            self.settlement_token,
+            self.protected_amount_sats,
+            self.strike_price_usd_e8,
+            self.floor_price_usd_e8,
+            btc.price_usd_e8,
+            stx.price_usd_e8,
+        )
 
 
 class Receipts:
@@ -76,7 +91,7 @@ class Receipts:
             activation_number=request.activation_number,
             strike_price_usd_e8=request.strike_price_usd_e8,
             request_market_time=request.market_time,
-            in_the_money=btc.price_usd_e8 < request.strike_price_usd_e8,
+            in_the_money=request.in_the_money(btc, stx),
             btc_price_usd_e8=btc.price_usd_e8,
             stx_price_usd_e8=stx.price_usd_e8,
             observe_seconds=observed,

@@ -1,4 +1,4 @@
-"""SQL of what the oracle reads from the chain: strikes of created policies, requests of holders, the cursor."""
+"""SQL of what the oracle reads from the chain: terms of created policies, requests of holders, the cursor."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.oracle.tables import ActivationRequestRow, CursorRow, StrikeRow
+from services.oracle.tables import ActivationRequestRow, CursorRow, PolicyTermsRow
 
 _STREAM: Final = "events"
 
@@ -26,16 +26,14 @@ async def save_cursor(session: AsyncSession, value: str) -> None:
     await session.exec(statement.on_conflict_do_update(index_elements=["stream"], set_={"cursor": value}))
 
 
-async def add_strike(session: AsyncSession, policy_id: str, strike_price_usd_e8: int) -> None:
-    """Keeps the strike of a created policy; a repeat changes nothing."""
-    values = {"policy_id": policy_id, "strike_price_usd_e8": strike_price_usd_e8}
-    await session.exec(insert(StrikeRow).values(values).on_conflict_do_nothing())
+async def add_terms(session: AsyncSession, row: PolicyTermsRow) -> None:
+    """Keeps the terms of a created policy; a repeat changes nothing."""
+    await session.exec(insert(PolicyTermsRow).values(row.model_dump()).on_conflict_do_nothing())
 
 
-async def strike(session: AsyncSession, policy_id: str) -> int | None:
-    """The strike of a policy, None if its creation was never seen."""
-    row = await session.get(StrikeRow, policy_id)
-    return None if row is None else row.strike_price_usd_e8
+async def terms(session: AsyncSession, policy_id: str) -> PolicyTermsRow | None:
+    """The terms of a policy, None if its creation was never seen."""
+    return await session.get(PolicyTermsRow, policy_id)
 
 
 async def add_request(session: AsyncSession, row: ActivationRequestRow) -> None:

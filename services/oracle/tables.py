@@ -124,14 +124,17 @@ class CursorRow(SQLModel, table=True):
     cursor: str
 
 
-class StrikeRow(SQLModel, table=True):
-    """The strike of a policy that was created on chain."""
+class PolicyTermsRow(SQLModel, table=True):
+    """Terms of a policy on chain that say when it is in the money; `settlement_token` as the contract has it."""
 
     metadata = METADATA
-    __tablename__ = "policy_strike"
+    __tablename__ = "policy_terms"
 
     policy_id: str = Field(primary_key=True)
     strike_price_usd_e8: int = Field(sa_type=sa.BigInteger)
+    floor_price_usd_e8: int = Field(sa_type=sa.BigInteger)
+    protected_amount_sats: int = Field(sa_type=sa.BigInteger)
+    settlement_token: int
 
 
 class ActivationRequestRow(SQLModel, table=True):
@@ -144,5 +147,4 @@ class ActivationRequestRow(SQLModel, table=True):
     activation_number: int = Field(primary_key=True, sa_type=sa.BigInteger)
     burn_height: int = Field(sa_type=sa.BigInteger)
     market_time: dt.datetime = Field(sa_type=_TIME)
-    strike_price_usd_e8: int = Field(sa_type=sa.BigInteger)
     outcome: str = ""

@@ -43,6 +43,9 @@ class OracleActivities:
                 activation_number=step.activation_number,
                 request_burn_height=step.request_burn_height,
                 strike_price_usd_e8=answer.policy.strike_price_usd_e8,
+                floor_price_usd_e8=answer.policy.floor_price_usd_e8,
+                protected_amount_sats=answer.policy.protected_amount_sats,
+                settlement_token=answer.policy.settlement_token,
             )
             request.request_market_time.FromDatetime(dt.datetime.fromtimestamp(step.request_market_time, dt.UTC))
             receipt = await self._activation_receipt(request)

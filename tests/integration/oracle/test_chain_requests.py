@@ -6,7 +6,7 @@ import grpc
 import pytest
 from bithedge.chain_gateway.v1 import chain_event_pb2 as event_pb2
 from bithedge.oracle.v1 import oracle_service_pb2 as pb
-from bithedge.type.v1 import price_pb2
+from bithedge.type.v1 import money_pb2, price_pb2
 
 from services.chain_gateway.stacks.clarity import (
     Buffer,
@@ -27,7 +27,9 @@ FIRST = int(START.timestamp())
 def _created(strike_usd: int) -> event_pb2.ChainEvent:
     event = event_pb2.ChainEvent()
     event.policy_created.terms.policy = f"policies/{ID}"
-    event.policy_created.terms.strike_price_usd_e8 = strike_usd * USD
+    terms = event.policy_created.terms
+    terms.strike_price_usd_e8, terms.floor_price_usd_e8 = strike_usd * USD, 4_000 * USD
+    terms.protected_amount_sats, terms.token = 10_000_000, money_pb2.TOKEN_SBTC
     return event
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import pytest
 from bithedge.oracle.v1 import oracle_service_pb2 as pb
-from bithedge.type.v1 import price_pb2
+from bithedge.type.v1 import money_pb2, price_pb2
 
 from kernel.rpc.caller import Role
 from services.chain_gateway.stacks.clarity import Buffer, ClarityValue, TupleValue, UInt, parse_principal
@@ -38,6 +38,9 @@ async def _activation(oracle: Oracle, number: int = 1, **changes: Any) -> price_
         "activation_number": number,
         "request_burn_height": oracle.gateway.burn_height,
         "strike_price_usd_e8": 8_500 * USD,
+        "floor_price_usd_e8": 4_000 * USD,
+        "protected_amount_sats": 10_000_000,
+        "settlement_token": money_pb2.TOKEN_SBTC,
         "request_market_time": START,
     }
     request = pb.CreateActivationReceiptRequest(**(fields | changes))
@@ -128,6 +131,20 @@ async def test_an_activation_has_one_receipt(database_url: str) -> None:
         stored = await oracle.rows("SELECT count(*) FROM oracle.receipt")
     assert len({receipt.SerializeToString(deterministic=True) for receipt in receipts}) == 1
     assert stored[0][0] == 1
+
+
+async def test_a_receipt_that_pays_less_than_a_base_unit_binds_nothing(database_url: str) -> None:
+    """A dollar below the strike pays a small policy nothing: another activation may follow, and it may pay."""
+    source = ScriptedPrices()
+    async with oracle_at(database_url, source) as oracle:
+        await oracle.advance(120)
+        small: dict[str, Any] = {"strike_price_usd_e8": 8_001 * USD, "protected_amount_sats": 1_000}
+        assert (await _activation(oracle, 1, **small)).btc_price_usd_e8 == 8_000 * USD
+        source.prices[Feed.BTC_USD] = 7_000 * USD
+        await oracle.advance(120)
+        later = {"request_market_time": START + dt.timedelta(seconds=180)}
+        assert (await _activation(oracle, 2, **small, **later)).btc_price_usd_e8 == 7_000 * USD
+        assert await _refused(_activation(oracle, 3, **small, **later)) is grpc.StatusCode.FAILED_PRECONDITION
 
 
 async def test_a_receipt_in_the_money_is_the_last_of_its_policy(database_url: str) -> None:

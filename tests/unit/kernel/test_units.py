@@ -88,6 +88,14 @@ def test_payout_is_the_exact_value_rounded_down(policy: Terms, btc: int, stx: in
     assert paid == 0 if btc >= policy.strike else (paid > 0) == (exact >= 1)
 
 
+@given(policy=terms(), btc=ANY_PRICE, stx=ANY_PRICE)
+def test_in_the_money_means_that_something_is_paid(policy: Terms, btc: int, stx: int) -> None:
+    """`pays` says whether the payout is above zero, for every collateral that is."""
+    assume(policy.collateral > 0)
+    said = units.pays(policy.token, policy.amount, policy.strike, policy.floor, btc, stx)
+    assert said == (policy.payout(btc, stx) > 0)
+
+
 @given(policy=terms(st.just(Token.SBTC)), below=st.integers(0, 10**12))
 def test_sbtc_payout_at_and_below_the_floor_is_the_collateral(policy: Terms, below: int) -> None:
     """For sBTC the collateral is exactly what is paid at F and anywhere below."""

@@ -23,11 +23,12 @@ _sym_db = _symbol_database.Default()
 
 
 from bithedge.type.v1 import access_pb2 as bithedge_dot_type_dot_v1_dot_access__pb2
+from bithedge.type.v1 import money_pb2 as bithedge_dot_type_dot_v1_dot_money__pb2
 from bithedge.type.v1 import price_pb2 as bithedge_dot_type_dot_v1_dot_price__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'bithedge/oracle/v1/oracle_service.proto\x12\x12\x62ithedge.oracle.v1\x1a\x1d\x62ithedge/type/v1/access.proto\x1a\x1c\x62ithedge/type/v1/price.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x88\x02\n\x05Price\x12$\n\x04\x66\x65\x65\x64\x18\x01 \x01(\x0e\x32\x16.bithedge.type.v1.Feed\x12\r\n\x05round\x18\x02 \x01(\x03\x12/\n\x06status\x18\x03 \x01(\x0e\x32\x1f.bithedge.oracle.v1.PriceStatus\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x14\n\x0cprice_usd_e8\x18\x05 \x01(\x03\x12\x19\n\x11\x63onfidence_usd_e8\x18\x06 \x01(\x03\x12\x30\n\x0cobserve_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x62urn_height\x18\x08 \x01(\x03\x12\x11\n\tsynthetic\x18\t \x01(\x08\"\x99\x01\n\x0bObservation\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x14\n\x0cprice_usd_e8\x18\x02 \x01(\x03\x12\x30\n\x0cobserve_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04used\x18\x04 \x01(\x08\x12\x11\n\trejection\x18\x05 \x01(\t\x12\x11\n\tsimulated\x18\x06 \x01(\x08\"7\n\x0fGetPriceRequest\x12$\n\x04\x66\x65\x65\x64\x18\x01 \x01(\x0e\x32\x16.bithedge.type.v1.Feed\"<\n\x10GetPriceResponse\x12(\n\x05price\x18\x01 \x01(\x0b\x32\x19.bithedge.oracle.v1.Price\"O\n\x11WatchPriceRequest\x12$\n\x04\x66\x65\x65\x64\x18\x01 \x01(\x0e\x32\x16.bithedge.type.v1.Feed\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\"T\n\x12WatchPriceResponse\x12(\n\x05price\x18\x01 \x01(\x0b\x32\x19.bithedge.oracle.v1.Price\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\"<\n\x14GetVolatilityRequest\x12$\n\x04\x66\x65\x65\x64\x18\x01 \x01(\x0e\x32\x16.bithedge.type.v1.Feed\"\xc4\x01\n\x15GetVolatilityResponse\x12\x1a\n\x12\x63lose_to_close_30d\x18\x01 \x01(\x01\x12\x1a\n\x12\x63lose_to_close_90d\x18\x02 \x01(\x01\x12\x0c\n\x04\x65wma\x18\x03 \x01(\x01\x12\x15\n\rparkinson_30d\x18\x04 \x01(\x01\x12\x0e\n\x06quoted\x18\x05 \x01(\x01\x12\x0e\n\x06source\x18\x06 \x01(\t\x12.\n\nas_of_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"F\n\x0fGetRoundRequest\x12$\n\x04\x66\x65\x65\x64\x18\x01 \x01(\x0e\x32\x16.bithedge.type.v1.Feed\x12\r\n\x05round\x18\x02 \x01(\x03\"\xa7\x01\n\x10GetRoundResponse\x12(\n\x05price\x18\x01 \x01(\x0b\x32\x19.bithedge.oracle.v1.Price\x12\x35\n\x0cobservations\x18\x02 \x03(\x0b\x32\x1f.bithedge.oracle.v1.Observation\x12\x32\n\x0csigned_round\x18\x03 \x01(\x0b\x32\x1c.bithedge.type.v1.PriceRound\"`\n\x11ListRoundsRequest\x12$\n\x04\x66\x65\x65\x64\x18\x01 \x01(\x0e\x32\x16.bithedge.type.v1.Feed\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"X\n\x12ListRoundsResponse\x12)\n\x06prices\x18\x01 \x03(\x0b\x32\x19.bithedge.oracle.v1.Price\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xbe\x01\n\x1e\x43reateActivationReceiptRequest\x12\x0e\n\x06policy\x18\x01 \x01(\t\x12\x19\n\x11\x61\x63tivation_number\x18\x02 \x01(\x03\x12\x1b\n\x13request_burn_height\x18\x03 \x01(\x03\x12\x37\n\x13request_market_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13strike_price_usd_e8\x18\x05 \x01(\x03\"W\n\x1f\x43reateActivationReceiptResponse\x12\x34\n\x07receipt\x18\x01 \x01(\x0b\x32#.bithedge.type.v1.SettlementReceipt\"<\n\x1a\x43reateExpiryReceiptRequest\x12\x1e\n\x16\x65xpiration_burn_height\x18\x01 \x01(\x03\"S\n\x1b\x43reateExpiryReceiptResponse\x12\x34\n\x07receipt\x18\x01 \x01(\x0b\x32#.bithedge.type.v1.SettlementReceipt\"\x8c\x01\n\x11GetReceiptRequest\x12\x39\n\nactivation\x18\x01 \x01(\x0b\x32#.bithedge.type.v1.ActivationPurposeH\x00\x12\x31\n\x06\x65xpiry\x18\x02 \x01(\x0b\x32\x1f.bithedge.type.v1.ExpiryPurposeH\x00\x42\t\n\x07purpose\"u\n\x12GetReceiptResponse\x12\x34\n\x07receipt\x18\x01 \x01(\x0b\x32#.bithedge.type.v1.SettlementReceipt\x12)\n\x06prices\x18\x02 \x03(\x0b\x32\x19.bithedge.oracle.v1.Price\"g\n\x1c\x45nsurePublishedRoundsRequest\x12\x13\n\x0b\x62urn_height\x18\x01 \x01(\x03\x12\x18\n\x10\x62tc_price_usd_e8\x18\x02 \x01(\x03\x12\x18\n\x10stx_price_usd_e8\x18\x03 \x01(\x03\"E\n\x1d\x45nsurePublishedRoundsResponse\x12\x11\n\tbtc_round\x18\x01 \x01(\x03\x12\x11\n\tstx_round\x18\x02 \x01(\x03\"L\n\x15GetPublicationRequest\x12$\n\x04\x66\x65\x65\x64\x18\x01 \x01(\x0e\x32\x16.bithedge.type.v1.Feed\x12\r\n\x05round\x18\x02 \x01(\x03\"L\n\x16GetPublicationResponse\x12\x32\n\x0csigned_round\x18\x01 \x01(\x0b\x32\x1c.bithedge.type.v1.PriceRound\"\xa6\x01\n\x18RecordPublicationRequest\x12$\n\x04\x66\x65\x65\x64\x18\x01 \x01(\x0e\x32\x16.bithedge.type.v1.Feed\x12\r\n\x05round\x18\x02 \x01(\x03\x12\x37\n\x07outcome\x18\x03 \x01(\x0e\x32&.bithedge.oracle.v1.PublicationOutcome\x12\x0c\n\x04txid\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\"\x1b\n\x19RecordPublicationResponse*y\n\x0bPriceStatus\x12\x1c\n\x18PRICE_STATUS_UNSPECIFIED\x10\x00\x12\x13\n\x0fPRICE_STATUS_OK\x10\x01\x12\x19\n\x15PRICE_STATUS_DEGRADED\x10\x02\x12\x1c\n\x18PRICE_STATUS_UNAVAILABLE\x10\x03*}\n\x12PublicationOutcome\x12#\n\x1fPUBLICATION_OUTCOME_UNSPECIFIED\x10\x00\x12!\n\x1dPUBLICATION_OUTCOME_CONFIRMED\x10\x01\x12\x1f\n\x1bPUBLICATION_OUTCOME_REFUSED\x10\x02\x32\xf1\t\n\rOracleService\x12]\n\x08GetPrice\x12#.bithedge.oracle.v1.GetPriceRequest\x1a$.bithedge.oracle.v1.GetPriceResponse\"\x06\xaa\xd4\x18\x02\x08\x01\x12\x65\n\nWatchPrice\x12%.bithedge.oracle.v1.WatchPriceRequest\x1a&.bithedge.oracle.v1.WatchPriceResponse\"\x06\xaa\xd4\x18\x02\x08\x01\x30\x01\x12l\n\rGetVolatility\x12(.bithedge.oracle.v1.GetVolatilityRequest\x1a).bithedge.oracle.v1.GetVolatilityResponse\"\x06\xaa\xd4\x18\x02\x08\x01\x12]\n\x08GetRound\x12#.bithedge.oracle.v1.GetRoundRequest\x1a$.bithedge.oracle.v1.GetRoundResponse\"\x06\xaa\xd4\x18\x02\x08\x01\x12\x63\n\nListRounds\x12%.bithedge.oracle.v1.ListRoundsRequest\x1a&.bithedge.oracle.v1.ListRoundsResponse\"\x06\xaa\xd4\x18\x02\x08\x01\x12\x8b\x01\n\x17\x43reateActivationReceipt\x12\x32.bithedge.oracle.v1.CreateActivationReceiptRequest\x1a\x33.bithedge.oracle.v1.CreateActivationReceiptResponse\"\x07\xaa\xd4\x18\x03\x12\x01\x04\x12\x7f\n\x13\x43reateExpiryReceipt\x12..bithedge.oracle.v1.CreateExpiryReceiptRequest\x1a/.bithedge.oracle.v1.CreateExpiryReceiptResponse\"\x07\xaa\xd4\x18\x03\x12\x01\x04\x12\x63\n\nGetReceipt\x12%.bithedge.oracle.v1.GetReceiptRequest\x1a&.bithedge.oracle.v1.GetReceiptResponse\"\x06\xaa\xd4\x18\x02\x08\x01\x12\x85\x01\n\x15\x45nsurePublishedRounds\x12\x30.bithedge.oracle.v1.EnsurePublishedRoundsRequest\x1a\x31.bithedge.oracle.v1.EnsurePublishedRoundsResponse\"\x07\xaa\xd4\x18\x03\x12\x01\x04\x12q\n\x0eGetPublication\x12).bithedge.oracle.v1.GetPublicationRequest\x1a*.bithedge.oracle.v1.GetPublicationResponse\"\x08\xaa\xd4\x18\x04\x12\x02\x04\x03\x12y\n\x11RecordPublication\x12,.bithedge.oracle.v1.RecordPublicationRequest\x1a-.bithedge.oracle.v1.RecordPublicationResponse\"\x07\xaa\xd4\x18\x03\x12\x01\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'bithedge/oracle/v1/oracle_service.proto\x12\x12\x62ithedge.oracle.v1\x1a\x1d\x62ithedge/type/v1/access.proto\x1a\x1c\x62ithedge/type/v1/money.proto\x1a\x1c\x62ithedge/type/v1/price.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x88\x02\n\x05Price\x12$\n\x04\x66\x65\x65\x64\x18\x01 \x01(\x0e\x32\x16.bithedge.type.v1.Feed\x12\r\n\x05round\x18\x02 \x01(\x03\x12/\n\x06status\x18\x03 \x01(\x0e\x32\x1f.bithedge.oracle.v1.PriceStatus\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x14\n\x0cprice_usd_e8\x18\x05 \x01(\x03\x12\x19\n\x11\x63onfidence_usd_e8\x18\x06 \x01(\x03\x12\x30\n\x0cobserve_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x62urn_height\x18\x08 \x01(\x03\x12\x11\n\tsynthetic\x18\t \x01(\x08\"\x99\x01\n\x0bObservation\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x14\n\x0cprice_usd_e8\x18\x02 \x01(\x03\x12\x30\n\x0cobserve_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04used\x18\x04 \x01(\x08\x12\x11\n\trejection\x18\x05 \x01(\t\x12\x11\n\tsimulated\x18\x06 \x01(\x08\"7\n\x0fGetPriceRequest\x12$\n\x04\x66\x65\x65\x64\x18\x01 \x01(\x0e\x32\x16.bithedge.type.v1.Feed\"<\n\x10GetPriceResponse\x12(\n\x05price\x18\x01 \x01(\x0b\x32\x19.bithedge.oracle.v1.Price\"O\n\x11WatchPriceRequest\x12$\n\x04\x66\x65\x65\x64\x18\x01 \x01(\x0e\x32\x16.bithedge.type.v1.Feed\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\"T\n\x12WatchPriceResponse\x12(\n\x05price\x18\x01 \x01(\x0b\x32\x19.bithedge.oracle.v1.Price\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\"<\n\x14GetVolatilityRequest\x12$\n\x04\x66\x65\x65\x64\x18\x01 \x01(\x0e\x32\x16.bithedge.type.v1.Feed\"\xc4\x01\n\x15GetVolatilityResponse\x12\x1a\n\x12\x63lose_to_close_30d\x18\x01 \x01(\x01\x12\x1a\n\x12\x63lose_to_close_90d\x18\x02 \x01(\x01\x12\x0c\n\x04\x65wma\x18\x03 \x01(\x01\x12\x15\n\rparkinson_30d\x18\x04 \x01(\x01\x12\x0e\n\x06quoted\x18\x05 \x01(\x01\x12\x0e\n\x06source\x18\x06 \x01(\t\x12.\n\nas_of_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"F\n\x0fGetRoundRequest\x12$\n\x04\x66\x65\x65\x64\x18\x01 \x01(\x0e\x32\x16.bithedge.type.v1.Feed\x12\r\n\x05round\x18\x02 \x01(\x03\"\xa7\x01\n\x10GetRoundResponse\x12(\n\x05price\x18\x01 \x01(\x0b\x32\x19.bithedge.oracle.v1.Price\x12\x35\n\x0cobservations\x18\x02 \x03(\x0b\x32\x1f.bithedge.oracle.v1.Observation\x12\x32\n\x0csigned_round\x18\x03 \x01(\x0b\x32\x1c.bithedge.type.v1.PriceRound\"`\n\x11ListRoundsRequest\x12$\n\x04\x66\x65\x65\x64\x18\x01 \x01(\x0e\x32\x16.bithedge.type.v1.Feed\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"X\n\x12ListRoundsResponse\x12)\n\x06prices\x18\x01 \x03(\x0b\x32\x19.bithedge.oracle.v1.Price\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xac\x02\n\x1e\x43reateActivationReceiptRequest\x12\x0e\n\x06policy\x18\x01 \x01(\t\x12\x19\n\x11\x61\x63tivation_number\x18\x02 \x01(\x03\x12\x1b\n\x13request_burn_height\x18\x03 \x01(\x03\x12\x37\n\x13request_market_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13strike_price_usd_e8\x18\x05 \x01(\x03\x12\x1a\n\x12\x66loor_price_usd_e8\x18\x06 \x01(\x03\x12\x1d\n\x15protected_amount_sats\x18\x07 \x01(\x03\x12\x31\n\x10settlement_token\x18\x08 \x01(\x0e\x32\x17.bithedge.type.v1.Token\"W\n\x1f\x43reateActivationReceiptResponse\x12\x34\n\x07receipt\x18\x01 \x01(\x0b\x32#.bithedge.type.v1.SettlementReceipt\"<\n\x1a\x43reateExpiryReceiptRequest\x12\x1e\n\x16\x65xpiration_burn_height\x18\x01 \x01(\x03\"S\n\x1b\x43reateExpiryReceiptResponse\x12\x34\n\x07receipt\x18\x01 \x01(\x0b\x32#.bithedge.type.v1.SettlementReceipt\"\x8c\x01\n\x11GetReceiptRequest\x12\x39\n\nactivation\x18\x01 \x01(\x0b\x32#.bithedge.type.v1.ActivationPurposeH\x00\x12\x31\n\x06\x65xpiry\x18\x02 \x01(\x0b\x32\x1f.bithedge.type.v1.ExpiryPurposeH\x00\x42\t\n\x07purpose\"u\n\x12GetReceiptResponse\x12\x34\n\x07receipt\x18\x01 \x01(\x0b\x32#.bithedge.type.v1.SettlementReceipt\x12)\n\x06prices\x18\x02 \x03(\x0b\x32\x19.bithedge.oracle.v1.Price\"g\n\x1c\x45nsurePublishedRoundsRequest\x12\x13\n\x0b\x62urn_height\x18\x01 \x01(\x03\x12\x18\n\x10\x62tc_price_usd_e8\x18\x02 \x01(\x03\x12\x18\n\x10stx_price_usd_e8\x18\x03 \x01(\x03\"E\n\x1d\x45nsurePublishedRoundsResponse\x12\x11\n\tbtc_round\x18\x01 \x01(\x03\x12\x11\n\tstx_round\x18\x02 \x01(\x03\"L\n\x15GetPublicationRequest\x12$\n\x04\x66\x65\x65\x64\x18\x01 \x01(\x0e\x32\x16.bithedge.type.v1.Feed\x12\r\n\x05round\x18\x02 \x01(\x03\"L\n\x16GetPublicationResponse\x12\x32\n\x0csigned_round\x18\x01 \x01(\x0b\x32\x1c.bithedge.type.v1.PriceRound\"\xa6\x01\n\x18RecordPublicationRequest\x12$\n\x04\x66\x65\x65\x64\x18\x01 \x01(\x0e\x32\x16.bithedge.type.v1.Feed\x12\r\n\x05round\x18\x02 \x01(\x03\x12\x37\n\x07outcome\x18\x03 \x01(\x0e\x32&.bithedge.oracle.v1.PublicationOutcome\x12\x0c\n\x04txid\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\"\x1b\n\x19RecordPublicationResponse*y\n\x0bPriceStatus\x12\x1c\n\x18PRICE_STATUS_UNSPECIFIED\x10\x00\x12\x13\n\x0fPRICE_STATUS_OK\x10\x01\x12\x19\n\x15PRICE_STATUS_DEGRADED\x10\x02\x12\x1c\n\x18PRICE_STATUS_UNAVAILABLE\x10\x03*}\n\x12PublicationOutcome\x12#\n\x1fPUBLICATION_OUTCOME_UNSPECIFIED\x10\x00\x12!\n\x1dPUBLICATION_OUTCOME_CONFIRMED\x10\x01\x12\x1f\n\x1bPUBLICATION_OUTCOME_REFUSED\x10\x02\x32\xf1\t\n\rOracleService\x12]\n\x08GetPrice\x12#.bithedge.oracle.v1.GetPriceRequest\x1a$.bithedge.oracle.v1.GetPriceResponse\"\x06\xaa\xd4\x18\x02\x08\x01\x12\x65\n\nWatchPrice\x12%.bithedge.oracle.v1.WatchPriceRequest\x1a&.bithedge.oracle.v1.WatchPriceResponse\"\x06\xaa\xd4\x18\x02\x08\x01\x30\x01\x12l\n\rGetVolatility\x12(.bithedge.oracle.v1.GetVolatilityRequest\x1a).bithedge.oracle.v1.GetVolatilityResponse\"\x06\xaa\xd4\x18\x02\x08\x01\x12]\n\x08GetRound\x12#.bithedge.oracle.v1.GetRoundRequest\x1a$.bithedge.oracle.v1.GetRoundResponse\"\x06\xaa\xd4\x18\x02\x08\x01\x12\x63\n\nListRounds\x12%.bithedge.oracle.v1.ListRoundsRequest\x1a&.bithedge.oracle.v1.ListRoundsResponse\"\x06\xaa\xd4\x18\x02\x08\x01\x12\x8b\x01\n\x17\x43reateActivationReceipt\x12\x32.bithedge.oracle.v1.CreateActivationReceiptRequest\x1a\x33.bithedge.oracle.v1.CreateActivationReceiptResponse\"\x07\xaa\xd4\x18\x03\x12\x01\x04\x12\x7f\n\x13\x43reateExpiryReceipt\x12..bithedge.oracle.v1.CreateExpiryReceiptRequest\x1a/.bithedge.oracle.v1.CreateExpiryReceiptResponse\"\x07\xaa\xd4\x18\x03\x12\x01\x04\x12\x63\n\nGetReceipt\x12%.bithedge.oracle.v1.GetReceiptRequest\x1a&.bithedge.oracle.v1.GetReceiptResponse\"\x06\xaa\xd4\x18\x02\x08\x01\x12\x85\x01\n\x15\x45nsurePublishedRounds\x12\x30.bithedge.oracle.v1.EnsurePublishedRoundsRequest\x1a\x31.bithedge.oracle.v1.EnsurePublishedRoundsResponse\"\x07\xaa\xd4\x18\x03\x12\x01\x04\x12q\n\x0eGetPublication\x12).bithedge.oracle.v1.GetPublicationRequest\x1a*.bithedge.oracle.v1.GetPublicationResponse\"\x08\xaa\xd4\x18\x04\x12\x02\x04\x03\x12y\n\x11RecordPublication\x12,.bithedge.oracle.v1.RecordPublicationRequest\x1a-.bithedge.oracle.v1.RecordPublicationResponse\"\x07\xaa\xd4\x18\x03\x12\x01\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -56,58 +57,58 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ORACLESERVICE'].methods_by_name['GetPublication']._serialized_options = b'\252\324\030\004\022\002\004\003'
   _globals['_ORACLESERVICE'].methods_by_name['RecordPublication']._loaded_options = None
   _globals['_ORACLESERVICE'].methods_by_name['RecordPublication']._serialized_options = b'\252\324\030\003\022\001\004'
-  _globals['_PRICESTATUS']._serialized_start=2778
-  _globals['_PRICESTATUS']._serialized_end=2899
-  _globals['_PUBLICATIONOUTCOME']._serialized_start=2901
-  _globals['_PUBLICATIONOUTCOME']._serialized_end=3026
-  _globals['_PRICE']._serialized_start=158
-  _globals['_PRICE']._serialized_end=422
-  _globals['_OBSERVATION']._serialized_start=425
-  _globals['_OBSERVATION']._serialized_end=578
-  _globals['_GETPRICEREQUEST']._serialized_start=580
-  _globals['_GETPRICEREQUEST']._serialized_end=635
-  _globals['_GETPRICERESPONSE']._serialized_start=637
-  _globals['_GETPRICERESPONSE']._serialized_end=697
-  _globals['_WATCHPRICEREQUEST']._serialized_start=699
-  _globals['_WATCHPRICEREQUEST']._serialized_end=778
-  _globals['_WATCHPRICERESPONSE']._serialized_start=780
-  _globals['_WATCHPRICERESPONSE']._serialized_end=864
-  _globals['_GETVOLATILITYREQUEST']._serialized_start=866
-  _globals['_GETVOLATILITYREQUEST']._serialized_end=926
-  _globals['_GETVOLATILITYRESPONSE']._serialized_start=929
-  _globals['_GETVOLATILITYRESPONSE']._serialized_end=1125
-  _globals['_GETROUNDREQUEST']._serialized_start=1127
-  _globals['_GETROUNDREQUEST']._serialized_end=1197
-  _globals['_GETROUNDRESPONSE']._serialized_start=1200
-  _globals['_GETROUNDRESPONSE']._serialized_end=1367
-  _globals['_LISTROUNDSREQUEST']._serialized_start=1369
-  _globals['_LISTROUNDSREQUEST']._serialized_end=1465
-  _globals['_LISTROUNDSRESPONSE']._serialized_start=1467
-  _globals['_LISTROUNDSRESPONSE']._serialized_end=1555
-  _globals['_CREATEACTIVATIONRECEIPTREQUEST']._serialized_start=1558
-  _globals['_CREATEACTIVATIONRECEIPTREQUEST']._serialized_end=1748
-  _globals['_CREATEACTIVATIONRECEIPTRESPONSE']._serialized_start=1750
-  _globals['_CREATEACTIVATIONRECEIPTRESPONSE']._serialized_end=1837
-  _globals['_CREATEEXPIRYRECEIPTREQUEST']._serialized_start=1839
-  _globals['_CREATEEXPIRYRECEIPTREQUEST']._serialized_end=1899
-  _globals['_CREATEEXPIRYRECEIPTRESPONSE']._serialized_start=1901
-  _globals['_CREATEEXPIRYRECEIPTRESPONSE']._serialized_end=1984
-  _globals['_GETRECEIPTREQUEST']._serialized_start=1987
-  _globals['_GETRECEIPTREQUEST']._serialized_end=2127
-  _globals['_GETRECEIPTRESPONSE']._serialized_start=2129
-  _globals['_GETRECEIPTRESPONSE']._serialized_end=2246
-  _globals['_ENSUREPUBLISHEDROUNDSREQUEST']._serialized_start=2248
-  _globals['_ENSUREPUBLISHEDROUNDSREQUEST']._serialized_end=2351
-  _globals['_ENSUREPUBLISHEDROUNDSRESPONSE']._serialized_start=2353
-  _globals['_ENSUREPUBLISHEDROUNDSRESPONSE']._serialized_end=2422
-  _globals['_GETPUBLICATIONREQUEST']._serialized_start=2424
-  _globals['_GETPUBLICATIONREQUEST']._serialized_end=2500
-  _globals['_GETPUBLICATIONRESPONSE']._serialized_start=2502
-  _globals['_GETPUBLICATIONRESPONSE']._serialized_end=2578
-  _globals['_RECORDPUBLICATIONREQUEST']._serialized_start=2581
-  _globals['_RECORDPUBLICATIONREQUEST']._serialized_end=2747
-  _globals['_RECORDPUBLICATIONRESPONSE']._serialized_start=2749
-  _globals['_RECORDPUBLICATIONRESPONSE']._serialized_end=2776
-  _globals['_ORACLESERVICE']._serialized_start=3029
-  _globals['_ORACLESERVICE']._serialized_end=4294
+  _globals['_PRICESTATUS']._serialized_start=2918
+  _globals['_PRICESTATUS']._serialized_end=3039
+  _globals['_PUBLICATIONOUTCOME']._serialized_start=3041
+  _globals['_PUBLICATIONOUTCOME']._serialized_end=3166
+  _globals['_PRICE']._serialized_start=188
+  _globals['_PRICE']._serialized_end=452
+  _globals['_OBSERVATION']._serialized_start=455
+  _globals['_OBSERVATION']._serialized_end=608
+  _globals['_GETPRICEREQUEST']._serialized_start=610
+  _globals['_GETPRICEREQUEST']._serialized_end=665
+  _globals['_GETPRICERESPONSE']._serialized_start=667
+  _globals['_GETPRICERESPONSE']._serialized_end=727
+  _globals['_WATCHPRICEREQUEST']._serialized_start=729
+  _globals['_WATCHPRICEREQUEST']._serialized_end=808
+  _globals['_WATCHPRICERESPONSE']._serialized_start=810
+  _globals['_WATCHPRICERESPONSE']._serialized_end=894
+  _globals['_GETVOLATILITYREQUEST']._serialized_start=896
+  _globals['_GETVOLATILITYREQUEST']._serialized_end=956
+  _globals['_GETVOLATILITYRESPONSE']._serialized_start=959
+  _globals['_GETVOLATILITYRESPONSE']._serialized_end=1155
+  _globals['_GETROUNDREQUEST']._serialized_start=1157
+  _globals['_GETROUNDREQUEST']._serialized_end=1227
+  _globals['_GETROUNDRESPONSE']._serialized_start=1230
+  _globals['_GETROUNDRESPONSE']._serialized_end=1397
+  _globals['_LISTROUNDSREQUEST']._serialized_start=1399
+  _globals['_LISTROUNDSREQUEST']._serialized_end=1495
+  _globals['_LISTROUNDSRESPONSE']._serialized_start=1497
+  _globals['_LISTROUNDSRESPONSE']._serialized_end=1585
+  _globals['_CREATEACTIVATIONRECEIPTREQUEST']._serialized_start=1588
+  _globals['_CREATEACTIVATIONRECEIPTREQUEST']._serialized_end=1888
+  _globals['_CREATEACTIVATIONRECEIPTRESPONSE']._serialized_start=1890
+  _globals['_CREATEACTIVATIONRECEIPTRESPONSE']._serialized_end=1977
+  _globals['_CREATEEXPIRYRECEIPTREQUEST']._serialized_start=1979
+  _globals['_CREATEEXPIRYRECEIPTREQUEST']._serialized_end=2039
+  _globals['_CREATEEXPIRYRECEIPTRESPONSE']._serialized_start=2041
+  _globals['_CREATEEXPIRYRECEIPTRESPONSE']._serialized_end=2124
+  _globals['_GETRECEIPTREQUEST']._serialized_start=2127
+  _globals['_GETRECEIPTREQUEST']._serialized_end=2267
+  _globals['_GETRECEIPTRESPONSE']._serialized_start=2269
+  _globals['_GETRECEIPTRESPONSE']._serialized_end=2386
+  _globals['_ENSUREPUBLISHEDROUNDSREQUEST']._serialized_start=2388
+  _globals['_ENSUREPUBLISHEDROUNDSREQUEST']._serialized_end=2491
+  _globals['_ENSUREPUBLISHEDROUNDSRESPONSE']._serialized_start=2493
+  _globals['_ENSUREPUBLISHEDROUNDSRESPONSE']._serialized_end=2562
+  _globals['_GETPUBLICATIONREQUEST']._serialized_start=2564
+  _globals['_GETPUBLICATIONREQUEST']._serialized_end=2640
+  _globals['_GETPUBLICATIONRESPONSE']._serialized_start=2642
+  _globals['_GETPUBLICATIONRESPONSE']._serialized_end=2718
+  _globals['_RECORDPUBLICATIONREQUEST']._serialized_start=2721
+  _globals['_RECORDPUBLICATIONREQUEST']._serialized_end=2887
+  _globals['_RECORDPUBLICATIONRESPONSE']._serialized_start=2889
+  _globals['_RECORDPUBLICATIONRESPONSE']._serialized_end=2916
+  _globals['_ORACLESERVICE']._serialized_start=3169
+  _globals['_ORACLESERVICE']._serialized_end=4434
 # @@protoc_insertion_point(module_scope)

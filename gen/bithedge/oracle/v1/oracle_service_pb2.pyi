@@ -3,6 +3,7 @@
 isort:skip_file
 """
 
+from bithedge.type.v1 import money_pb2 as _money_pb2
 from bithedge.type.v1 import price_pb2 as _price_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
@@ -406,13 +407,20 @@ class CreateActivationReceiptRequest(_message.Message):
     REQUEST_BURN_HEIGHT_FIELD_NUMBER: _builtins.int
     REQUEST_MARKET_TIME_FIELD_NUMBER: _builtins.int
     STRIKE_PRICE_USD_E8_FIELD_NUMBER: _builtins.int
+    FLOOR_PRICE_USD_E8_FIELD_NUMBER: _builtins.int
+    PROTECTED_AMOUNT_SATS_FIELD_NUMBER: _builtins.int
+    SETTLEMENT_TOKEN_FIELD_NUMBER: _builtins.int
     policy: _builtins.str
     """`policies/{id}`."""
     activation_number: _builtins.int
     request_burn_height: _builtins.int
     """The recorded request."""
     strike_price_usd_e8: _builtins.int
-    """A price below it is in the money: after such a receipt no other is signed for the policy."""
+    """In the money means a payout of at least one base unit: after such a receipt no other is signed for the policy."""
+    floor_price_usd_e8: _builtins.int
+    """The other terms that say whether the receipt pays at least one base unit."""
+    protected_amount_sats: _builtins.int
+    settlement_token: _money_pb2.Token.ValueType
     @_builtins.property
     def request_market_time(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -423,10 +431,13 @@ class CreateActivationReceiptRequest(_message.Message):
         request_burn_height: _builtins.int = ...,
         request_market_time: _timestamp_pb2.Timestamp | None = ...,
         strike_price_usd_e8: _builtins.int = ...,
+        floor_price_usd_e8: _builtins.int = ...,
+        protected_amount_sats: _builtins.int = ...,
+        settlement_token: _money_pb2.Token.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["request_market_time", b"request_market_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation_number", b"activation_number", "policy", b"policy", "request_burn_height", b"request_burn_height", "request_market_time", b"request_market_time", "strike_price_usd_e8", b"strike_price_usd_e8"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation_number", b"activation_number", "floor_price_usd_e8", b"floor_price_usd_e8", "policy", b"policy", "protected_amount_sats", b"protected_amount_sats", "request_burn_height", b"request_burn_height", "request_market_time", b"request_market_time", "settlement_token", b"settlement_token", "strike_price_usd_e8", b"strike_price_usd_e8"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,4 +1,4 @@
-"""Requests to activate made on chain: cursor, strikes, requests."""
+"""Requests to activate made on chain: cursor, terms, requests."""
 
 from __future__ import annotations
 
@@ -22,10 +22,16 @@ def upgrade() -> None:
         schema=_SCHEMA,
     )
     op.create_table(
-        "policy_strike",
+        "policy_terms",
         sa.Column("policy_id", sa.Text, primary_key=True),
         sa.Column("strike_price_usd_e8", sa.BigInteger, nullable=False),
-        sa.CheckConstraint("strike_price_usd_e8 > 0", name="policy_strike_positive"),
+        sa.Column("floor_price_usd_e8", sa.BigInteger, nullable=False),
+        sa.Column("protected_amount_sats", sa.BigInteger, nullable=False),
+        sa.Column("settlement_token", sa.Integer, nullable=False),
+        sa.CheckConstraint(
+            "0 < floor_price_usd_e8 AND floor_price_usd_e8 < strike_price_usd_e8", name="policy_terms_prices"
+        ),
+        sa.CheckConstraint("protected_amount_sats > 0", name="policy_terms_amount"),
         schema=_SCHEMA,
     )
     op.create_table(
@@ -34,7 +40,6 @@ def upgrade() -> None:
         sa.Column("activation_number", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("burn_height", sa.BigInteger, nullable=False),
         sa.Column("market_time", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("strike_price_usd_e8", sa.BigInteger, nullable=False),
         sa.Column("outcome", sa.Text, nullable=False),
         schema=_SCHEMA,
     )
@@ -49,5 +54,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drops the three tables."""
-    for table in ("activation_request", "policy_strike", "cursor"):
+    for table in ("activation_request", "policy_terms", "cursor"):
         op.drop_table(table, schema=_SCHEMA)
