@@ -163,9 +163,7 @@ class Chain:
 
     def read(self, contract: str, function: str, *args: Any) -> Any:
         """The plain value of a read-only function."""
-        return plain(
-            self.vm.read(self.stranger.address, contract, function, [clarity(one) for one in args]).value
-        )
+        return plain(self.vm.read(self.stranger.address, contract, function, [clarity(one) for one in args]).value)
 
     def set(self, name: str, value: int) -> None:
         """Sets a parameter."""

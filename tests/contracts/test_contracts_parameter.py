@@ -102,7 +102,7 @@ def test_only_the_admin_changes_anything(chain: Chain) -> None:
 
 def test_the_admin_is_not_lent_to_a_contract(chain: Chain) -> None:
     """A contract that the admin calls cannot act as the admin."""
-    code = f"(define-public (lure) (contract-call? '{chain.vm.contract(PARAMETER)} pause \"creation\"))"
+    code = f'(define-public (lure) (contract-call? \'{chain.vm.contract(PARAMETER)} pause "creation"))'
     chain.vm.deploy(chain.stranger.address, "lure", code)
     assert chain.error(chain.admin, "lure", "lure") == 1001
 

@@ -183,9 +183,7 @@ def steps(name: str, *arguments: st.SearchStrategy[int]) -> st.SearchStrategy[tu
     return st.tuples(st.just(name), *arguments)
 
 
-CREATE = steps(
-    "create", TOKENS, st.integers(1_000, 20_000_000), st.integers(9_500, 10_300), st.integers(6_000, 9_500)
-)
+CREATE = steps("create", TOKENS, st.integers(1_000, 20_000_000), st.integers(9_500, 10_300), st.integers(6_000, 9_500))
 DEPOSIT = steps("deposit", TOKENS, st.integers(1, 1_000))
 STEP = st.one_of(
     CREATE,

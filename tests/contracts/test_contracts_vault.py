@@ -249,8 +249,6 @@ def send_outside(chain: Chain, token: int, amount: int) -> None:
     if token == STX:
         chain.vm.transfer(chain.stranger.address, vault, amount).expect()
         return
-    code = (
-        f"(define-public (send) (contract-call? '{SBTC_CONTRACT} transfer u{amount} tx-sender '{vault} none))"
-    )
+    code = f"(define-public (send) (contract-call? '{SBTC_CONTRACT} transfer u{amount} tx-sender '{vault} none))"
     chain.vm.deploy(chain.stranger.address, "sender", code)
     chain.ok(chain.stranger, "sender", "send")

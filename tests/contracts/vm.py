@@ -82,9 +82,7 @@ class CallResult:
 def _result(answer: Mapping[str, Any]) -> CallResult:
     value = deserialize(bytes.fromhex(answer["result"]))
     inner = value.value if isinstance(value, ResponseOk | ResponseErr) else value
-    return CallResult(
-        answer["ok"], inner, [_event(event) for event in answer["events"]], answer["costs"] or {}
-    )
+    return CallResult(answer["ok"], inner, [_event(event) for event in answer["events"]], answer["costs"] or {})
 
 
 def _event(event: Mapping[str, Any]) -> Event:
@@ -145,15 +143,11 @@ class VM:
         self._contracts[name] = f"{sender}.{name}"
         return result
 
-    def call(
-        self, sender: str, contract: str, function: str, args: Sequence[ClarityValue] = ()
-    ) -> CallResult:
+    def call(self, sender: str, contract: str, function: str, args: Sequence[ClarityValue] = ()) -> CallResult:
         """Calls a public function in a Stacks block of its own; raises VMError for a runtime error."""
         return _result(self._ask("call", **self._call(sender, contract, function, args)))
 
-    def read(
-        self, sender: str, contract: str, function: str, args: Sequence[ClarityValue] = ()
-    ) -> CallResult:
+    def read(self, sender: str, contract: str, function: str, args: Sequence[ClarityValue] = ()) -> CallResult:
         """Calls a read-only function at the tip."""
         return _result(self._ask("read", **self._call(sender, contract, function, args)))
 
@@ -178,9 +172,7 @@ class VM:
         """The tip."""
         return _heights(self._ask("heights"))
 
-    def _call(
-        self, sender: str, contract: str, function: str, args: Sequence[ClarityValue]
-    ) -> dict[str, object]:
+    def _call(self, sender: str, contract: str, function: str, args: Sequence[ClarityValue]) -> dict[str, object]:
         encoded = [serialize(value).hex() for value in args]
         return {"sender": sender, "contract": self.contract(contract), "function": function, "args": encoded}
 
