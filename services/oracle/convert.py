@@ -31,8 +31,6 @@ _OUTCOMES: Final = {
     pb.PUBLICATION_OUTCOME_CONFIRMED: PublicationState.CONFIRMED,
     pb.PUBLICATION_OUTCOME_REFUSED: PublicationState.REFUSED,
 }
-_LARGEST_PAGE: Final = 1000
-_DEFAULT_PAGE: Final = 100
 
 
 def feed_of(number: int) -> Feed:
@@ -204,13 +202,6 @@ def volatility_response(found: VolatilityEstimate) -> pb.GetVolatilityResponse:
         source=found.source,
         as_of_time=timestamp(found.as_of),
     )
-
-
-def page_size(requested: int) -> int:
-    """How many rounds a page holds: 100 unless asked, 1000 at most; InvalidArgument if negative."""
-    if requested < 0:
-        raise InvalidArgument.of("page_size", "must not be negative")
-    return min(requested or _DEFAULT_PAGE, _LARGEST_PAGE)
 
 
 def page_token(feed: Feed, before: int) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Final
 
 from bithedge.oracle.v1 import oracle_service_pb2 as pb
 from bithedge.oracle.v1 import oracle_service_pb2_grpc as grpc_api
 
 from kernel.database import Database
 from kernel.errors import NotFound
+from kernel.paging import page_size
 from kernel.rpc.interceptors import Context
 from kernel.rpc.tip import TipFollower
 from services.oracle import convert, store
@@ -20,6 +22,9 @@ from services.oracle.feeds import PriceSource
 from services.oracle.publisher import Publisher
 from services.oracle.receipts import Receipts
 from services.oracle.watch import RoundWatch
+
+_PAGE: Final = 100
+_LARGEST_PAGE: Final = 1_000
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ class OracleServicer(grpc_api.OracleServiceServicer):
 
     async def ListRounds(self, request: pb.ListRoundsRequest, context: Context) -> pb.ListRoundsResponse:
         """Rounds as they were stored, newest first."""
-        feed, size = convert.feed_of(request.feed), convert.page_size(request.page_size)
+        feed, size = convert.feed_of(request.feed), page_size(request.page_size, _PAGE, _LARGEST_PAGE)
         before = convert.page_start(feed, request.page_token)
         async with self.database.transaction() as session:
             prices = await store.prices_before(session, feed, before, size + 1)

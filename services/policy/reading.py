@@ -11,6 +11,7 @@ from bithedge.policy.v1 import policy_service_pb2 as pb
 from kernel.database import Database
 from kernel.errors import FailedPrecondition, InvalidArgument
 from kernel.ids import parse_resource_name
+from kernel.paging import page_size
 from kernel.rpc.caller import Caller, Role
 from kernel.units import Token
 from services.policy import convert, store
@@ -35,13 +36,6 @@ from services.policy.watch import Watchers, resume_version
 _PAGE: Final = 50
 _MAX_PAGE: Final = 200
 _MAX_TOTALS_PAGE: Final = 1_000
-
-
-def page_size(asked: int, most: int = _MAX_PAGE) -> int:
-    """The size of a page: 50 where none is asked for; InvalidArgument for a negative one."""
-    if asked < 0:
-        raise InvalidArgument.of("page_size", "must not be negative")
-    return min(asked or min(_PAGE, most), most)
 
 
 def sees_all(caller: Caller) -> bool:
@@ -80,7 +74,7 @@ class Reading:
 
     async def list(self, request: pb.ListPoliciesRequest, caller: Caller) -> pb.ListPoliciesResponse:
         """The caller's policies, or for operators and services anyone's, newest first."""
-        size = page_size(request.page_size)
+        size = page_size(request.page_size, _PAGE, _MAX_PAGE)
         key = convert.from_page_token(request.page_token, str)
         everyone = sees_all(caller) and not request.holder_principal
         holder = None if everyone else caller.principal_for(request.holder_principal)
@@ -98,7 +92,7 @@ class Reading:
         """ACTIVE policies that expire between two heights."""
         if not 0 <= request.from_burn_height <= request.to_burn_height:
             raise InvalidArgument.of("to_burn_height", "must not be below from_burn_height")
-        size = page_size(request.page_size)
+        size = page_size(request.page_size, _PAGE, _MAX_PAGE)
         key = convert.from_page_token(request.page_token, int, str)
         after = (key[0], key[1]) if key else None
         async with self._database.transaction() as session:
@@ -112,7 +106,7 @@ class Reading:
 
     async def totals(self, request: pb.ListPolicyTotalsRequest) -> pb.ListPolicyTotalsResponse:
         """What the books say of every policy that is or was on chain, with the height they are at."""
-        size = page_size(request.page_size, _MAX_TOTALS_PAGE)
+        size = page_size(request.page_size, _PAGE, _MAX_TOTALS_PAGE)
         async with self._database.transaction() as session:
             projection = await read_projection(session, Stream.FINAL)
             policies = await list_onchain(session, request.after_onchain_id, size + 1)

@@ -14,6 +14,7 @@ from bithedge.type.v1 import money_pb2
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from kernel.errors import InvalidArgument, Unavailable
+from kernel.paging import page_size
 from kernel.rpc.caller import current_caller
 from kernel.rpc.interceptors import Context
 from kernel.units import Tier, Token
@@ -123,9 +124,7 @@ class BookMethods(pool_service_pb2_grpc.PoolServiceServicer):
     ) -> pb.ListStatementLinesResponse:
         """The caller's lines, newest first, by pages."""
         provider = current_caller().principal_for(request.provider_principal)
-        if request.page_size < 0:
-            raise InvalidArgument.of("page_size", "must not be negative")
-        size = min(request.page_size or _PAGE_SIZE, _LARGEST_PAGE)
+        size = page_size(request.page_size, _PAGE_SIZE, _LARGEST_PAGE)
         before = _decode_page_token(request.page_token) if request.page_token else None
         async with self._parts.database.transaction() as session:
             rows = await store_positions.statement_lines(session, provider, before, size + 1)
