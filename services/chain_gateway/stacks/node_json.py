@@ -44,7 +44,7 @@ class Fields:
         return float(value)
 
     def text(self, name: str) -> str:
-        """A text."""
+        """A text, which may be empty."""
         value = self.content.get(name)
         if not isinstance(value, str):
             raise NodeUnavailable(f"{self._place}: {name} is not text")
