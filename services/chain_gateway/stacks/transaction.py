@@ -105,7 +105,7 @@ class Transaction:
 
     @property
     def sender(self) -> Address:
-        """The account that the transaction acts for, as it claims; `transaction_signing.verify_transaction` proves it."""
+        """The account acted for, as it claims; `verify_transaction` of `transaction_signing` proves it."""
         return account_of(self.origin, self.network.version is TransactionVersion.MAINNET)
 
     @property
