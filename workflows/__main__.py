@@ -14,7 +14,6 @@ from kernel.log import get_logger
 from kernel.process import end_command, run_process
 from kernel.rpc.channels import open_channel
 from kernel.rpc.tokens import ServiceTokens
-from kernel.secret_file import read_secret_file
 from workflows.activities.chain_gateway import ChainGatewayActivities
 from workflows.activities.oracle import OracleActivities
 from workflows.activities.policy import PolicyActivities
@@ -26,8 +25,7 @@ from workflows.worker import build_worker
 
 def _activities(settings: Settings) -> list[object]:
     identity = open_channel(settings.identity_address)
-    secret = read_secret_file(settings.service_secret_file, "SERVICE_SECRET_FILE").decode().strip()
-    tokens = ServiceTokens(identity, "workflows", secret)
+    tokens = ServiceTokens.from_file(identity, "workflows", settings.service_secret_file)
     gateway = open_channel(settings.chain_gateway_address, tokens)
     oracle = open_channel(settings.oracle_address, tokens)
     policy = open_channel(settings.policy_address, tokens)

@@ -11,7 +11,12 @@ from kernel.settings import read_settings
 
 @dataclass(frozen=True)
 class Settings:
-    """Addresses are `host:port`."""
+    """What the worker needs.
+
+    `temporal_address` and the five services' addresses are `host:port`; `temporal_namespace` is where the workflows
+    live. `service_secret_file` holds the worker's client secret and is readable by its owner alone. `metrics_port` 0
+    serves no metrics. `reconciliation_interval_seconds` is wall time between two reconciliations by the schedule.
+    """
 
     temporal_address: str
     identity_address: str
