@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
@@ -26,6 +25,8 @@ from tests.e2e.persistent import PersistentDevnet, PersistentWallet
 
 _PATIENCE: Final = Patience(seconds=60.0, blocks=2, pauses=6)
 _MOST_READS: Final = 40
+# Which process dies when; what it was doing just then differs from run to run all the same.
+_SEED: Final = 20200312
 
 
 class _Play:
@@ -81,10 +82,9 @@ class _Play:
 
 async def test_every_process_may_be_killed_at_any_time(open_folder: Path) -> None:
     """Every policy ends as planned, the invariants hold at every burn block, and each intent had exactly one effect."""
-    seed = random.randrange(1_000_000)
-    print(f"seed {seed}")
+    print(f"seed {_SEED}")
     stack = Stack(Layout(open_folder / "crashes", Ports.free(), MARKET_START, 0.0), lambda _: None)
-    killer = Killer(stack, seed)
+    killer = Killer(stack, _SEED)
     play = _Play(stack, killer)
     try:
         await stack.start()
