@@ -26,6 +26,8 @@ from tests.e2e.refusal_scene import Scene, read_positions
 _USD: Final = 100_000_000
 _DEPOSIT_SATS: Final = 300_000_000
 _PROTECTED_SATS: Final = 20_000_000
+# A workflow lives in wall time: each block waits for it before the next is mined.
+_PAUSE_SECONDS: Final = 3.0
 _LEAST_BLOCKS: Final = 18
 _LONG_BLOCKS: Final = 144
 _WAIT_SECONDS: Final = 60.0
@@ -54,7 +56,7 @@ class Stage(Scene):
         prepared = await self.provider.prepare_deposit(deposit_call(_TIER, SBTC, _DEPOSIT_SATS))
         self.deployer = prepared.contract.partition(".")[0]
         await self.mined(await self.provider.submit_through_us(prepared))
-        await market.step_until(self._has_shares, 6, "the deposit has its shares")
+        await market.step_until(self._has_shares, 6, "the deposit has its shares", _PAUSE_SECONDS)
         self.overdue = await self.pay(await self.quote("overdue", self.terms(duration_blocks=_LEAST_BLOCKS)))
         self.settled = await self.pay(await self.quote("settled", self.terms()))
         self.late = await self.quote("late", self.terms())
@@ -76,7 +78,9 @@ class Stage(Scene):
         self.used = await self._handed_over(await self.withdraw("used", 1_000_000))
         await self.mined(await self.provider.submit_through_us(self.used.prepared_transaction))
         await eventually(self._is_settled_on_chain, "the contract settles the activated policy", _WAIT_SECONDS)
-        await self.market.step_until(self._has_ended, 4, "the activated policy is SETTLED, the withdrawal PAID")
+        await self.market.step_until(
+            self._has_ended, 4, "the activated policy is SETTLED, the withdrawal PAID", _PAUSE_SECONDS
+        )
 
     async def _is_settled_on_chain(self) -> bool:
         return (await self.policy(self.settled.name)).onchain_state == policy_pb2.ONCHAIN_STATE_SETTLED
