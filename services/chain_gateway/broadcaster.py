@@ -255,7 +255,7 @@ class Broadcaster:
             siblings = await store_transactions.of_intent(session, intent.id)
             if any(one.fee_ustx >= fee for one in siblings if one.nonce == current.nonce):
                 return
-            raised = await self._policy.sign(intent, current.sender, current.nonce, fee)
+            raised = await self._policy.sign(session, intent, current.sender, current.nonce, fee)
             session.add(raised)
             end = TransactionState.REPLACED if taken else TransactionState.DROPPED
             current.state = moved(current.state, end)

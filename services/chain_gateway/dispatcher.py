@@ -112,10 +112,10 @@ class Dispatcher:
         return rows
 
     async def _sign(self, session: AsyncSession, intent: Intent, address: str, nonce: int) -> ChainTransaction:
-        row = await self._policy.sign(intent, address, nonce)
+        row = await self._policy.sign(session, intent, address, nonce)
         # The same call at the same nonce and fee, signed before, would be the same transaction.
         while await store_transactions.get(session, row.txid) is not None:
-            row = await self._policy.sign(intent, address, nonce, row.fee_ustx + 1)
+            row = await self._policy.sign(session, intent, address, nonce, row.fee_ustx + 1)
         intent.state = IntentState.SUBMITTED
         session.add_all([intent, NonceSlot(address=address, nonce=nonce, intent_id=intent.id)])
         await session.flush()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
 from kernel.clock import wall_now
 from kernel.errors import PermissionDenied
 from services.chain_gateway.contract_calls import Call
@@ -10,12 +14,16 @@ from services.chain_gateway.domain.confirmation import TransactionState
 from services.chain_gateway.domain.contract_call import check_allowed
 from services.chain_gateway.fees import Fees
 from services.chain_gateway.keys import Keys
-from services.chain_gateway.stacks.payload import ContractCall, read_payload
+from services.chain_gateway.stacks.clarity import StandardPrincipal
+from services.chain_gateway.stacks.payload import ContractCall, TokenTransfer, read_payload
 from services.chain_gateway.stacks.post_condition import PostCondition, PostConditionMode, read_post_condition
 from services.chain_gateway.stacks.reader import Reader
 from services.chain_gateway.stacks.transaction import Transaction, serialize_transaction, single_sig
 from services.chain_gateway.stacks.transaction_signing import sign_transaction
 from services.chain_gateway.tables import ChainTransaction, Intent
+
+FILLER: Final = "stx-transfer"
+"""Stands for a function in the row of a transaction that only fills a nonce."""
 
 
 def stored_call(payload: bytes, post_conditions: list[bytes]) -> Call:
@@ -41,10 +49,12 @@ class SigningPolicy:
         self._keys = keys
         self.fees = fees
 
-    async def sign(self, intent: Intent, address: str, nonce: int, fee_ustx: int | None = None) -> ChainTransaction:
-        """The signed transaction of an intent as a row to store; the fee is suggested when not given.
+    async def sign(
+        self, session: AsyncSession, intent: Intent, address: str, nonce: int, fee_ustx: int | None = None
+    ) -> ChainTransaction:
+        """The signed transaction of an intent as a row to store in `session`; the fee is suggested when not given.
 
-        PermissionDenied for whatever is not one of the allowed functions of our contracts.
+        PermissionDenied, with a stable reason, for what is never signed. The intent may end by it: nothing of it left.
         """
         call = stored_call(intent.payload, intent.post_conditions)
         if call.payload.address != self._contracts.deployer:
@@ -60,16 +70,30 @@ class SigningPolicy:
             PostConditionMode.DENY,
         )
         signed = sign_transaction(transaction, signer)
-        return ChainTransaction(
-            txid=signed.txid,
-            intent_id=intent.id,
-            sender=address,
-            nonce=nonce,
-            fee_ustx=fee,
-            contract=intent.contract,
-            function=intent.function,
-            raw=serialize_transaction(signed),
-            state=TransactionState.SIGNED,
-            sends=1,
-            due_time=wall_now(),
-        )
+        return _row(signed, intent.id, address, intent.contract, intent.function)
+
+    async def sign_filler(self, session: AsyncSession, address: str, nonce: int, fee_ustx: int) -> ChainTransaction:
+        """A transaction that does nothing but use a nonce, as a row to store in `session`: the one transfer allowed.
+
+        It pays one uSTX to the contracts' deployer, since nodes refuse a transfer to its sender.
+        """
+        payload = TokenTransfer(StandardPrincipal(self._contracts.deployer), 1)
+        signer = self._keys.signer(address)
+        transaction = Transaction(self._contracts.network, single_sig(signer.public_key, nonce, fee_ustx), payload)
+        return _row(sign_transaction(transaction, signer), None, address, "", FILLER)
+
+
+def _row(signed: Transaction, intent_id: str | None, address: str, contract: str, function: str) -> ChainTransaction:
+    return ChainTransaction(
+        txid=signed.txid,
+        intent_id=intent_id,
+        sender=address,
+        nonce=signed.nonce,
+        fee_ustx=signed.fee_ustx,
+        contract=contract,
+        function=function,
+        raw=serialize_transaction(signed),
+        state=TransactionState.SIGNED,
+        sends=1,
+        due_time=wall_now(),
+    )
