@@ -50,6 +50,14 @@ down: setup ## Stop what `make up` started; the state stays in .state/
 test: setup ## Run every test
 	@python -m pytest
 
+.PHONY: bench
+bench: setup ## Measure every figure beside its yardstick, into build/bench.json; under 25 minutes
+	@python -m tests.bench
+
+.PHONY: bench-full
+bench-full: setup ## The same with the long rows, and more samples of each
+	@python -m tests.bench --full
+
 .PHONY: check
 check: setup ## Lint, types, import rules, protobuf rules, generated code
 	@ruff check .

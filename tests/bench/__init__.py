@@ -1,0 +1,1 @@
+"""The benchmark suite: figures of ours, each beside its yardstick of the same run. See docs/benchmarks.md."""

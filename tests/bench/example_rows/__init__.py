@@ -1,0 +1,1 @@
+"""Rows with known figures, for the test of the suite itself."""

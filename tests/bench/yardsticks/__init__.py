@@ -1,0 +1,1 @@
+"""What the rows compare with: the least program that does the same, each a process of its own."""
