@@ -72,7 +72,11 @@ def _measured(name: str, package: str, *, full: bool) -> dict[str, Any]:
     command = [sys.executable, "-m", "tests.bench.one_row", package, name, *(["--full"] if full else [])]
     seconds = _FULL_ROW_SECONDS if full else _ROW_SECONDS
     # A session of its own, so that whatever a hanging row started ends with it.
-    with subprocess.Popen(command, cwd=_REPOSITORY, stdout=subprocess.PIPE, start_new_session=True) as process:
+    # gRPC's fork handlers are of no use to a process that only starts programs.
+    environment = {**os.environ, "GRPC_ENABLE_FORK_SUPPORT": "0"}
+    with subprocess.Popen(
+        command, cwd=_REPOSITORY, env=environment, stdout=subprocess.PIPE, start_new_session=True
+    ) as process:
         try:
             answer, _ = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:

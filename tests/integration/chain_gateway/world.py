@@ -16,6 +16,7 @@ from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as pb
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2_grpc as pb_grpc
 from bithedge.type.v1 import money_pb2, price_pb2, transaction_pb2
 
+from deploy.devnet.driver import Clock
 from deploy.local.contracts import deploy_contracts
 from deploy.wallet.driver import Account, Wallet
 from kernel.database import migrate
@@ -101,7 +102,10 @@ class World:
 
     async def round(self, feed: int, price_usd_e8: int) -> price_pb2.PriceRound:
         """The next round of a feed at the devnet's height and time, signed by the oracle."""
-        clock = await self.devnet.clock()
+        return self.signed_round(feed, price_usd_e8, await self.devnet.clock())
+
+    def signed_round(self, feed: int, price_usd_e8: int, clock: Clock) -> price_pb2.PriceRound:
+        """The next round of a feed at a height and time, signed by the oracle."""
         self.rounds[feed] = self.rounds.get(feed, 0) + 1
         message = price_pb2.PriceRound(
             feed=price_pb2.Feed.ValueType(feed),
