@@ -3,7 +3,7 @@ import { AddressVersion } from '@stacks/transactions';
 import { c32addressDecode } from 'c32check';
 import { argumentFault } from './arguments.mjs';
 import { InvalidTransaction, verify } from './transaction.mjs';
-import { Rejection, amountHex } from './rejection.mjs';
+import { CHAINING_MESSAGE, Rejection, amountHex } from './rejection.mjs';
 import { SBTC_CONTRACT } from './clarity_session.mjs';
 
 const MINIMUM_FEE_PER_BYTE = 1n;
@@ -44,7 +44,7 @@ function checkNonce({ nonce, sender }, next, pending) {
   const data = { expected: Number(next), actual: Number(nonce), is_origin: true, principal: sender };
   if (nonce < next) throw new Rejection('BadNonce', data);
   const last = next + pending - 1n;
-  if (nonce > last) throw new Rejection('TooMuchChaining', { ...data, expected: Number(last) });
+  if (nonce > last) throw new Rejection('TooMuchChaining', { message: CHAINING_MESSAGE, ...data, expected: Number(last) });
 }
 
 /** @param {bigint} needed @param {bigint} balance */

@@ -7,6 +7,7 @@
  *   {t: "block", txids, time_ms}                                           a Stacks block of these, in this order
  *   {t: "burn", count, time_ms}                                            burn blocks, each with an empty Stacks block
  *   {t: "clock", time_ms}                                                  the market clock was here
+ *   {t: "forget", txid}                                                    the mempool lost a transaction
  *   {t: "problematic", txid}                                               the VM dies of it: never execute it
  */
 import { STX } from './balances.mjs';
@@ -52,6 +53,7 @@ export class Applier {
       case 'tx': return this.transaction(decode(Buffer.from(record.raw, 'hex')), record);
       case 'block': return this.block(record);
       case 'burn': return this.burn(record);
+      case 'forget': return this.forget(record);
       case 'clock': this.timeMs = record.time_ms; return undefined;
       case 'problematic': return undefined;
       default: throw new Diverged(`the log holds a record of unknown kind ${record.t}`);
@@ -83,6 +85,13 @@ export class Applier {
       replaced.replacedBy = tx.txid;
     }
     this.chain.entries.set(tx.txid, entry);
+  }
+
+  /** A transaction that waits is lost, as if nobody had ever sent it. */
+  forget({ txid }) {
+    const entry = this.chain.entries.get(txid);
+    this.mempool.remove(entry);
+    this.chain.entries.delete(txid);
   }
 
   /**
@@ -134,7 +143,8 @@ export class Applier {
     const { heights } = await this.vm.apply({ kind: 'burn_blocks', count });
     for (let mined = 0; mined < count; mined += 1) {
       this.chain.addBurnBlock();
-      this.chain.addBlock(this.chain.burnTip.time, []);
+      // After burn blocks were stopped the next one may be older than the last Stacks block.
+      this.chain.addBlock(Math.max(this.chain.burnTip.time, this.chain.tip.time), []);
     }
     this.timeMs = timeMs;
     this.#check(heights);

@@ -30,7 +30,8 @@ export class MarketClock {
     const passed = wallMs - this.#wallMs;
     this.#wallMs = wallMs;
     if (held || this.speed === 0) return false;
-    this.timeMs = Math.min(boundaryMs, this.timeMs + passed * this.speed);
+    // It may stand behind the boundary already when burn blocks were stopped: time never goes back.
+    this.timeMs = Math.max(this.timeMs, Math.min(boundaryMs, this.timeMs + passed * this.speed));
     return this.timeMs >= boundaryMs;
   }
 

@@ -94,11 +94,11 @@ class DevnetClient:
 
     async def get(self, path: str) -> dict[str, Any]:
         """A path's JSON; raises DevnetError for any status but 200."""
-        return await self._request("GET", path, None)
+        return await self.request("GET", path, None)
 
     async def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """The JSON answer to a JSON body; raises DevnetError for any status but 200."""
-        return await self._request("POST", path, body)
+        return await self.request("POST", path, body)
 
     async def clock(self) -> Clock:
         """The market clock."""
@@ -106,19 +106,19 @@ class DevnetClient:
 
     async def set_speed(self, speed: float) -> Clock:
         """Market seconds per wall second; 0 stops the clock."""
-        return _clock(await self._request("POST", "/devnet/clock", {"speed": speed}))
+        return _clock(await self.request("POST", "/devnet/clock", {"speed": speed}))
 
     async def advance(self, seconds: float) -> Clock:
         """Moves market time on, mining what is ready and then the burn blocks that it crosses."""
-        return _clock(await self._request("POST", "/devnet/advance", {"seconds": seconds}))
+        return _clock(await self.request("POST", "/devnet/advance", {"seconds": seconds}))
 
     async def mine_burn_blocks(self, count: int = 1) -> Clock:
         """Mines burn blocks; market time moves to the last one's."""
-        return _clock(await self._request("POST", "/devnet/burn-blocks", {"count": count}))
+        return _clock(await self.request("POST", "/devnet/burn-blocks", {"count": count}))
 
     async def mine_block(self) -> Clock:
         """Mines a Stacks block now, if only an empty one."""
-        return _clock(await self._request("POST", "/devnet/blocks", None))
+        return _clock(await self.request("POST", "/devnet/blocks", None))
 
     async def faucet_stx(self, address: str, ustx: int | None = None) -> str:
         """Sends STX from the faucet; gives the txid (with 0x)."""
@@ -137,10 +137,11 @@ class DevnetClient:
 
     async def _faucet(self, token: str, address: str, amount: int | None) -> str:
         suffix = "" if amount is None else f"&amount={amount}"
-        answer = await self._request("POST", f"/extended/v1/faucets/{token}?address={address}{suffix}", None)
+        answer = await self.request("POST", f"/extended/v1/faucets/{token}?address={address}{suffix}", None)
         return str(answer["txId"])
 
-    async def _request(self, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
+    async def request(self, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
+        """The JSON answer to a request, with a JSON body unless that is None; raises DevnetError like `get`."""
         assert self._session is not None
         async with self._session.request(method, f"{self.url}{path}", json=body) as response:
             if response.status != 200:

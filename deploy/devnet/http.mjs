@@ -3,17 +3,22 @@ import { createServer } from 'node:http';
 
 const MAX_BODY = 4 * 1024 * 1024;
 
-/** An answer other than success; `body` is sent as it is. */
+/** An answer other than a handler's own. */
 export class HttpError extends Error {
-  /** @param {number} status @param {object} body */
-  constructor(status, body) {
+  /** @param {number} status @param {object | string} body text is sent as it is @param {object} [headers] */
+  constructor(status, body, headers = {}) {
     super(String(status));
     this.status = status;
     this.body = body;
+    this.headers = headers;
   }
 }
 
-const badRequest = (message) => new HttpError(400, { statusCode: 400, error: 'Bad Request', message });
+/** No answer: the connection is reset. */
+export class Hangup extends Error {}
+
+/** @param {string} message */
+export const badRequest = (message) => new HttpError(400, { statusCode: 400, error: 'Bad Request', message });
 /** @param {string} message */
 export const notFound = (message) => new HttpError(404, { statusCode: 404, error: 'Not Found', message });
 
@@ -73,17 +78,19 @@ function decoded(part) {
   }
 }
 
-/** @param {Route[]} routes @param {import('node:http').IncomingMessage} message */
-async function dispatch(routes, message) {
+/** @param {Route[]} routes @param {import('node:http').IncomingMessage} message
+ * @param {(path: string) => Promise<void>} before */
+async function dispatch(routes, message, before) {
   const url = new URL(message.url, 'http://devnet');
   const path = url.pathname.length > 1 ? url.pathname.replace(/\/$/, '') : url.pathname;
+  await before(path);
   let known = false;
   for (const [method, pattern, handler] of routes) {
     const match = pattern.exec(path);
     if (match === null) continue;
     known = true;
     if (method !== message.method) continue;
-    const body = method === 'POST' ? await bodyOf(message) : Buffer.alloc(0);
+    const body = ['POST', 'PUT'].includes(method) ? await bodyOf(message) : Buffer.alloc(0);
     const type = message.headers['content-type'] ?? '';
     return handler(new Request(match.slice(1).map(decoded), url.searchParams, type, body));
   }
@@ -93,23 +100,30 @@ async function dispatch(routes, message) {
 
 /**
  * @param {() => Route[] | null} routes null: not ready yet
+ * @param {(path: string) => Promise<void>} before meets every request first; may throw what it is answered instead
  * @param {(error: Error) => void} onError what no handler expected
  */
-export function makeServer(routes, onError) {
+export function makeServer(routes, before, onError) {
   return createServer(async (message, response) => {
     let status = 200;
-    let body;
+    let headers = {};
+    let text;
     try {
       const ready = routes();
       if (ready === null) throw new HttpError(503, { error: 'starting' });
-      body = await dispatch(ready, message);
+      text = JSON.stringify(await dispatch(ready, message, before));
     } catch (error) {
       // The boundary of a request: it answers, whatever happened.
+      if (error instanceof Hangup) {
+        message.socket.resetAndDestroy();
+        return;
+      }
       if (!(error instanceof HttpError)) onError(error);
-      ({ status, body } = error instanceof HttpError ? error : { status: 500, body: { error: 'internal error' } });
+      const answer = error instanceof HttpError ? error : new HttpError(500, { error: 'internal error' });
+      ({ status, headers } = answer);
+      text = typeof answer.body === 'string' ? answer.body : JSON.stringify(answer.body);
     }
-    const text = JSON.stringify(body);
-    response.writeHead(status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) });
+    response.writeHead(status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text), ...headers });
     response.end(text);
   });
 }

@@ -9,12 +9,15 @@ import { createHash } from 'node:crypto';
 import { realpath, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Applier, LOG_VERSION, vmGenesisTime } from './applier.mjs';
+import { Broadcasts } from './fault_broadcasts.mjs';
+import { Faults } from './faults.mjs';
 import { FAUCET_ACCOUNT, Faucet } from './faucet.mjs';
 import { makeServer } from './http.mjs';
 import { Log } from './log.mjs';
 import { Producer } from './producer.mjs';
 import { devnetRoutes } from './routes_devnet.mjs';
 import { extendedRoutes } from './routes_extended.mjs';
+import { faultRoutes } from './routes_faults.mjs';
 import { nodeRoutes } from './routes_node.mjs';
 import { readSettings } from './settings.mjs';
 import { VmClient } from './vm_client.mjs';
@@ -71,17 +74,24 @@ async function restore(settings) {
 async function main() {
   const settings = await readSettings(process.argv.slice(2));
   let routes = null;
-  const server = makeServer(() => routes, (error) => process.stderr.write(`devnet: ${error.stack}\n`));
+  const faults = new Faults();
+  const unexpected = (error) => process.stderr.write(`devnet: ${error.stack}\n`);
+  const server = makeServer(() => routes, (path) => faults.meet(path), unexpected);
   const url = await listen(server, settings.host, settings.port);
   await claim(settings.state);
   const { log, vm, applier } = await restore(settings);
   const producer = new Producer(applier, log, settings, fatal);
-  routes = [...nodeRoutes(producer, vm), ...extendedRoutes(producer), ...devnetRoutes(producer, new Faucet(producer))];
+  const broadcasts = new Broadcasts(producer, faults);
+  routes = [
+    ...nodeRoutes(producer, faults, broadcasts), ...extendedRoutes(producer, faults),
+    ...devnetRoutes(producer, new Faucet(producer)), ...faultRoutes(producer, faults, broadcasts),
+  ];
   let ending = false;
   const end = async () => {
     if (ending) return;
     ending = true;
     server.close();
+    broadcasts.close();
     await producer.close();
     await vm.close();
     await log.close();

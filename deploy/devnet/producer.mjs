@@ -18,6 +18,8 @@ export class Producer {
   #ticker = null;
   #noted = 0;
   #burning = false;
+  /** False: no burn blocks come, whatever the time. */
+  burnRunning = true;
   /** @type {Set<import('./chain.mjs').Entry>} what is in the block being made cannot be replaced any more */
   #executing = new Set();
 
@@ -57,23 +59,49 @@ export class Producer {
    * @returns {Promise<string>} txid
    */
   async submit(raw, pending) {
-    let tx;
-    try {
-      tx = decode(raw);
-    } catch (error) {
-      if (!(error instanceof DecodeError)) throw error;
-      throw new Rejection('Deserialization', { message: error.message });
-    }
-    const waiting = this.mempool.get(tx.sender, tx.nonce);
-    if (waiting?.tx.txid === tx.txid) return tx.txid;
-    admit(tx, this.chain, this.mempool, pending);
-    if (this.#executing.has(waiting)) throw new Rejection('ConflictingNonceInMempool');
+    const tx = this.decoded(raw);
+    if (!this.#isNew(tx, pending)) return tx.txid;
     const received = { received_ms: Date.now(), received_burn_height: this.chain.burnTip.height };
     const stored = this.log.append({ t: 'tx', raw: raw.toString('hex'), ...received });
     this.applier.transaction(tx, received);
     await this.#orFatal(stored);
     this.#schedule();
     return tx.txid;
+  }
+
+  /**
+   * Takes a raw transaction like `submit` and loses it again, whatever of it waited already.
+   * @param {Buffer} raw @returns {Promise<string>} txid; throws a Rejection
+   */
+  async forget(raw) {
+    const tx = this.decoded(raw);
+    if (this.#isNew(tx)) return tx.txid;
+    await this.#inTurn(async () => {
+      if (this.mempool.get(tx.sender, tx.nonce)?.tx.txid !== tx.txid) return;
+      const record = { t: 'forget', txid: tx.txid };
+      await this.log.append(record);
+      this.applier.forget(record);
+    });
+    return tx.txid;
+  }
+
+  /** @param {Buffer} raw @returns {import('./transaction.mjs').Transaction} throws a Rejection */
+  decoded(raw) {
+    try {
+      return decode(raw);
+    } catch (error) {
+      if (!(error instanceof DecodeError)) throw error;
+      throw new Rejection('Deserialization', { message: error.message });
+    }
+  }
+
+  /** Whether the mempool would take it; false: it has it already. Throws a Rejection. */
+  #isNew(tx, pending) {
+    const waiting = this.mempool.get(tx.sender, tx.nonce);
+    if (waiting?.tx.txid === tx.txid) return false;
+    admit(tx, this.chain, this.mempool, pending);
+    if (this.#executing.has(waiting)) throw new Rejection('ConflictingNonceInMempool');
+    return true;
   }
 
   /** Mines what is ready. @param {boolean} [always] at least one block, if only an empty one */
@@ -90,8 +118,7 @@ export class Producer {
     return this.#inTurn(async () => {
       await this.#mineReady();
       const timeMs = Math.floor(this.clock.timeMs + ms);
-      const height = GENESIS_HEIGHT + Math.floor((timeMs / 1000 - this.chain.genesisTime) / BURN_BLOCK_SECONDS);
-      await this.#burn(height - this.chain.burnTip.height, timeMs);
+      await this.#burn(this.#due(timeMs), timeMs);
     });
   }
 
@@ -102,6 +129,22 @@ export class Producer {
       const height = this.chain.burnTip.height + count;
       await this.#burn(count, this.chain.burnTime(height) * 1000);
     });
+  }
+
+  /** Stops burn blocks while market time runs on, or makes up for those that are missing. @param {boolean} running */
+  async setBurnRunning(running) {
+    this.burnRunning = running;
+    await this.#inTurn(async () => {
+      const timeMs = Math.floor(this.clock.timeMs);
+      if (this.#due(timeMs) > 0) await this.#burn(this.#due(timeMs), timeMs);
+    });
+  }
+
+  /** How many burn blocks are missing at a market time. @param {number} timeMs */
+  #due(timeMs) {
+    if (!this.burnRunning) return 0;
+    const height = GENESIS_HEIGHT + Math.floor((timeMs / 1000 - this.chain.genesisTime) / BURN_BLOCK_SECONDS);
+    return height - this.chain.burnTip.height;
   }
 
   /** @param {number} speed market seconds per wall second */
@@ -171,7 +214,8 @@ export class Producer {
     for (const txid of problematic) await this.log.append({ t: 'problematic', txid });
   }
 
-  async #burn(count, timeMs) {
+  async #burn(count, dueMs) {
+    const timeMs = Math.max(dueMs, Math.floor(this.clock.timeMs));
     const record = count > 0 ? { t: 'burn', count, time_ms: timeMs } : { t: 'clock', time_ms: timeMs };
     await this.log.append(record);
     await this.applier.apply(record);
@@ -188,13 +232,14 @@ export class Producer {
   }
 
   #tick() {
-    const boundaryMs = this.chain.burnTime(this.chain.burnTip.height + 1) * 1000;
+    const boundaryMs = this.burnRunning ? this.chain.burnTime(this.chain.burnTip.height + 1) * 1000 : Infinity;
     const due = this.clock.tick(boundaryMs, this.held.length > 0);
     if (due && !this.#burning) {
       this.#burning = true;
       const height = this.chain.burnTip.height;
       // Another change may have mined this block while we waited for our turn.
-      const mined = this.#inTurn(() => (this.chain.burnTip.height === height ? this.#burn(1, boundaryMs) : null));
+      const mined = this.#inTurn(() =>
+        (this.burnRunning && this.chain.burnTip.height === height ? this.#burn(1, boundaryMs) : null));
       mined.catch(() => {}).finally(() => { this.#burning = false; });
     } else if (performance.now() - this.#noted > CLOCK_NOTE_MS) {
       this.#noted = performance.now();

@@ -14,5 +14,8 @@ export class Rejection extends Error {
   }
 }
 
+/** What the node says besides the nonces when too many wait. */
+export const CHAINING_MESSAGE = 'Nonce would exceed chaining limit in mempool';
+
 /** Amounts in a rejection are 16 bytes in hex. @param {bigint} amount */
 export const amountHex = (amount) => `0x${amount.toString(16).padStart(32, '0')}`;

@@ -54,7 +54,9 @@ export function devnetRoutes(producer, source) {
     return clock(producer);
   };
   const burn = async (request) => {
-    await producer.burn(amount(request, 'count', MAX_BURN_BLOCKS, true));
+    const count = amount(request, 'count', MAX_BURN_BLOCKS, true);
+    if (!producer.burnRunning) throw new HttpError(409, { error: 'Conflict', message: 'burn blocks are stopped' });
+    await producer.burn(count);
     return clock(producer);
   };
   const mine = async () => {

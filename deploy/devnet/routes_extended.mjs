@@ -46,8 +46,8 @@ function status({ chain: { tip } }) {
   return { server_version: 'bithedge-devnet', status: 'ready', chain_tip: chainTip };
 }
 
-/** @param {Producer} producer @param {Request} request */
-function nonces({ chain, mempool }, request) {
+/** @param {Producer} producer @param {(nonce: number) => number} lie @param {Request} request */
+function nonces({ chain, mempool }, lie, request) {
   const address = principal(request.params[0]);
   const next = Number(chain.account(address).nonce);
   const waiting = mempool.of(address).map(({ tx }) => Number(tx.nonce));
@@ -56,8 +56,8 @@ function nonces({ chain, mempool }, request) {
   for (let nonce = next; last !== null && nonce < last; nonce += 1) if (!waiting.includes(nonce)) missing.push(nonce);
   return {
     last_mempool_tx_nonce: last,
-    last_executed_tx_nonce: next === 0 ? null : next - 1,
-    possible_next_nonce: last === null ? next : Math.max(next, last + 1),
+    last_executed_tx_nonce: lie(next) === 0 ? null : lie(next) - 1,
+    possible_next_nonce: lie(last === null ? next : Math.max(next, last + 1)),
     detected_missing_nonces: missing.reverse(),
     detected_mempool_nonces: waiting.reverse(),
   };
@@ -115,8 +115,8 @@ function events(producer, request) {
   return { limit, offset, events: results };
 }
 
-/** @param {Producer} producer @returns {import('./http.mjs').Route[]} */
-export function extendedRoutes(producer) {
+/** @param {Producer} producer @param {import('./faults.mjs').Faults} faults @returns {import('./http.mjs').Route[]} */
+export function extendedRoutes(producer, faults) {
   const { chain } = producer;
   const block = (one) => blockShape(one, chain);
   const blockTransactions = (request) => {
@@ -126,7 +126,8 @@ export function extendedRoutes(producer) {
   };
   return [
     ['GET', /^\/extended(?:\/v1\/status)?$/, () => status(producer)],
-    ['GET', /^\/extended\/v1\/address\/([^/]+)\/nonces$/, (request) => nonces(producer, request)],
+    ['GET', /^\/extended\/v1\/address\/([^/]+)\/nonces$/,
+      (request) => nonces(producer, faults.nonceLie(), request)],
     ['GET', /^\/extended\/v1\/address\/([^/]+)\/balances$/, (request) => balances(producer, request)],
     ['GET', /^\/extended\/v2\/blocks$/, (request) =>
       page(request, BLOCKS_LIMIT, chain.blocks.length, newest(chain.blocks, block))],

@@ -3,7 +3,7 @@ import { validateStacksAddress } from '@stacks/transactions';
 import { amountHex, Rejection } from './rejection.mjs';
 import { HttpError, notFound } from './http.mjs';
 import { CHAIN_ID, txidOf } from './transaction.mjs';
-import { VmRefusal } from './vm_client.mjs';
+import { VmBusy, VmRefusal } from './vm_client.mjs';
 
 const NAME = '([A-Za-z][A-Za-z0-9-_]*)';
 const FUNCTION = '([^/]+)';
@@ -40,12 +40,12 @@ function rawTransaction(request) {
   throw new Rejection('Deserialization', { message: 'tx is not hex' });
 }
 
-/** @param {import('./producer.mjs').Producer} producer @param {import('./http.mjs').Request} request */
-async function submit(producer, request) {
+/** @param {import('./fault_broadcasts.mjs').Broadcasts} broadcasts @param {import('./http.mjs').Request} request */
+async function submit(broadcasts, request) {
   let raw = request.body;
   try {
     raw = rawTransaction(request);
-    return await producer.submit(raw);
+    return await broadcasts.take(raw);
   } catch (error) {
     if (error instanceof Rejection) throw new HttpError(400, error.toJson(txidOf(raw)));
     throw error;
@@ -76,10 +76,11 @@ async function callRead(vm, request) {
   }
   const contract = `${principal(address)}.${name}`;
   try {
-    const { result } = await vm.read('read', { sender: principal(sender), contract, function: functionName, args });
+    const { result } = await vm.readSoon('read', { sender: principal(sender), contract, function: functionName, args });
     return { okay: true, result: `0x${result}` };
   } catch (error) {
     if (error instanceof VmRefusal) return { okay: false, cause: error.message };
+    if (error instanceof VmBusy) throw new HttpError(503, { error: error.message }, { 'retry-after': '1' });
     throw error;
   }
 }
@@ -92,14 +93,15 @@ function contractOf(chain, [address, name]) {
 }
 
 /**
- * @param {import('./producer.mjs').Producer} producer @param {import('./vm_client.mjs').VmClient} vm
+ * @param {import('./producer.mjs').Producer} producer @param {import('./faults.mjs').Faults} faults
+ * @param {import('./fault_broadcasts.mjs').Broadcasts} broadcasts
  * @returns {import('./http.mjs').Route[]}
  */
-export function nodeRoutes(producer, vm) {
-  const { chain } = producer;
+export function nodeRoutes(producer, faults, broadcasts) {
+  const { chain, applier: { vm } } = producer;
   const account = (request) => {
     const { ustx, nonce } = chain.account(principal(request.params[0]));
-    return { balance: amountHex(ustx), locked: amountHex(0n), unlock_height: 0, nonce: Number(nonce) };
+    return { balance: amountHex(ustx), locked: amountHex(0n), unlock_height: 0, nonce: faults.nonceLie()(Number(nonce)) };
   };
   const source = (request) => {
     const found = contractOf(chain, request.params);
@@ -108,7 +110,7 @@ export function nodeRoutes(producer, vm) {
   return [
     ['GET', /^\/v2\/info$/, () => info(producer)],
     ['GET', /^\/v2\/accounts\/([^/]+)$/, account],
-    ['POST', /^\/v2\/transactions$/, (request) => submit(producer, request)],
+    ['POST', /^\/v2\/transactions$/, (request) => submit(broadcasts, request)],
     ['POST', /^\/v2\/fees\/transaction$/, fees],
     ['POST', new RegExp(`^/v2/contracts/call-read/([^/]+)/${NAME}/${FUNCTION}$`), (request) => callRead(vm, request)],
     ['GET', new RegExp(`^/v2/contracts/source/([^/]+)/${NAME}$`), source],

@@ -13,9 +13,13 @@ const MAX_DEATHS = 3;
 const MAX_START_FAILURES = 10;
 /** Inputs under way at once while all are given again. */
 const REPLAY_WINDOW = 500;
+/** How long a read waits for a process that is starting. */
+const READ_WAIT_MS = 3_000;
 
 /** The VM refused a read. */
 export class VmRefusal extends Error {}
+/** The VM is starting again and takes longer than a read waits. */
+export class VmBusy extends Error {}
 
 /**
  * @typedef {{outcome: any, heights: {burn_height: number, stacks_height: number, block_time: number}}} Applied
@@ -41,6 +45,7 @@ export class VmClient {
   /** @type {((answer: any) => void)[]} */ #replaying = [];
   #ready = false;
   #closed = false;
+  #crashed = false;
   #id = 0;
   #startFailures = 0;
 
@@ -89,6 +94,24 @@ export class VmClient {
   /** Asks what changes nothing; throws VmRefusal. @returns {Promise<any>} */
   read(op, fields) {
     return this.#ask({ op, ...fields }, null);
+  }
+
+  /** The same for somebody who does not wait for ever; throws VmBusy too. @returns {Promise<any>} */
+  async readSoon(op, fields) {
+    let timer;
+    const late = new Promise((_, reject) => {
+      timer = setTimeout(() => reject(new VmBusy('the VM is starting again')), READ_WAIT_MS);
+    });
+    try {
+      return await Promise.race([this.read(op, fields), late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Ends the process at once, as a panic does; no request is to blame for it. */
+  crash() {
+    if (this.#child.kill('SIGKILL')) this.#crashed = true;
   }
 
   #ask(request, input) {
@@ -146,7 +169,9 @@ export class VmClient {
     if (this.#closed) return;
     this.#replaying = [];
     this.restarts += 1;
-    if (this.#ready) {
+    if (this.#crashed) {
+      this.#crashed = false;
+    } else if (this.#ready) {
       this.#blameFirst();
     } else {
       this.#startFailures += 1;

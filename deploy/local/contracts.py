@@ -35,7 +35,7 @@ class _Node(DevnetClient):
     async def answers(self, address: str, function: str, argument: str, expected: clarity.ClarityValue) -> bool:
         """Whether a read-only function of `parameter` answers what is expected."""
         body = {"sender": address, "arguments": [f"0x{argument}"]}
-        answer = await self._request("POST", f"/v2/contracts/call-read/{address}/parameter/{function}", body)
+        answer = await self.post(f"/v2/contracts/call-read/{address}/parameter/{function}", body)
         return bool(answer.get("result") == f"0x{clarity.serialize(expected).hex()}")
 
 

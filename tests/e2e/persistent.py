@@ -51,10 +51,11 @@ class PersistentDevnet(DevnetClient):
 
         return await _repeat(mine, self._seconds)
 
-    async def _request(self, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
+    async def request(self, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
+        """The JSON answer; a read is repeated until there is one."""
         if method != "GET":
-            return await super()._request(method, path, body)
-        return await _repeat(lambda: super(PersistentDevnet, self)._request(method, path, body), self._seconds)
+            return await super().request(method, path, body)
+        return await _repeat(lambda: super(PersistentDevnet, self).request(method, path, body), self._seconds)
 
 
 class PersistentWallet(Wallet):
