@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from kernel.errors import Aborted
+from kernel.errors import Aborted, FailedPrecondition
 from services.chain_gateway.contracts import Contracts
-from services.chain_gateway.convert_event import topic_of
+from services.chain_gateway.convert_event import read_topic
 from services.chain_gateway.domain.confirmation import SUCCESS
+from services.chain_gateway.domain.event_record import EventRecord
 from services.chain_gateway.nodes import NodePool
 from services.chain_gateway.stacks.clarity_text import render
 from services.chain_gateway.stacks.errors import CodecError
 from services.chain_gateway.stacks.node_types import Block, ContractLog, TransactionRecord
 from services.chain_gateway.store_transactions import Mined
-from services.chain_gateway.tables import Event
 
 _PRINT: Final = "print"
 # Only these run code; a deployment may call us too.
 _CALLS: Final = ("contract_call", "smart_contract")
+_AT_ONCE: Final = 4
 
 
 @dataclass(frozen=True)
 class BlockContent:
-    """Events without their sequence, in order, and every transaction of the block."""
+    """Events in order, and every transaction of the block."""
 
-    events: Sequence[Event]
-    mined: Sequence[Mined]
+    block: Block
+    events: Sequence[EventRecord]
+    records: Sequence[TransactionRecord]
 
 
 class BlockMoved(Aborted):
@@ -38,31 +41,54 @@ class BlockMoved(Aborted):
         super().__init__("BLOCK_MOVED", f"block {block.hash} at height {block.height} moved while it was read")
 
 
+class UnknownEventForm(FailedPrecondition):
+    """An event of ours in a form we do not know means other contracts than these: stop before money is lost."""
+
+    def __init__(self, block: Block, txid: str, contract: str, error: CodecError) -> None:
+        message = f"{contract} printed what we cannot read in {txid} at height {block.height}: {error}"
+        super().__init__("UNKNOWN_EVENT_FORM", message, txid=txid, contract=contract, stacks_height=block.height)
+
+
+async def read_contents(
+    nodes: NodePool, contracts: Contracts, backend: Collection[str], blocks: Sequence[Block]
+) -> list[BlockContent]:
+    """What each of `blocks` holds, several read at once; fails as `read_content` does."""
+    gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def content(block: Block) -> BlockContent:
+        async with gate:
+            return await read_content(nodes, contracts, backend, block)
+
+    return await asyncio.gather(*(content(block) for block in blocks))
+
+
 async def read_content(nodes: NodePool, contracts: Contracts, backend: Collection[str], block: Block) -> BlockContent:
-    """Reads a block; BlockMoved when the node's chain changes meanwhile, Unavailable when no node answers.
+    """Reads a block; BlockMoved when the node's chain changes meanwhile, Unavailable when no node answers,
+    UnknownEventForm when a contract of ours printed what we cannot read.
 
     `backend` are the accounts of our keys, whose fees are noted.
     """
     if block.transaction_count == 0:
-        return BlockContent((), ())
+        return BlockContent(block, (), ())
     records = await nodes.ask(lambda node: node.block_transactions(block.hash))
     if records is None or len(records) != block.transaction_count:
         raise BlockMoved(block)
     calling = [one.txid for one in records if one.status == SUCCESS and one.event_count and one.kind in _CALLS]
     complete = await nodes.ask(lambda node: node.transactions(calling)) if calling else {}
-    events: list[Event] = []
+    events: list[EventRecord] = []
     for txid in calling:
         record = complete[txid]
         if record is None or record.block_hash != block.hash or record.status != SUCCESS:
             raise BlockMoved(block)
         events.extend(_events(contracts, backend, block, record))
-    found = [mined(record, block.index_hash, block.height, block.burn_height) for record in records]
-    return BlockContent(events, found)
+    return BlockContent(block, events, records)
 
 
-def _events(contracts: Contracts, backend: Collection[str], block: Block, record: TransactionRecord) -> list[Event]:
+def _events(
+    contracts: Contracts, backend: Collection[str], block: Block, record: TransactionRecord
+) -> list[EventRecord]:
     """The prints of our contracts, known by their whole principal: a namesake of another deployer is not ours."""
-    found: list[Event] = []
+    found: list[EventRecord] = []
     fee = record.fee_ustx if record.sender in backend else 0
     for event in record.events:
         if not isinstance(event, ContractLog) or event.topic != _PRINT:
@@ -73,14 +99,12 @@ def _events(contracts: Contracts, backend: Collection[str], block: Block, record
     return found
 
 
-def _event(block: Block, record: TransactionRecord, log: ContractLog, name: str, backend_fee_ustx: int) -> Event:
-    value = bytes.fromhex(log.value_hex.removeprefix("0x"))
+def _event(block: Block, record: TransactionRecord, log: ContractLog, name: str, backend_fee_ustx: int) -> EventRecord:
     try:
-        topic = topic_of(value)
-    except CodecError:
-        topic = ""
-    return Event(
-        sequence=0,
+        topic = read_topic(name, log.value)
+    except CodecError as error:
+        raise UnknownEventForm(block, record.txid, name, error) from error
+    return EventRecord(
         index_hash=block.index_hash,
         block_hash=block.hash,
         stacks_height=block.height,
@@ -93,7 +117,7 @@ def _event(block: Block, record: TransactionRecord, log: ContractLog, name: str,
         backend_fee_ustx=backend_fee_ustx,
         contract=name,
         topic=topic,
-        value=value,
+        value=log.value,
     )
 
 

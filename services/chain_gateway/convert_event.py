@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from kernel.ids import resource_name
 from services.chain_gateway import clarity_fields as read
 from services.chain_gateway.contracts import ORACLE, REGISTRY, VAULT
-from services.chain_gateway.stacks.clarity import Buffer, StringAscii, TupleValue, UInt, deserialize
+from services.chain_gateway.stacks.clarity import Buffer, TupleValue, UInt, deserialize
 from services.chain_gateway.stacks.errors import CodecError
 from services.chain_gateway.tables import Event
 
@@ -21,12 +21,18 @@ FEEDS: Final = {"BTC/USD": price_pb2.FEED_BTC_USD, "STX/USD": price_pb2.FEED_STX
 _ID_BYTES: Final = 16
 
 
-def topic_of(value: bytes) -> str:
-    """The topic of a printed tuple; CodecError when it has none."""
-    found = read.tuple_of(deserialize(value))["topic"]
-    if not isinstance(found, StringAscii):
-        raise CodecError("a topic is a string-ascii")
-    return found.value
+def read_topic(contract: str, value: bytes) -> str:
+    """The topic of what a contract of ours printed, empty when it has none.
+
+    CodecError when a known topic has another form than our contracts give it.
+    """
+    try:
+        printed = read.tuple_of(deserialize(value))
+        topic = read.text(printed, "topic")
+    except CodecError:
+        return ""
+    _set_payload(pb.ChainEvent(), contract, topic, value, printed)
+    return topic
 
 
 def timestamp(time: dt.datetime) -> Timestamp:
@@ -51,24 +57,33 @@ def chain_event(row: Event) -> pb.ChainEvent:
         sender_principal=row.sender,
         backend_fee_ustx=row.backend_fee_ustx,
     )
-    set_payload = _TOPICS.get((row.contract, row.topic))
-    if set_payload is None or _names_nothing_of_ours(row):
-        event.other.CopyFrom(pb.OtherEvent(topic=row.topic, value=row.value))
-    else:
-        set_payload(event, read.tuple_of(deserialize(row.value)))
+    _set_payload(event, row.contract, row.topic, row.value)
     return event
 
 
-def _names_nothing_of_ours(row: Event) -> bool:
+def _set_payload(
+    event: pb.ChainEvent, contract: str, topic: str, value: bytes, printed: TupleValue | None = None
+) -> None:
+    """`printed` is `value` read, where the caller has read it already."""
+    set_payload = _TOPICS.get((contract, topic))
+    if set_payload is not None:
+        printed = read.tuple_of(deserialize(value)) if printed is None else printed
+    if set_payload is None or printed is None or _names_nothing_of_ours(topic, printed):
+        event.other.CopyFrom(pb.OtherEvent(topic=topic, value=value))
+    else:
+        set_payload(event, printed)
+
+
+def _names_nothing_of_ours(topic: str, printed: TupleValue) -> bool:
     """Callers choose some ids freely: `expire-policies` refuses any number, `veto-voucher` takes any bytes.
 
     What can be no id of ours is passed on as it is; in every other event the contracts have checked the values.
     """
-    if row.topic == "policy-refused":
-        number = read.tuple_of(deserialize(row.value))["id"]
+    if topic == "policy-refused":
+        number = printed["id"]
         return isinstance(number, UInt) and number.value >= 1 << 63
-    if row.topic == "voucher-vetoed":
-        voucher = read.tuple_of(deserialize(row.value))["voucher-id"]
+    if topic == "voucher-vetoed":
+        voucher = printed["voucher-id"]
         return isinstance(voucher, Buffer) and len(voucher.value) != _ID_BYTES
     return False
 

@@ -20,23 +20,20 @@ from kernel.errors import Aborted, Unavailable
 from kernel.lease import LeaderLease, LeaseLost
 from kernel.log import get_logger
 from services.chain_gateway import metrics, store_chain, store_transactions
-from services.chain_gateway.block_content import BlockContent, read_content
+from services.chain_gateway.block_content import BlockContent, UnknownEventForm, mined, read_contents
+from services.chain_gateway.chain_reader import ChainReader
 from services.chain_gateway.contracts import PARAMETER, Contracts
-from services.chain_gateway.convert_event import chain_event
 from services.chain_gateway.domain.confirmation import final_burn_height
+from services.chain_gateway.domain.event_record import EventRecord
 from services.chain_gateway.nodes import NodePool
-from services.chain_gateway.stacks.node import BLOCKS_PER_PAGE, StacksNode
 from services.chain_gateway.stacks.node_errors import NodeRefused
 from services.chain_gateway.stacks.node_types import Block
 from services.chain_gateway.tables import Block as BlockRow
 from services.chain_gateway.tables import ChainState
 
 _RETRY_SECONDS: Final = 0.5
+_STOPPED_SECONDS: Final = 5.0
 _REFRESH_SECONDS: Final = 1.0
-_BLOCKS_PER_STEP: Final = 240
-_DRIFT: Final = 5
-"""Blocks read besides, so that a chain that grows meanwhile does not push the next block off the pages."""
-_CONTENTS_AT_ONCE: Final = 4
 
 
 @dataclass(frozen=True)
@@ -58,6 +55,7 @@ class Ingest:
     ) -> None:
         self._database = database
         self._nodes = nodes
+        self._chain = ChainReader(nodes)
         self._contracts = contracts
         self._lease = lease
         self._settings = settings
@@ -71,6 +69,10 @@ class Ingest:
                     pause = 0
             except LeaseLost:
                 raise
+            except UnknownEventForm as error:
+                metrics.INGEST_STOPPED.set(1)
+                get_logger().error("ingestion stands still", error=error.message, **error.metadata)
+                pause = _STOPPED_SECONDS
             except (Unavailable, Aborted, NodeRefused) as error:
                 get_logger().warning("ingest step failed", error=str(error)[:200])
                 pause = _RETRY_SECONDS
@@ -80,9 +82,7 @@ class Ingest:
         """One look at the chain; True when there may be more at once."""
         # The clock first: market time must never be ahead of the tip that it is told with.
         market_time = await self._market_time()
-        head = await self._nodes.ask(self._head)
-        if head is None:
-            raise Unavailable("NO_BLOCKS", "the node knows no block yet")
+        head = await self._chain.head()
         async with self._database.transaction() as session:
             state = await store_chain.read_state(session)
         if state is None:
@@ -91,19 +91,13 @@ class Ingest:
         if head.index_hash == state.index_hash:
             await self._touch(state, market_time)
             return False
-        blocks = await self._next_blocks(state, head)
+        blocks = await self._chain.blocks_above(state.stacks_height, head)
         if blocks and blocks[0].parent_index_hash == state.index_hash:
             if market_time is not None and blocks[-1].height < head.height:
                 market_time = self._time_on_the_way(state, blocks[-1], market_time)
             await self._apply(blocks, state.index_hash, market_time)
             return True
         return await self._reorganise(state, head)
-
-    async def _head(self, node: StacksNode) -> Block | None:
-        head = await node.block("latest")
-        if head is not None:
-            self._nodes.note_height(node, head.height)
-        return head
 
     async def _market_time(self) -> dt.datetime | None:
         if not self._settings.devnet_clock:
@@ -119,44 +113,15 @@ class Ingest:
         return passed if state.market_time is None else max(passed, state.market_time)
 
     async def _first(self, market_time: dt.datetime | None) -> bool:
-        block = await self._nodes.ask(lambda node: node.block(self._settings.start_stacks_height))
+        block = await self._chain.block(self._settings.start_stacks_height)
         if block is None:
             raise Unavailable("NO_BLOCKS", "the node does not know the first block yet")
         await self._apply([block], None, market_time)
         return True
 
-    async def _next_blocks(self, state: ChainState, head: Block) -> list[Block]:
-        """The node's blocks after our height, each on top of the one before; empty when it has none."""
-        distance = head.height - state.stacks_height
-        if distance <= 0:
-            return []
-        if distance == 1:
-            return [head]
-        wanted = min(distance, _BLOCKS_PER_STEP)
-        lowest = max(0, distance - wanted - _DRIFT)
-        offsets = range(lowest, distance, BLOCKS_PER_PAGE)
-        pages = await asyncio.gather(*(self._page(offset) for offset in offsets))
-        by_height = {block.height: block for page in pages for block in page}
-        blocks: list[Block] = []
-        parent = None
-        while (block := by_height.get(state.stacks_height + 1 + len(blocks))) is not None:
-            if parent is not None and block.parent_index_hash != parent:
-                break
-            blocks.append(block)
-            parent = block.index_hash
-        return blocks
-
-    async def _page(self, offset: int) -> Sequence[Block]:
-        return await self._nodes.ask(lambda node: node.blocks(BLOCKS_PER_PAGE, offset))
-
     async def _apply(self, blocks: Sequence[Block], parent: str | None, market_time: dt.datetime | None) -> None:
-        gate = asyncio.Semaphore(_CONTENTS_AT_ONCE)
-
-        async def content(block: Block) -> BlockContent:
-            async with gate:
-                return await read_content(self._nodes, self._contracts, self._settings.backend_accounts, block)
-
-        contents = await asyncio.gather(*(content(block) for block in blocks))
+        backend = self._settings.backend_accounts
+        contents = await read_contents(self._nodes, self._contracts, backend, blocks)
         async with self._database.transaction() as session:
             await self._lease.check(session)
             state = await store_chain.lock_state(session)
@@ -164,29 +129,35 @@ class Ingest:
                 raise Aborted("TIP_MOVED", "another replica ingested meanwhile")
             now = wall_now()
             await store_chain.put_blocks(session, [_row(block) for block in blocks])
-            for block, found in zip(blocks, contents, strict=True):
-                state = self._tip(state, block, now)
-                await self._add_events(session, state, found)
-            assert state is not None
+            state = self._tip(state, blocks[-1], now)
+            await self._add_events(session, state, [event for content in contents for event in content.events])
+            await self._note_mined(session, contents)
             state.market_time, state.refresh_time = market_time, now
             await self._finalize(session, state)
             await store_chain.save_state(session, state)
+        metrics.INGEST_STOPPED.set(0)
         metrics.TIP_STACKS_HEIGHT.set(blocks[-1].height)
         metrics.TIP_BURN_HEIGHT.set(blocks[-1].burn_height)
 
-    async def _add_events(self, session: AsyncSession, state: ChainState, content: BlockContent) -> None:
-        if not content.mined:
-            return
-        for event in content.events:
-            state.latest_sequence += 1
-            event.sequence = state.latest_sequence
+    async def _add_events(self, session: AsyncSession, state: ChainState, events: Sequence[EventRecord]) -> None:
+        await store_chain.add_events(session, state.latest_sequence + 1, events)
+        for sequence, event in enumerate(events, state.latest_sequence + 1):
             if event.contract == PARAMETER:
-                state.parameter_sequence = event.sequence
-            # An event of ours in a form we do not know means other contracts than these: stop before money is lost.
-            chain_event(event)
-            session.add(event)
-        await session.flush()
-        await store_transactions.note_mined(session, content.mined)
+                state.parameter_sequence = sequence
+        state.latest_sequence += len(events)
+
+    async def _note_mined(self, session: AsyncSession, contents: Sequence[BlockContent]) -> None:
+        """Notes what the blocks say of the transactions that went through us, a few among many."""
+        txids = [record.txid for content in contents for record in content.records]
+        known = await store_transactions.known(session, txids)
+        found = [
+            mined(record, content.block.index_hash, content.block.height, content.block.burn_height)
+            for content in contents
+            for record in content.records
+            if record.txid in known
+        ]
+        if found:
+            await store_transactions.note_mined(session, found)
 
     async def _finalize(self, session: AsyncSession, state: ChainState) -> None:
         final = final_burn_height(state.burn_height, self._settings.confirmations)
@@ -232,7 +203,7 @@ class Ingest:
                 raise Unavailable("OTHER_CHAIN", "the node's chain has no block in common with ours")
             async with self._database.transaction() as session:
                 ours = await store_chain.canonical_block(session, height)
-            theirs = await self._nodes.ask(lambda node, at=height: node.block(at))  # type: ignore[misc]
+            theirs = await self._chain.block(height)
             if ours is not None and theirs is not None and ours.index_hash == theirs.index_hash:
                 break
             height -= 1

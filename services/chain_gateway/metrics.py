@@ -9,6 +9,9 @@ NODE_HEALTHY = Gauge("bithedge_gateway_node_healthy", "1 while the node answers"
 TIP_STACKS_HEIGHT = Gauge("bithedge_gateway_tip_stacks_height", "Height of the last ingested Stacks block")
 TIP_BURN_HEIGHT = Gauge("bithedge_gateway_tip_burn_height", "Burn height of the last ingested Stacks block")
 INGEST_LAG = Gauge("bithedge_gateway_ingest_lag_blocks", "Stacks blocks known to the node and not ingested yet")
+INGEST_STOPPED = Gauge(
+    "bithedge_gateway_ingest_stopped", "1 while an event in unknown form keeps ingestion from going on"
+)
 WITHDRAWN_BLOCKS = Counter("bithedge_gateway_withdrawn_blocks_total", "Blocks withdrawn by reorganisations")
 DEEP_REORGANISATIONS = Counter("bithedge_gateway_deep_reorganisations_total", "Reorganisations of final blocks")
 INTENTS = Gauge("bithedge_gateway_intents", "Open intents by state", ["state"])

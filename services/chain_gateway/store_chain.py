@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from dataclasses import fields
+from operator import attrgetter
+from typing import Any, Final
 
+import asyncpg
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from kernel.database import notify
-from services.chain_gateway.tables import Block, ChainState, Event
+from services.chain_gateway.domain.event_record import EventRecord
+from services.chain_gateway.tables import SCHEMA, Block, ChainState, Event
 
 STATE_CHANNEL: Final = "chain_gateway_state"
+_RECORD_COLUMNS: Final = tuple(one.name for one in fields(EventRecord))
+_EVENT_COLUMNS: Final = ("sequence", "withdrawn", "canonical", "was_final", *_RECORD_COLUMNS)
+_values: Final = attrgetter(*_RECORD_COLUMNS)
+_FAULTS_SHOWN: Final = 100
 
 
 async def read_state(session: AsyncSession) -> ChainState | None:
@@ -49,6 +57,57 @@ async def put_blocks(session: AsyncSession, blocks: Sequence[Block]) -> None:
     """Stores blocks as canonical; one that was withdrawn before becomes canonical again."""
     statement = insert(Block).values([block.model_dump() for block in blocks])
     await session.exec(statement.on_conflict_do_update(index_elements=["index_hash"], set_={"canonical": True}))
+
+
+async def add_events(session: AsyncSession, first_sequence: int, events: Sequence[EventRecord]) -> None:
+    """Stores events as canonical, numbered from `first_sequence` on, by one COPY."""
+    if not events:
+        return
+    connection = (await (await session.connection()).get_raw_connection()).driver_connection
+    assert isinstance(connection, asyncpg.Connection)
+    records = [(sequence, False, True, False, *_values(event)) for sequence, event in enumerate(events, first_sequence)]
+    await connection.copy_records_to_table("event", records=records, columns=_EVENT_COLUMNS, schema_name=SCHEMA)
+
+
+async def canonical_blocks_between(session: AsyncSession, low: int, high: int) -> dict[int, str]:
+    """Index hashes of our canonical blocks by height, both ends included."""
+    statement = select(Block.stacks_height, Block.index_hash).where(
+        col(Block.canonical), col(Block.stacks_height).between(low, high)
+    )
+    return dict((await session.exec(statement)).all())
+
+
+async def canonical_events_between(session: AsyncSession, low: int, high: int) -> list[EventRecord]:
+    """Our canonical events of heights from `low` to `high`, in the order of their sequences."""
+    columns: list[sa.ColumnClause[Any]] = [sa.column(name) for name in _RECORD_COLUMNS]
+    statement = (
+        sa.select(*columns)
+        .select_from(Event)
+        .where(col(Event.canonical), col(Event.stacks_height).between(low, high))
+        .order_by(col(Event.sequence))
+    )
+    return [EventRecord(*row) for row in (await (await session.connection()).execute(statement)).all()]
+
+
+async def history_faults(session: AsyncSession) -> list[str]:
+    """What is wrong with the history as such: gaps in the sequences, or rows that do not add up to what is canonical.
+
+    Whoever applies every row in order must end with the canonical events, each once.
+    """
+    numbers: sa.Select[int, int] = sa.select(
+        sa.func.count(), sa.func.coalesce(sa.func.max(Event.sequence), 0)
+    ).select_from(Event)
+    connection = await session.connection()
+    count, highest = (await connection.execute(numbers)).one()
+    latest = (await session.exec(select(ChainState.latest_sequence))).first() or 0
+    faults = [] if count == highest == latest else [f"{count} rows up to sequence {highest}, latest {latest}"]
+    net = sa.func.sum(sa.case((col(Event.withdrawn), -1), else_=1))
+    canonical = sa.func.sum(sa.cast(col(Event.canonical), sa.Integer))
+    keys = [col(Event.index_hash), col(Event.txid), col(Event.event_index)]
+    wrong = sa.select(*keys).group_by(*keys).having(net != canonical).limit(_FAULTS_SHOWN)
+    for row in (await connection.execute(wrong)).all():
+        faults.append(f"event {row[2]} of {row[1]} in {row[0]}: told and withdrawn do not add up")
+    return faults
 
 
 async def withdraw_blocks_above(session: AsyncSession, stacks_height: int) -> int:

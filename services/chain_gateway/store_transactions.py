@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -52,6 +52,12 @@ async def of_intent(session: AsyncSession, intent_id: str) -> Sequence[ChainTran
         .order_by(col(ChainTransaction.create_time), col(ChainTransaction.txid))
     )
     return (await session.exec(statement)).all()
+
+
+async def known(session: AsyncSession, txids: Sequence[str]) -> set[str]:
+    """Which of many transactions went through us."""
+    wanted = sa.func.any(sa.cast(txids, ARRAY(sa.Text)))
+    return set((await session.exec(select(ChainTransaction.txid).where(col(ChainTransaction.txid) == wanted))).all())
 
 
 async def note_mined(session: AsyncSession, mined: Sequence[Mined]) -> None:

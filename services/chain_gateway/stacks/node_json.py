@@ -66,6 +66,13 @@ class Fields:
         """A list of hashes."""
         return tuple(self._hash(name, item) for item in self.items(name))
 
+    def octets(self, name: str) -> bytes:
+        """Bytes written as hex digits, with or without 0x."""
+        try:
+            return bytes.fromhex(self.text(name).removeprefix("0x"))
+        except ValueError:
+            raise NodeUnavailable(f"{self._place}: {name} is not hex") from None
+
     def flag(self, name: str) -> bool:
         """true or false."""
         value = self.content.get(name)

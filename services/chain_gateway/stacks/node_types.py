@@ -77,16 +77,12 @@ class BurnBlock:
 
 @dataclass(frozen=True, slots=True)
 class ContractLog:
-    """A value that a contract printed."""
+    """A value that a contract printed, in consensus form."""
 
     index: int
     contract: str
     topic: str
-    value_hex: str
-
-    def value(self) -> ClarityValue:
-        """The printed value; raises `CodecError` when it is not one that we read."""
-        return from_hex(self.value_hex)
+    value: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +257,7 @@ def read_event(fields: Fields) -> Event:
     index, kind = fields.integer("event_index"), fields.text("event_type")
     if kind == "smart_contract_log":
         log = fields.object("contract_log")
-        return ContractLog(index, log.text("contract_id"), log.text("topic"), log.object("value").text("hex"))
+        return ContractLog(index, log.text("contract_id"), log.text("topic"), log.object("value").octets("hex"))
     if kind in ("stx_asset", "fungible_token_asset", "non_fungible_token_asset"):
         asset = fields.object("asset")
         return AssetEvent(

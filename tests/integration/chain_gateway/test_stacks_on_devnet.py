@@ -20,6 +20,7 @@ from services.chain_gateway.stacks.clarity import (
     StringAscii,
     TupleValue,
     UInt,
+    deserialize,
     serialize,
 )
 from services.chain_gateway.stacks.messages import sign_structured, structured_domain, structured_hash
@@ -86,7 +87,7 @@ async def test_a_call_is_mined_with_its_result_and_its_prints(chain: _Chain) -> 
     """Proves that a transaction of ours is what the VM runs, and that its events come back whole."""
     record = await chain.submit(ContractCall(_ADDRESS, "thing", "go", (UInt(5),)))
     assert (record.status, record.result(), record.sender) == ("success", ResponseOk(UInt(5)), _ADDRESS.text)
-    logs = [event.value() for event in record.events if isinstance(event, ContractLog)]
+    logs = [deserialize(event.value) for event in record.events if isinstance(event, ContractLog)]
     assert logs == [TupleValue({"event": StringAscii("gone"), "a": UInt(5)}), UInt(5)]
     assert record.block_hash is not None
     block = await chain.node.block(record.block_hash)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from services.chain_gateway.stacks.clarity import StandardPrincipal, UInt
+from services.chain_gateway.stacks.clarity import StandardPrincipal, UInt, deserialize
 from services.chain_gateway.stacks.node_errors import (
     BroadcastRejected,
     NodeNotFound,
@@ -209,7 +209,7 @@ async def test_transactions_come_with_all_their_events() -> None:
     assert pending is not None
     assert [event.index for event in first.events] == list(range(250))
     assert isinstance(first.events[249], ContractLog)
-    assert first.events[249].value() == UInt(5)
+    assert deserialize(first.events[249].value) == UInt(5)
     assert first.call is not None
     assert (first.call.function, first.call.arguments_hex) == ("publish-price", ("0x03",))
     assert (pending.status, pending.block_hash, pending.result()) == ("pending", None, None)
