@@ -29,20 +29,19 @@
 (define-map parameters (string-ascii 48) { value: uint, minimum: uint, maximum: uint })
 (define-map backend-principals principal bool)
 (define-map oracle-keys (buff 33) bool)
-(define-map pauses (string-ascii 16) bool)
-(map-insert pauses "creation" false)
-(map-insert pauses "deposits" false)
-(map-insert pauses "withdrawals" false)
-(map-insert pauses "settlement" false) ;; by heights, below
+
+;; The running or last pause of each kind covers the burn heights start <= h < end; `earlier` sums the lengths of
+;; those before it. The end is fixed when a pause starts, so one that holds money back lapses without anybody's help.
+(define-map pauses (string-ascii 16) { start: uint, end: uint, earlier: uint })
+(define-constant NEVER_PAUSED { start: u0, end: u0, earlier: u0 })
+(define-private (declare-pause (kind (string-ascii 16))) (map-insert pauses kind NEVER_PAUSED))
+(map declare-pause (list "creation" "deposits" "withdrawals" "settlement"))
+(define-constant UNTIL_LIFTED u340282366920938463463374607431768211455)
 
 ;; A change that waits for its delay: hash of the change -> first burn height at which it may be made.
 (define-map scheduled-changes (buff 32) uint)
-
-;; The running or last settlement pause covers the burn heights start <= h < end; `paused-blocks` sums the
-;; earlier ones. The end is fixed when the pause starts, so it lapses without anybody's help.
-(define-data-var settlement-pause-start uint u0)
-(define-data-var settlement-pause-end uint u0)
-(define-data-var settlement-paused-blocks uint u0)
+;; From then it may be made for a week. One that was announced and forgotten must not lie ready for a thief.
+(define-constant CHANGE_WINDOW_BLOCKS u1008)
 
 ;; --- Reading
 
@@ -84,26 +83,24 @@
 (define-private (is-ratio-within (part uint) (whole uint) (least-bps uint) (most-bps uint))
   (and (>= (* part u10000) (* whole least-bps)) (<= (* part u10000) (* whole most-bps))))
 
-(define-read-only (is-backend-principal (who principal))
-  (default-to false (map-get? backend-principals who)))
+(define-read-only (is-backend-principal (who principal)) (default-to false (map-get? backend-principals who)))
 
-(define-read-only (is-oracle-key (key (buff 33)))
-  (default-to false (map-get? oracle-keys key)))
+(define-read-only (is-oracle-key (key (buff 33))) (default-to false (map-get? oracle-keys key)))
 
-(define-read-only (is-paused (kind (string-ascii 16)))
-  (if (is-eq kind "settlement")
-    (< burn-block-height (var-get settlement-pause-end))
-    (default-to false (map-get? pauses kind))))
+(define-read-only (is-paused (kind (string-ascii 16))) (< burn-block-height (get end (get-pause kind))))
+
+;; The running or last pause; one of an unknown kind never was.
+(define-read-only (get-pause (kind (string-ascii 16)))
+  (default-to NEVER_PAUSED (map-get? pauses kind)))
 
 ;; All burn blocks during which settlement has been paused so far. An entry keeps the value at its creation; the
 ;; growth since then is added to its grace.
 (define-read-only (get-settlement-pause-counter)
-  (let ((start (var-get settlement-pause-start)) (end (var-get settlement-pause-end)))
-    (+ (var-get settlement-paused-blocks)
-       (- (if (< burn-block-height end) burn-block-height end) start))))
+  (let ((last (get-pause "settlement"))
+        (end (get end last)))
+    (- (+ (get earlier last) (if (< burn-block-height end) burn-block-height end)) (get start last))))
 
-(define-read-only (get-scheduled-change (change (buff 32)))
-  (map-get? scheduled-changes change))
+(define-read-only (get-scheduled-change (change (buff 32))) (map-get? scheduled-changes change))
 
 ;; --- Signatures
 ;; The signing domain names the contract that asks (`contract-caller`), so a signature made for one contract,
@@ -125,8 +122,8 @@
 
 ;; --- Changes that wait
 ;; What widens power (new keys, other numbers) waits `admin.delay-blocks`: the first call only schedules it and
-;; answers (ok false), the same call after the delay makes it and answers (ok true). With a delay of zero, as
-;; at deployment, the first call does. What narrows power (removing keys, pausing) is immediate.
+;; answers (ok false), the same call after the delay and within the window makes it and answers (ok true). With a
+;; delay of zero, as at deployment, the first call does. What narrows power (removing keys, pausing) is immediate.
 
 (define-public (set-parameter (name (string-ascii 48)) (value uint))
   (let ((parameter (unwrap! (map-get? parameters name) (err ERR_UNKNOWN_PARAMETER))))
@@ -179,12 +176,18 @@
     (print { topic: "oracle-key-removed", key: key })
     (ok (map-delete oracle-keys key))))
 
+;; A pause that holds money back must be followed by at least as many burn blocks without one: otherwise repeating
+;; it would hold the money back for ever. The block in which it was lifted counts as paused, so a pause within one
+;; block counts too.
 (define-public (pause (kind (string-ascii 16)))
-  (begin
+  (let ((last (unwrap! (map-get? pauses kind) (err ERR_UNKNOWN_PAUSE)))
+        (length (- (get end last) (get start last)))
+        (end (match (longest-pause kind) blocks (+ burn-block-height blocks) UNTIL_LIFTED)))
     (try! (assert-admin))
-    (asserts! (is-some (map-get? pauses kind)) (err ERR_UNKNOWN_PAUSE))
     (asserts! (not (is-paused kind)) (err ERR_ALREADY_PAUSED))
-    (if (is-eq kind "settlement") (try! (start-settlement-pause)) (map-set pauses kind true))
+    (asserts! (or (is-eq end UNTIL_LIFTED) (> burn-block-height (+ (get end last) length u1)))
+      (err ERR_PAUSED_TOO_RECENTLY))
+    (map-set pauses kind { start: burn-block-height, end: end, earlier: (+ (get earlier last) length) })
     (print { topic: "paused", kind: kind, burn-height: burn-block-height })
     (ok true)))
 
@@ -192,9 +195,7 @@
   (begin
     (try! (assert-admin))
     (asserts! (is-paused kind) (err ERR_NOT_PAUSED))
-    (if (is-eq kind "settlement")
-      (var-set settlement-pause-end burn-block-height)
-      (map-set pauses kind false))
+    (map-set pauses kind (merge (get-pause kind) { end: burn-block-height }))
     (print { topic: "unpaused", kind: kind, burn-height: burn-block-height })
     (ok true)))
 
@@ -218,13 +219,14 @@
 
 ;; --- Private
 
-(define-private (assert-admin)
-  (ok (asserts! (is-eq contract-caller (var-get admin)) (err ERR_NOT_ADMIN))))
+(define-private (assert-admin) (ok (asserts! (is-eq contract-caller (var-get admin)) (err ERR_NOT_ADMIN))))
 
 (define-private (is-due (change (buff 32)))
-  (let ((delay (unwrap-panic (get-parameter "admin.delay-blocks"))))
-    (match (map-get? scheduled-changes change)
-      ready-height (and (>= burn-block-height ready-height) (map-delete scheduled-changes change))
+  (let ((delay (value-of "admin.delay-blocks"))
+        (ready-height (default-to u0 (map-get? scheduled-changes change)))
+        (is-open (and (> ready-height u0) (<= burn-block-height (+ ready-height CHANGE_WINDOW_BLOCKS)))))
+    (if is-open
+      (and (>= burn-block-height ready-height) (map-delete scheduled-changes change))
       (or (is-eq delay u0) (schedule change (+ burn-block-height delay))))))
 
 (define-private (schedule (change (buff 32)) (ready-height uint))
@@ -233,16 +235,13 @@
     (map-set scheduled-changes change ready-height)
     false))
 
-;; A pause must be followed by at least as many burn blocks without one: otherwise repeating it would hold
-;; payouts back for ever. The block in which it was lifted counts as paused, so a pause within one block counts too.
-(define-private (start-settlement-pause)
-  (let ((start (var-get settlement-pause-start)) (end (var-get settlement-pause-end)))
-    (asserts! (> burn-block-height (+ end (- end start) u1)) (err ERR_PAUSED_TOO_RECENTLY))
-    (var-set settlement-paused-blocks (+ (var-get settlement-paused-blocks) (- end start)))
-    (var-set settlement-pause-start burn-block-height)
-    (var-set settlement-pause-end
-      (+ burn-block-height (try! (get-parameter "settlement.pause-max-blocks"))))
-    (ok true)))
+;; What holds back money that is owed or owned has a longest pause; what keeps new money out has none.
+(define-private (longest-pause (kind (string-ascii 16)))
+  (if (is-eq kind "settlement")
+    (some (value-of "settlement.pause-max-blocks"))
+    (if (is-eq kind "withdrawals") (some (value-of "withdrawal.pause-max-blocks")) none)))
+
+(define-private (value-of (name (string-ascii 48))) (unwrap-panic (get-parameter name)))
 
 ;; --- The table at deployment: value, least, greatest
 
@@ -269,6 +268,7 @@
 (declare "withdrawal.max-per-day-stx" u10000000000000 u1 u1000000000000000)
 (declare "withdrawal.max-per-day-sbtc" u5000000000 u1 u2100000000000000)
 (declare "withdrawal.delay-blocks" u144 u6 u1008)
+(declare "withdrawal.pause-max-blocks" u1008 u1 u4320)
 
 (declare "settlement.round-distance-blocks" u2 u1 u12)
 (declare "settlement.round-tolerance-bps" u300 u10 u2000)

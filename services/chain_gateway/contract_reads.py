@@ -37,6 +37,7 @@ PLAIN_PARAMETERS: Final = (
     "withdrawal.max-per-day-stx",
     "withdrawal.max-per-day-sbtc",
     "withdrawal.delay-blocks",
+    "withdrawal.pause-max-blocks",
     "settlement.round-distance-blocks",
     "settlement.round-tolerance-bps",
     "settlement.pause-max-blocks",
@@ -47,6 +48,8 @@ PLAIN_PARAMETERS: Final = (
 )
 TIERS: Final = {"conservative": 1, "balanced": 2, "aggressive": 3}
 PAUSES: Final = ("creation", "deposits", "withdrawals", "settlement")
+# These lapse by themselves with a burn block.
+_LAPSING: Final = frozenset(("withdrawals", "settlement"))
 _AT_ONCE: Final = 8
 
 
@@ -80,7 +83,6 @@ class ContractReads:
             row = self._state.snapshot.row
             if self._parameters is None or self._parameters[0] != row.parameter_sequence:
                 self._parameters = (row.parameter_sequence, await self._read_parameters())
-            # A settlement pause lapses by itself with a burn block.
             key = (row.parameter_sequence, row.burn_height)
             if self._paused is None or self._is_stale(self._paused, key):
                 self._paused = (key, await self._read_paused())
@@ -89,7 +91,7 @@ class ContractReads:
             )
 
     def _is_stale(self, kept: tuple[tuple[int, int], list[str]], key: tuple[int, int]) -> bool:
-        return kept[0][0] != key[0] or ("settlement" in kept[1] and kept[0] != key)
+        return kept[0][0] != key[0] or (kept[0] != key and not _LAPSING.isdisjoint(kept[1]))
 
     async def _read_parameters(self) -> list[pb.Parameter]:
         values = await asyncio.gather(

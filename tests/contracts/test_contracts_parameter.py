@@ -10,6 +10,7 @@ import pytest
 from services.chain_gateway.stacks.clarity import serialize
 from tests.contracts.chain import PARAMETER, Chain, Principal, clarity, printed
 
+CHANGE_WINDOW_BLOCKS = 1008
 LARGE_STX, LARGE_SBTC = 10**15, 2_100_000_000_000_000
 TABLE: dict[str, tuple[int, int, int]] = {
     "admin.delay-blocks": (0, 0, 1008),
@@ -28,6 +29,7 @@ TABLE: dict[str, tuple[int, int, int]] = {
     "withdrawal.max-per-day-stx": (10_000_000_000_000, 1, LARGE_STX),
     "withdrawal.max-per-day-sbtc": (5_000_000_000, 1, LARGE_SBTC),
     "withdrawal.delay-blocks": (144, 6, 1008),
+    "withdrawal.pause-max-blocks": (1008, 1, 4320),
     "settlement.round-distance-blocks": (2, 1, 12),
     "settlement.round-tolerance-bps": (300, 10, 2000),
     "settlement.pause-max-blocks": (144, 1, 1008),
@@ -185,6 +187,27 @@ def test_a_waiting_change_can_be_cancelled(chain: Chain) -> None:
     assert chain.ok(chain.admin, PARAMETER, "add-oracle-key", chain.stranger.public_key) is False
 
 
+def test_a_forgotten_change_lapses(chain: Chain) -> None:
+    """A change can be made for a week from its height; a block later the same call only announces it anew."""
+    chain.set("admin.delay-blocks", 10)
+    calls: list[tuple[Any, ...]] = [
+        ("add-oracle-key", chain.stranger.public_key),
+        ("set-parameter", "admin.delay-blocks", 0),
+    ]
+    for function, *args in calls:
+        assert chain.ok(chain.admin, PARAMETER, function, *args) is False
+    chain.vm.mine_burn(10 + CHANGE_WINDOW_BLOCKS)
+    assert chain.ok(chain.admin, PARAMETER, *calls[1]) is True, "the last block of the window"
+    chain.set("admin.delay-blocks", 10)
+    chain.vm.mine_burn(1)
+    again = chain.call(chain.admin, PARAMETER, *calls[0])
+    assert again.expect() == clarity(False)
+    assert printed(again, "change-scheduled")[0]["ready-burn-height"] == chain.height + 10
+    assert chain.read(PARAMETER, "is-oracle-key", chain.stranger.public_key) is False
+    chain.vm.mine_burn(10)
+    assert chain.ok(chain.admin, PARAMETER, *calls[0]) is True
+
+
 @pytest.mark.parametrize("kind", ["creation", "deposits", "withdrawals", "settlement"])
 def test_each_pause_is_separate(chain: Chain, kind: str) -> None:
     """One pause touches no other, cannot be set twice, and ends when told."""
@@ -226,3 +249,31 @@ def test_a_settlement_pause_lapses_and_is_counted(chain: Chain) -> None:
     chain.ok(chain.admin, PARAMETER, "pause", "settlement")
     chain.vm.mine_burn(2)
     assert chain.read(PARAMETER, counter) == 151
+
+
+@pytest.mark.parametrize(("kind", "longest"), [("settlement", 144), ("withdrawals", 1008)])
+def test_a_pause_that_holds_money_back_lapses(chain: Chain, kind: str, longest: int) -> None:
+    """It ends by itself, its end stands fixed, and as many blocks without one must follow before the next."""
+    start = chain.height
+    chain.ok(chain.admin, PARAMETER, "pause", kind)
+    assert chain.read(PARAMETER, "get-pause", kind) == {"start": start, "end": start + longest, "earlier": 0}
+    chain.set(f"{kind.removesuffix('s')}.pause-max-blocks", 100)
+    chain.vm.mine_burn(longest - 1)
+    assert chain.read(PARAMETER, "is-paused", kind) is True
+    chain.vm.mine_burn(1)
+    assert chain.read(PARAMETER, "is-paused", kind) is False
+    chain.vm.mine_burn(longest)
+    assert chain.error(chain.admin, PARAMETER, "pause", kind) == 1008
+    chain.vm.mine_burn(2)
+    chain.ok(chain.admin, PARAMETER, "pause", kind)
+    assert chain.read(PARAMETER, "get-pause", kind)["end"] == chain.height + 100
+
+
+@pytest.mark.parametrize("kind", ["creation", "deposits"])
+def test_a_pause_that_keeps_new_money_out_lasts(chain: Chain, kind: str) -> None:
+    """It ends when the admin says so, however long that takes, and may be set again at once."""
+    chain.ok(chain.admin, PARAMETER, "pause", kind)
+    chain.vm.mine_burn(20_000)
+    assert chain.read(PARAMETER, "is-paused", kind) is True
+    for function in ("unpause", "pause", "unpause"):
+        chain.ok(chain.admin, PARAMETER, function, kind)

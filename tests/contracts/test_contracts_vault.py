@@ -194,6 +194,20 @@ def test_a_waiting_voucher_can_be_vetoed_and_lapses(market: Chain) -> None:
     assert refused(withdraw(market, forgotten)) == 4014
 
 
+def test_a_pause_of_withdrawals_holds_nothing_for_ever(market: Chain) -> None:
+    """Nobody lifts it, and once it has lapsed a voucher is paid; one announced before has lapsed and is signed anew."""
+    market.set("withdrawal.max-per-day-stx", 10)
+    waiting = voucher(market, STX, 11)
+    assert plain(withdraw(market, waiting).expect()) is False
+    market.ok(market.admin, PARAMETER, "pause", "withdrawals")
+    market.vm.mine_burn(1007)
+    assert refused(withdraw(market, voucher(market, STX, 1))) == 4003
+    market.vm.mine_burn(1)
+    withdraw(market, voucher(market, STX, 1)).expect()
+    assert refused(withdraw(market, waiting)) == 4014
+    assert plain(withdraw(market, voucher(market, STX, 11)).expect()) is False
+
+
 def test_only_the_registry_moves_collateral(market: Chain) -> None:
     """Backend, admin, oracle and holders cannot lock, release or pay by hand."""
     number = market.create(STX)

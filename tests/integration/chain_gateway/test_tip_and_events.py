@@ -90,7 +90,7 @@ async def test_parameters_follow_their_events(world: World, gateway: RunningGate
     """A parameter that the admin sets is answered once its event is ingested; pauses too."""
     before = await gateway.stub.ListParameters(pb.ListParametersRequest())
     values = {one.name: one.value for one in before.parameters}
-    assert (values["quote.valid-blocks"], values["balanced.loading-bps"], len(values)) == (6, 1500, 50)
+    assert (values["quote.valid-blocks"], values["balanced.loading-bps"], len(values)) == (6, 1500, 51)
     assert list(before.paused) == []
     assert await world.admin("parameter", "set-parameter", StringAscii("policy.fee-bps"), UInt(60)) == "success"
     assert await world.admin("parameter", "pause", StringAscii("deposits")) == "success"
