@@ -160,7 +160,7 @@ class Stack:
             },
             "chain_gateway": {
                 "NODE_URLS": self.layout.node_url,
-                "BACKEND_KEY_FILES": str(self.keys.backend_key),
+                "BACKEND_SIGNERS": f"file:{self.keys.backend_key}",
                 "MARKET_CLOCK": "devnet",
             },
             "oracle": {

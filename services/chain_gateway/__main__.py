@@ -18,7 +18,9 @@ from services.chain_gateway.tables import SCHEMA
 async def main() -> None:
     """Serves until it is told to stop."""
     settings = config.read()
-    keys = Keys.from_files(settings.key_paths, settings.contracts().account_version)
+    keys = Keys.open(
+        settings.backend_signers, settings.contracts().account_version, config.take_key_variables(settings)
+    )
     await migrate(settings.database_url, SCHEMA, MIGRATIONS)
     database = open_database(settings)
     identity = open_channel(settings.identity_address)

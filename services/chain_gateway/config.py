@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from kernel.settings import SettingsError, read_settings
@@ -12,6 +11,7 @@ from services.chain_gateway.contracts import Contracts
 from services.chain_gateway.stacks.c32 import parse_address
 from services.chain_gateway.stacks.errors import CodecError
 from services.chain_gateway.stacks.post_condition import parse_asset
+from services.chain_gateway.stacks.signer import ENVIRONMENT, SCHEMES
 from services.chain_gateway.stacks.transaction import MAINNET, TESTNET, Network
 
 NETWORKS: Final[dict[str, Network]] = {"mainnet": MAINNET, "testnet": TESTNET}
@@ -27,10 +27,12 @@ class Settings:
     `chain_gateway`. `identity_address`: whose tokens it accepts. `node_urls`: Stacks nodes; where one fails the next is
     asked, each given `node_timeout_seconds`. `network` is `mainnet` or `testnet` (also the devnet's).
     `contract_deployer`: the address that deployed the contracts; `sbtc_asset`: `contract::asset` of sBTC.
-    `backend_key_files` are files of mode 0600. `market_clock` `devnet` takes market time from a devnet, which must
-    then be the node. `finality_burn_confirmations`: burn blocks until a block is final. `poll_interval_ms`: how often a
-    node is asked for new blocks. `fee_floor_ustx` and `fee_cap_ustx` bound the fee of a transaction. `stuck_seconds`:
-    how long a transaction may wait in the mempool before its fee is raised. `queue_limit`: intents that may wait.
+    `backend_signers`: one `file:/path` (mode 0600), `env:VARIABLE` (never on mainnet) or `awskms:key id, ARN or alias`
+    per backend key. `signing_policy_file`: TOML, the built-in policy if empty. `market_clock` `devnet` takes market
+    time from a devnet, which must then be the node. `finality_burn_confirmations`: burn blocks until a block is final.
+    `poll_interval_ms`: how often a node is asked for new blocks. `fee_floor_ustx` and `fee_cap_ustx` bound the fee of a
+    transaction. `stuck_seconds`: how long a transaction may wait in the mempool before its fee is raised.
+    `queue_limit`: intents that may wait.
     `start_stacks_height`: the first block whose events matter, at or before deployment.
     """
 
@@ -39,7 +41,7 @@ class Settings:
     identity_address: str
     node_urls: tuple[str, ...]
     contract_deployer: str
-    backend_key_files: tuple[str, ...]
+    backend_signers: tuple[str, ...]
     network: str = "testnet"
     metrics_port: int = 0
     market_clock: str = "wall"
@@ -52,6 +54,7 @@ class Settings:
     queue_limit: int = 1_000
     start_stacks_height: int = 1
     sbtc_asset: str = _SBTC
+    signing_policy_file: str = ""
 
     def __post_init__(self) -> None:
         if self.network not in NETWORKS:
@@ -60,17 +63,22 @@ class Settings:
             raise SettingsError("MARKET_CLOCK is neither wall nor devnet")
         if not self.node_urls:
             raise SettingsError("NODE_URLS names no node")
-        if not self.backend_key_files:
-            raise SettingsError("BACKEND_KEY_FILES names no file")
+        self._check_signers()
         if not 0 <= self.fee_floor_ustx <= self.fee_cap_ustx:
             raise SettingsError("FEE_FLOOR_USTX is above FEE_CAP_USTX")
         if min(self.finality_burn_confirmations, self.poll_interval_ms, self.start_stacks_height) < 1:
             raise SettingsError("FINALITY_BURN_CONFIRMATIONS, POLL_INTERVAL_MS and START_STACKS_HEIGHT start at 1")
 
-    @property
-    def key_paths(self) -> tuple[Path, ...]:
-        """The key files."""
-        return tuple(Path(name) for name in self.backend_key_files)
+    def _check_signers(self) -> None:
+        if not self.backend_signers:
+            raise SettingsError("BACKEND_SIGNERS names no signer")
+        for uri in self.backend_signers:
+            scheme, _, rest = uri.partition(":")
+            if scheme not in SCHEMES or not rest:
+                # The rest is not shown: somebody may have put a key here.
+                raise SettingsError("BACKEND_SIGNERS: each is file:/path, env:VARIABLE or awskms:key")
+            if scheme == ENVIRONMENT and self.network == "mainnet":
+                raise SettingsError("BACKEND_SIGNERS: a key in the environment is for development, not for mainnet")
 
     def contracts(self) -> Contracts:
         """The contracts of this deployment; SettingsError when an address is not one."""
@@ -84,3 +92,12 @@ class Settings:
 def read() -> Settings:
     """The settings of this process."""
     return read_settings(Settings, os.environ)
+
+
+def take_key_variables(settings: Settings) -> dict[str, str]:
+    """The keys that `env:` signers name, taken out of the environment, where child processes would inherit them."""
+    names = [uri.partition(":")[2] for uri in settings.backend_signers if uri.startswith(f"{ENVIRONMENT}:")]
+    absent = [name for name in names if name not in os.environ]
+    if absent:
+        raise SettingsError(f"BACKEND_SIGNERS: {absent[0]} is not set")
+    return {name: os.environ.pop(name) for name in dict.fromkeys(names)}

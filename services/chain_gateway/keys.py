@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Final, TypeVar
 
+from kernel.errors import Unavailable
+from kernel.settings import SettingsError
 from services.chain_gateway.stacks.c32 import AddressVersion
-from services.chain_gateway.stacks.signer import KeySigner, Signer
+from services.chain_gateway.stacks.signer import AWS_KMS, ENVIRONMENT, KeySigner, Signer
+from services.chain_gateway.stacks.signer_kms import KmsSigner
+
+AnswerT = TypeVar("AnswerT")
+_REMOTE_AT_ONCE: Final = 8
 
 
 class Keys:
@@ -14,19 +23,47 @@ class Keys:
 
     def __init__(self, signers: Sequence[Signer], version: AddressVersion) -> None:
         self._signers = {signer.address(version).text: signer for signer in signers}
+        if len(self._signers) != len(signers):
+            raise SettingsError("BACKEND_SIGNERS names one key twice")
+        self._threads = ThreadPoolExecutor(_REMOTE_AT_ONCE, thread_name_prefix="signer")
         self.addresses = tuple(self._signers)
 
     @classmethod
-    def from_files(cls, paths: Sequence[Path], version: AddressVersion) -> Keys:
-        """Reads key files that their owner alone can open; SettingsError otherwise."""
-        return cls([KeySigner.from_file(path) for path in paths], version)
+    def open(cls, uris: Sequence[str], version: AddressVersion, variables: Mapping[str, str]) -> Keys:
+        """The signers of the setting; SettingsError when one cannot be had. `variables` hold what `env:` names.
+
+        Asks a key vault for public keys, so it may take some seconds.
+        """
+        return cls([open_signer(uri, variables) for uri in uris], version)
 
     def signer(self, address: str) -> Signer:
-        """The signer of an account; KeyError when it is not ours."""
-        return self._signers[address]
+        """The signer of an account; Unavailable when this process has none, as another replica may."""
+        try:
+            return self._signers[address]
+        except KeyError:
+            raise Unavailable("SIGNER_ABSENT", f"this process does not hold the key of {address}") from None
+
+    async def use(self, address: str, work: Callable[[Signer], AnswerT]) -> AnswerT:
+        """What `work` does with the signer of an account, off the event loop when that takes a network round trip."""
+        signer = self.signer(address)
+        if not signer.is_remote:
+            return work(signer)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, signer)
+
+    def __reduce__(self) -> str:
+        raise TypeError("keys are not copied to another process")
 
     @property
-    def first(self) -> tuple[str, Signer]:
-        """The account and signer for messages."""
-        address = self.addresses[0]
-        return address, self._signers[address]
+    def first(self) -> str:
+        """The account that signs messages."""
+        return self.addresses[0]
+
+
+def open_signer(uri: str, variables: Mapping[str, str]) -> Signer:
+    """The signer of `file:/path`, `env:NAME` or `awskms:key`; SettingsError names what is wrong, never a secret."""
+    scheme, _, rest = uri.partition(":")
+    if scheme == AWS_KMS:
+        return KmsSigner.open(rest)
+    if scheme == ENVIRONMENT:
+        return KeySigner.from_secret(variables[rest].encode(), f"the variable {rest}")
+    return KeySigner.from_file(Path(rest))

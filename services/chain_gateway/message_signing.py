@@ -40,7 +40,7 @@ class MessageSigner:
         if stored is not None:
             return stored
         check_quote(_quote(terms), self._state.snapshot.row.burn_height)
-        account, signature = self._sign(_QUOTE, REGISTRY, message)
+        account, signature = await self._sign(_QUOTE, REGISTRY, message)
         row = SignedQuote(policy_id=policy, terms=serialize(message), signer=account, signature=signature)
         async with self._database.transaction() as session:
             await store_signed.put_first(session, row)
@@ -63,7 +63,7 @@ class MessageSigner:
         if stored is not None:
             return stored
         check_voucher(terms.expiration_burn_height, self._state.snapshot.row.burn_height)
-        account, signature = self._sign(_VOUCHER, VAULT, message)
+        account, signature = await self._sign(_VOUCHER, VAULT, message)
         row = SignedVoucher(withdrawal_id=withdrawal, terms=serialize(message), signer=account, signature=signature)
         async with self._database.transaction() as session:
             await store_signed.put_first(session, row)
@@ -95,11 +95,11 @@ class MessageSigner:
         if stored is None or stored != given:
             raise FailedPrecondition("NOT_SIGNED", "these terms were not signed with this signature")
 
-    def _sign(self, kind: str, contract: str, message: TupleValue) -> tuple[str, bytes]:
-        account, signer = self._keys.first
+    async def _sign(self, kind: str, contract: str, message: TupleValue) -> tuple[str, bytes]:
+        account = self._keys.first
         chain_id = self._contracts.network.chain_id
         domain = structured_domain(kind, chain_id, self._contracts.principal(contract))
-        return account, sign_structured(signer, domain, message)
+        return account, await self._keys.use(account, lambda signer: sign_structured(signer, domain, message))
 
 
 def _quote(terms: transaction_pb2.QuoteTerms) -> Quote:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -15,9 +16,10 @@ from services.chain_gateway.domain.contract_call import check_allowed
 from services.chain_gateway.fees import Fees
 from services.chain_gateway.keys import Keys
 from services.chain_gateway.stacks.clarity import StandardPrincipal
-from services.chain_gateway.stacks.payload import ContractCall, TokenTransfer, read_payload
+from services.chain_gateway.stacks.payload import ContractCall, Payload, TokenTransfer, read_payload
 from services.chain_gateway.stacks.post_condition import PostCondition, PostConditionMode, read_post_condition
 from services.chain_gateway.stacks.reader import Reader
+from services.chain_gateway.stacks.signer import Signer
 from services.chain_gateway.stacks.transaction import Transaction, serialize_transaction, single_sig
 from services.chain_gateway.stacks.transaction_signing import sign_transaction
 from services.chain_gateway.tables import ChainTransaction, Intent
@@ -61,15 +63,7 @@ class SigningPolicy:
             raise PermissionDenied("CALL_NOT_ALLOWED", "the backend key calls our own contracts only")
         check_allowed(call.payload.contract_name, call.payload.function_name)
         fee = await self.fees.suggest(call) if fee_ustx is None else fee_ustx
-        signer = self._keys.signer(address)
-        transaction = Transaction(
-            self._contracts.network,
-            single_sig(signer.public_key, nonce, fee),
-            call.payload,
-            call.post_conditions,
-            PostConditionMode.DENY,
-        )
-        signed = sign_transaction(transaction, signer)
+        signed = await self._sign(address, nonce, fee, call.payload, call.post_conditions)
         return _row(signed, intent.id, address, intent.contract, intent.function)
 
     async def sign_filler(self, session: AsyncSession, address: str, nonce: int, fee_ustx: int) -> ChainTransaction:
@@ -78,9 +72,18 @@ class SigningPolicy:
         It pays one uSTX to the contracts' deployer, since nodes refuse a transfer to its sender.
         """
         payload = TokenTransfer(StandardPrincipal(self._contracts.deployer), 1)
-        signer = self._keys.signer(address)
-        transaction = Transaction(self._contracts.network, single_sig(signer.public_key, nonce, fee_ustx), payload)
-        return _row(sign_transaction(transaction, signer), None, address, "", FILLER)
+        signed = await self._sign(address, nonce, fee_ustx, payload)
+        return _row(signed, None, address, "", FILLER)
+
+    async def _sign(
+        self, address: str, nonce: int, fee_ustx: int, payload: Payload, conditions: Sequence[PostCondition] = ()
+    ) -> Transaction:
+        def work(signer: Signer) -> Transaction:
+            origin = single_sig(signer.public_key, nonce, fee_ustx)
+            unsigned = Transaction(self._contracts.network, origin, payload, tuple(conditions), PostConditionMode.DENY)
+            return sign_transaction(unsigned, signer)
+
+        return await self._keys.use(address, work)
 
 
 def _row(signed: Transaction, intent_id: str | None, address: str, contract: str, function: str) -> ChainTransaction:

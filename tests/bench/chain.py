@@ -55,7 +55,7 @@ async def running_gateway(
         "IDENTITY_ADDRESS": identity.address,
         "NODE_URLS": world.devnet.url,
         "CONTRACT_DEPLOYER": world.deployer,
-        "BACKEND_KEY_FILES": str(world.backend_key),
+        "BACKEND_SIGNERS": f"file:{world.backend_key}",
         "MARKET_CLOCK": "devnet",
         **settings,
     }

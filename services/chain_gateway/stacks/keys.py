@@ -14,7 +14,7 @@ from services.chain_gateway.stacks.c32 import Address
 from services.chain_gateway.stacks.errors import CodecError, SignatureError
 
 SIGNATURE_BYTES = 65
-_ORDER = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141
+ORDER = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141
 
 
 def hash160(data: bytes) -> bytes:
@@ -52,9 +52,9 @@ def check_signature(signature: bytes) -> bytes:
     if not isinstance(signature, bytes) or len(signature) != SIGNATURE_BYTES:
         raise SignatureError("a signature has 65 bytes")
     r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:64], "big")
-    if not 0 < r < _ORDER or s == 0 or signature[64] > 3:
+    if not 0 < r < ORDER or s == 0 or signature[64] > 3:
         raise SignatureError("a signature is out of range")
-    if s > _ORDER // 2:
+    if s > ORDER // 2:
         raise SignatureError("a signature is not low-s")
     return signature
 

@@ -13,11 +13,21 @@ from services.chain_gateway.stacks.c32 import Address
 from services.chain_gateway.stacks.errors import CodecError
 from services.chain_gateway.stacks.keys import address_of, check_signature
 
-_SETTING: Final = "BACKEND_KEY_FILES"
+FILE: Final = "file"
+ENVIRONMENT: Final = "env"
+AWS_KMS: Final = "awskms"
+SCHEMES: Final = (FILE, ENVIRONMENT, AWS_KMS)
+"""What stands before the colon in the setting of a signer."""
+_SETTING: Final = "BACKEND_SIGNERS"
 
 
 class Signer(Protocol):
     """Signs digests with one key, which never leaves it."""
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether `sign_digest` takes a network round trip, and so must not run on an event loop."""
+        ...
 
     @property
     def public_key(self) -> bytes:
@@ -29,7 +39,7 @@ class Signer(Protocol):
         ...
 
     def sign_digest(self, digest: bytes) -> bytes:
-        """Signs 32 bytes; answers R || S || V, low-s. May take a network round trip."""
+        """Signs 32 bytes; answers R || S || V, low-s."""
         ...
 
 
@@ -37,6 +47,7 @@ class KeySigner:
     """Signs with a private key held in this process (RFC 6979, low-s)."""
 
     __slots__ = ("_key", "_public_key")
+    is_remote: Final = False
 
     def __init__(self, private_key: bytes) -> None:
         """`private_key` has 32 bytes, or 33 that end in 01 for a compressed public key."""
@@ -61,11 +72,15 @@ class KeySigner:
     @classmethod
     def from_file(cls, path: Path) -> KeySigner:
         """Reads a file that its owner alone can open and that holds hex; raises SettingsError otherwise."""
-        content = read_secret_file(path, _SETTING)
+        return cls.from_secret(read_secret_file(path, _SETTING), str(path))
+
+    @classmethod
+    def from_secret(cls, content: bytes, where: str) -> KeySigner:
+        """Reads what a file or a variable holds; SettingsError names `where` it was, never what it was."""
         try:
             return cls.from_hex(content.decode("ascii"))
         except (CodecError, UnicodeDecodeError):
-            raise SettingsError(f"{_SETTING}: {path} holds no private key in hex") from None
+            raise SettingsError(f"{_SETTING}: {where} holds no private key in hex") from None
 
     @property
     def public_key(self) -> bytes:

@@ -19,7 +19,9 @@ async def main() -> None:
     settings = config.read()
     await migrate(settings.database_url, SCHEMA, MIGRATIONS)
     database = open_database(settings)
-    keys = Keys.from_files(settings.key_paths, settings.contracts().account_version)
+    keys = Keys.open(
+        settings.backend_signers, settings.contracts().account_version, config.take_key_variables(settings)
+    )
     async with aiohttp.ClientSession() as http:
         gateway = build(settings, keys, database, http)
         await serve(gateway.process(settings, TestTokens()))

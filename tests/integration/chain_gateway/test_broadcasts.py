@@ -44,7 +44,7 @@ def settings(node: ScriptedNode, database_url: str, tmp_path: Path) -> Settings:
         identity_address="127.0.0.1:1",
         node_urls=(node.url,),
         contract_deployer=DEPLOYER,
-        backend_key_files=(str(write_key(tmp_path / "key", 5)),),
+        backend_signers=(f"file:{write_key(tmp_path / 'key', 5)}",),
         poll_interval_ms=10,
     )
 
@@ -261,7 +261,7 @@ async def test_a_full_queue_is_refused(node: ScriptedNode, settings: Settings) -
 
 async def test_what_another_replica_has_handed_in_is_not_taken_back(node: ScriptedNode, settings: Settings) -> None:
     """A dispatcher suspended after signing finds its first refused: what may have left meanwhile stays as it is."""
-    addresses = Keys.from_files(settings.key_paths, settings.contracts().account_version).addresses
+    addresses = Keys.open(settings.backend_signers, settings.contracts().account_version, {}).addresses
     done = asyncio.Event()
     async with running_gateway(settings, only=("state", "pulse", "ingest")) as running:
         gateway = running.gateway

@@ -41,7 +41,7 @@ async def _process(world: World, database_url: str) -> AsyncIterator[Any]:
         "IDENTITY_ADDRESS": "127.0.0.1:1",
         "NODE_URLS": world.devnet.url,
         "CONTRACT_DEPLOYER": world.deployer,
-        "BACKEND_KEY_FILES": str(world.backend_key),
+        "BACKEND_SIGNERS": f"file:{world.backend_key}",
         "MARKET_CLOCK": "devnet",
         "POLL_INTERVAL_MS": "20",
         "PYTHONPATH": os.pathsep.join((".", "gen")),

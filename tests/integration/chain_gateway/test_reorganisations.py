@@ -51,7 +51,7 @@ def settings(node: ScriptedNode, database_url: str, tmp_path: Path) -> Settings:
         identity_address="127.0.0.1:1",
         node_urls=(node.url,),
         contract_deployer=DEPLOYER,
-        backend_key_files=(str(write_key(tmp_path / "key", 5)),),
+        backend_signers=(f"file:{write_key(tmp_path / 'key', 5)}",),
         poll_interval_ms=10,
     )
 

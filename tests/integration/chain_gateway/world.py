@@ -84,7 +84,7 @@ class World:
             identity_address="127.0.0.1:1",
             node_urls=(self.devnet.url,),
             contract_deployer=self.deployer,
-            backend_key_files=(str(self.backend_key),),
+            backend_signers=(f"file:{self.backend_key}",),
             market_clock="devnet",
             poll_interval_ms=20,
         )
@@ -213,7 +213,7 @@ async def running_gateway(settings: Settings, *, only: Sequence[str] = ()) -> As
     """A migrated, serving gateway with all its background work, or `only` some of it by name."""
     await migrate(settings.database_url, SCHEMA, MIGRATIONS)
     database = open_database(settings)
-    keys = Keys.from_files(settings.key_paths, settings.contracts().account_version)
+    keys = Keys.open(settings.backend_signers, settings.contracts().account_version, {})
     async with aiohttp.ClientSession() as http:
         gateway = build(settings, keys, database, http)
         server, port, _ = await start_server(gateway.process(settings, TestTokens()))

@@ -160,6 +160,7 @@ def test_single_segwit_accounts_sign_too() -> None:
 class _OtherKey:
     """Claims one key and signs with another, as a misconfigured machine would."""
 
+    is_remote = False
     public_key = _OWNERS[0].public_key
 
     def address(self, version: int) -> Address:
