@@ -20,12 +20,12 @@ _SETUP_BLOCK_SECONDS: Final = 0.02
 
 @asynccontextmanager
 async def mining(devnet: Devnet, every_seconds: float) -> AsyncIterator[None]:
-    """Mines a block at a time while the block of code runs."""
+    """Mines what is ready, at intervals, while the block of code runs."""
 
     async def mine() -> None:
         while True:
             await asyncio.sleep(every_seconds)
-            await devnet.mine_block()
+            await devnet.advance(0)
 
     task = asyncio.create_task(mine())
     try:

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 ROWS: Final = "tests.bench.rows"
 _REPOSITORY: Final = Path(__file__).resolve().parents[2]
-_ROW_SECONDS: Final = 300.0
+_ROW_SECONDS: Final = 600.0
 _FULL_ROW_SECONDS: Final = 3_600.0
 Say = Callable[[str], None]
 
