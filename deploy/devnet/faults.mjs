@@ -26,12 +26,14 @@ export class Faults {
   #settings = NOTHING;
   #streams = streamsOf(0);
   /** @type {Map<string, number>} */ #injected = new Map();
+  /** @type {Map<string, number>} */ #drawn = new Map();
 
   /** From now on these. Draws and counters start anew. @param {unknown} body of the request; throws HttpError */
   configure(body) {
     this.#settings = readFaults(body);
     this.#streams = streamsOf(this.#settings.seed);
     this.#injected.clear();
+    this.#drawn.clear();
   }
 
   /** No faults any more; the counters stay. */
@@ -47,6 +49,15 @@ export class Faults {
     return Object.fromEntries([...this.#injected].sort());
   }
 
+  /** How many broadcasts, requests and nonces a fault could have met. */
+  get drawn() {
+    return Object.fromEntries([...this.#drawn].sort());
+  }
+
+  #draw(name) {
+    this.#drawn.set(name, (this.#drawn.get(name) ?? 0) + 1);
+  }
+
   /** @param {string} name */
   count(name) {
     this.#injected.set(name, (this.#injected.get(name) ?? 0) + 1);
@@ -55,8 +66,9 @@ export class Faults {
   /** Meets a request before it is handled: throws what it is answered instead. @param {string} path */
   async meet(path) {
     if (/^\/devnet(\/|$)/.test(path)) return;
-    const { http } = this.#settings;
-    const rule = http.find((one) => path.startsWith(one.path) && this.#streams.http() < one.probability);
+    const rules = this.#settings.http.filter((one) => path.startsWith(one.path));
+    if (rules.length > 0) this.#draw('http');
+    const rule = rules.find((one) => this.#streams.http() < one.probability);
     if (rule === undefined) return;
     this.count(`http.${rule.answer}`);
     if (rule.milliseconds !== undefined) await wait(rule.milliseconds);
@@ -68,6 +80,7 @@ export class Faults {
   broadcast() {
     const { broadcast } = this.#settings;
     if (broadcast.length === 0) return null;
+    this.#draw('broadcast');
     let rest = this.#streams.broadcast();
     for (const [name, chance] of broadcast) {
       if (rest < chance) return name;
@@ -90,6 +103,7 @@ export class Faults {
   /** A nonce as an account's owner is told it. @returns {(nonce: number) => number} the same for one answer */
   nonceLie() {
     const { nonces } = this.#settings;
+    if (nonces !== null) this.#draw('nonces');
     if (nonces === null || this.#streams.nonces() >= nonces.probability) return (nonce) => nonce;
     this.count('nonces');
     return (nonce) => Math.max(0, nonce + nonces.offset);

@@ -109,9 +109,13 @@ class Faults:
 
 @dataclass(frozen=True)
 class FaultState:
-    """What is switched on, how often each was injected since, and how many broadcasts are answered but not in yet."""
+    """What is switched on, how often each was injected since, and how many broadcasts are answered but not in yet.
+
+    `drawn`: how many broadcasts, requests (`http`) and nonces a fault could have met.
+    """
 
     config: Mapping[str, Any]
+    drawn: Mapping[str, int]
     injected: Mapping[str, int]
     waiting: int
 
@@ -168,4 +172,4 @@ def _given(value: Any) -> Any:
 
 
 def _state(answer: Mapping[str, Any]) -> FaultState:
-    return FaultState(answer["config"], answer["injected"], int(answer["waiting"]))
+    return FaultState(answer["config"], answer["drawn"], answer["injected"], int(answer["waiting"]))

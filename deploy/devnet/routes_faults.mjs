@@ -9,7 +9,10 @@ import { badRequest } from './http.mjs';
  */
 export function faultRoutes(producer, faults, broadcasts) {
   const { vm } = producer.applier;
-  const state = () => ({ config: faults.config, injected: faults.injected, waiting: broadcasts.waiting });
+  const state = () => {
+    const { config, drawn, injected } = faults;
+    return { config, drawn, injected, waiting: broadcasts.waiting };
+  };
   const configure = async (request) => {
     faults.configure(request.json());
     await broadcasts.release();

@@ -97,7 +97,8 @@ async def test_first_rule_that_is_drawn_answers(chain: Chain, faults: FaultDrive
     await faults.set(Faults(http=(never, other, last)))
     with pytest.raises(DevnetError, match="500"):
         await chain.devnet.get("/v2/info")
-    assert (await faults.state()).injected == {"http.500": 1}
+    state = await faults.state()
+    assert (state.drawn, state.injected) == ({"http": 1}, {"http.500": 1})
 
 
 async def test_nonces_are_told_wrong_but_never_below_zero(chain: Chain, faults: FaultDriver) -> None:
