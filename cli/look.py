@@ -95,6 +95,7 @@ def _quote_lines(quote: policy_pb2.Quote) -> list[tuple[str, str]]:
         ("volatility", f"{breakdown.volatility:.1%} ({breakdown.volatility_source})"),
         ("European value per BTC", usd(breakdown.european_value_usd_e8)),
         ("early exercise per BTC", usd(breakdown.early_exercise_value_usd_e8)),
+        ("uncertain duration per BTC", usd(breakdown.duration_value_usd_e8)),
         ("loading", f"{breakdown.loading_bps / 100:g}%"),
         ("premium", tokens(quote.premium)),
         ("fee", tokens(quote.fee)),

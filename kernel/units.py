@@ -185,10 +185,13 @@ def usd_e8_from_float(value_usd: float) -> int:
     return check_amount("value_usd_e8", math.ceil(Fraction(value_usd) * USD_E8))
 
 
-def premium_usd_e8(value_per_btc_e8: int, amount_sats: int, loading_bps: int) -> int:
-    """Premium in USD e8: value per BTC x size x (1 + loading), rounded up once."""
-    value = _product(check_amount("value_per_btc_e8", value_per_btc_e8), check_amount("amount_sats", amount_sats))
-    return mul_div_up(value, BPS + check_amount("loading_bps", loading_bps), SATS_PER_BTC * BPS)
+def premium_usd_e8(value_per_btc_e8: int, amount_sats: int, loading_bps: int, extra_per_btc_e8: int = 0) -> int:
+    """Premium in USD e8: (value per BTC x (1 + loading) + extra per BTC) x size, rounded up once."""
+    loaded = _product(
+        check_amount("value_per_btc_e8", value_per_btc_e8), BPS + check_amount("loading_bps", loading_bps)
+    )
+    extra = _product(check_amount("extra_per_btc_e8", extra_per_btc_e8), BPS)
+    return mul_div_up(loaded + extra, check_amount("amount_sats", amount_sats), SATS_PER_BTC * BPS)
 
 
 def premium_base_units(token: Token, value_usd_e8: int, btc_price_e8: int, stx_price_e8: int) -> int:

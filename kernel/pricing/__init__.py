@@ -9,6 +9,7 @@ from kernel.pricing.black_scholes import (
     european_put,
     implied_volatility,
 )
+from kernel.pricing.duration import time_deviation
 from kernel.pricing.errors import PricingError
 from kernel.pricing.policy import (
     BURN_BLOCKS_PER_YEAR,
@@ -20,20 +21,26 @@ from kernel.pricing.policy import (
     value_policy,
     years_from_blocks,
 )
+from kernel.pricing.volatility import PastVolatility, VolatilityRules, VolatilityUsed, volatility_used
 
 __all__ = [
     "BURN_BLOCKS_PER_YEAR",
     "CashOrNothingPut",
     "EuropeanPut",
+    "PastVolatility",
     "PolicyTerms",
     "PolicyValue",
     "Portfolio",
     "PortfolioValue",
     "PricingError",
+    "VolatilityRules",
+    "VolatilityUsed",
     "cash_or_nothing_put",
     "european_put",
     "implied_volatility",
     "mark_portfolio",
+    "time_deviation",
     "value_policy",
+    "volatility_used",
     "years_from_blocks",
 ]

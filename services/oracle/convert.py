@@ -198,7 +198,6 @@ def volatility_response(found: VolatilityEstimate) -> pb.GetVolatilityResponse:
         close_to_close_90d=found.close_to_close_90d,
         ewma=found.ewma,
         parkinson_30d=found.parkinson_30d,
-        quoted=found.quoted,
         source=found.source,
         as_of_time=timestamp(found.as_of),
     )

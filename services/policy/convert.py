@@ -32,6 +32,9 @@ from workflows.contract import PolicyLabels
 _PAGE_TOKEN_LENGTH: Final = 256
 PENDING_CREATION = policy_pb2.POLICY_STATE_PENDING_CREATION
 
+# Items that records of older quotes do not have.
+_ADDED_LATER: Final = frozenset({"duration_value_usd_e8"})
+
 # Proto's enums of tier, token and state carry the domain's own numbers and names.
 
 
@@ -97,6 +100,8 @@ def breakdown_message(token: Token, values: Mapping[str, Any]) -> policy_pb2.Pre
     """A breakdown as it was quoted."""
     message = policy_pb2.PremiumBreakdown()
     for field in message.DESCRIPTOR.fields:
+        if field.name in _ADDED_LATER and field.name not in values:
+            continue
         if field.message_type is None:
             setattr(message, field.name, values[field.name])
         else:

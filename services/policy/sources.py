@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import math
 from typing import Final
 
 import grpc
@@ -19,6 +18,7 @@ from bithedge.type.v1 import price_pb2
 from kernel.clock import wall_now
 from kernel.errors import BitHedgeError, FailedPrecondition, NotFound, Unavailable
 from kernel.log import get_logger
+from kernel.pricing import PastVolatility, PricingError
 from kernel.rpc.channels import remote_errors
 from kernel.rpc.tip import TipFollower
 from kernel.units import Tier, Token
@@ -35,6 +35,11 @@ _FEEDS: Final = (price_pb2.FEED_BTC_USD, price_pb2.FEED_STX_USD)
 def known_tip(tip: gateway_pb2.Tip) -> KnownTip:
     """The part of a tip by which requests are judged."""
     return KnownTip(tip.burn_height, tip.market_time.ToDatetime(dt.UTC), tip.refresh_time.ToDatetime(dt.UTC))
+
+
+def past_volatility(answer: oracle_pb2.GetVolatilityResponse) -> PastVolatility:
+    """The oracle's estimates; PricingError unless each is finite and positive."""
+    return PastVolatility(answer.ewma, answer.close_to_close_30d, answer.close_to_close_90d, answer.parkinson_30d)
 
 
 class Sources:
@@ -82,8 +87,7 @@ class Sources:
             stx_price_usd_e8=stx.price_usd_e8,
             btc_round=btc.round,
             stx_round=stx.round,
-            volatility=volatility.quoted,
-            volatility_source=volatility.source,
+            past_volatility=volatility,
             published_btc_price_usd_e8=published_btc or btc.price_usd_e8,
             published_stx_price_usd_e8=published_stx or stx.price_usd_e8,
         )
@@ -142,12 +146,13 @@ class Sources:
             )
         return price
 
-    async def _volatility(self) -> oracle_pb2.GetVolatilityResponse:
+    async def _volatility(self) -> PastVolatility:
         with remote_errors():
             answer = await self._oracle.GetVolatility(oracle_pb2.GetVolatilityRequest(feed=price_pb2.FEED_BTC_USD))
-        if not (math.isfinite(answer.quoted) and answer.quoted > 0):
-            raise FailedPrecondition(Reason.PRICE_NOT_OK, "there is no volatility to quote on")
-        return answer
+        try:
+            return past_volatility(answer)
+        except PricingError as error:
+            raise FailedPrecondition(Reason.PRICE_NOT_OK, f"there is no volatility to quote on: {error}") from error
 
     async def _published(self, feed: price_pb2.Feed.ValueType) -> int:
         """The latest published price; zero while none was ever published."""

@@ -1,4 +1,4 @@
-"""Daily bars of the past, and the volatility that quotes use.
+"""Daily bars of the past, and the volatilities that quotes are made from.
 
 Only days that had ended before the market day count: a replay must not know its own future.
 """
@@ -32,13 +32,12 @@ class DailyBar:
 
 @dataclass(frozen=True)
 class VolatilityEstimate:
-    """Per year of 365 days, 1.0 is 100%. `as_of` is the end of the last day that counted."""
+    """Per year of 365 days, 1.0 is 100%. `as_of` is the end of the last day that counted, `source` the windows."""
 
     close_to_close_30d: float
     close_to_close_90d: float
     ewma: float
     parkinson_30d: float
-    quoted: float
     source: str
     as_of: dt.datetime
 
@@ -46,9 +45,8 @@ class VolatilityEstimate:
 def estimate_volatility(bars: Sequence[DailyBar], now: dt.datetime) -> VolatilityEstimate:
     """The estimate at market time `now` from the bars of days before its day, which are in order.
 
-    Quotes use the largest of the 30-day, the 90-day and the EWMA estimate: the pool sells, so it must not sell a
-    storm at the price of the calm before it. A window longer than the history shrinks to it, and `source` says
-    so. Raises Unavailable for fewer than ten returns, or when the last day is more than four days back.
+    A window longer than the history shrinks to it, and `source` says so. Raises Unavailable for fewer than ten
+    returns, or when the last day is more than four days back.
     """
     known = [bar for bar in bars if bar.day < now.date()]
     if len(known) <= _FEWEST_DAYS:
@@ -59,19 +57,11 @@ def estimate_volatility(bars: Sequence[DailyBar], now: dt.datetime) -> Volatilit
     closes = [float(bar.close_usd_e8) for bar in known]
     highs, lows = [float(bar.high_usd_e8) for bar in known], [float(bar.low_usd_e8) for bar in known]
     short, long = (min(days, len(closes) - 1) for days in (_SHORT_DAYS, _LONG_DAYS))
-    near, far = volatility.close_to_close(closes, short), volatility.close_to_close(closes, long)
-    weighted = volatility.ewma(closes)
-    quoted, name = max(
-        (near, f"close-to-close over {short} days"),
-        (far, f"close-to-close over {long} days"),
-        (weighted, f"EWMA with decay {volatility.EWMA_DECAY}"),
-    )
     return VolatilityEstimate(
-        near,
-        far,
-        weighted,
+        volatility.close_to_close(closes, short),
+        volatility.close_to_close(closes, long),
+        volatility.ewma(closes),
         volatility.parkinson(highs, lows, short),
-        quoted,
-        f"{name}, the largest of 30 days, 90 days and EWMA",
+        f"close-to-close over {short} and {long} days, EWMA with decay {volatility.EWMA_DECAY}, Parkinson over {short}",
         dt.datetime.combine(last + dt.timedelta(days=1), dt.time(), dt.UTC),
     )

@@ -8,6 +8,7 @@ from typing import Final
 
 from kernel import pricing, units
 from kernel.errors import FailedPrecondition, FieldViolation, InvalidArgument
+from kernel.pricing import PastVolatility, VolatilityRules, VolatilityUsed
 from kernel.units import USD_E8, Token
 from services.policy.domain.errors import Reason, invalid_terms
 from services.policy.domain.parameters import Parameters
@@ -15,6 +16,7 @@ from services.policy.domain.tiers import Admission, Terms, TierBounds, admit
 
 # Collateral in STX or sBTC earns no dollar interest, so none is discounted: the dearer, safer price.
 RATE: Final = 0.0
+VOLATILITY_RULES: Final = VolatilityRules()
 # A price observed longer ago in market time is not quoted on: one burn block.
 MAX_PRICE_AGE_SECONDS: Final = 600
 
@@ -27,15 +29,17 @@ class Market:
     stx_price_usd_e8: int
     btc_round: int
     stx_round: int
-    volatility: float
-    volatility_source: str
+    past_volatility: PastVolatility
     published_btc_price_usd_e8: int
     published_stx_price_usd_e8: int
 
 
 @dataclass(frozen=True)
 class Breakdown:
-    """How a premium is made. Model values in USD e8 per BTC, rounded up; the rest in base units of the token."""
+    """How a premium is made. Model values in USD e8 per BTC, rounded up; the rest in base units of the token.
+
+    `duration_value_usd_e8` is what a time to expiry longer by a standard deviation would add: a part of the loading.
+    """
 
     btc_price_usd_e8: int
     stx_price_usd_e8: int
@@ -47,6 +51,7 @@ class Breakdown:
     duration_blocks: int
     european_value_usd_e8: int
     early_exercise_value_usd_e8: int
+    duration_value_usd_e8: int
     loading_bps: int
     model_price_base_units: int
     loading_base_units: int
@@ -95,13 +100,15 @@ def check_terms(terms: Terms) -> Terms:
     return terms
 
 
-def make_quote(terms: Terms, market: Market, parameters: Parameters) -> Quote:
+def make_quote(
+    terms: Terms, market: Market, parameters: Parameters, rules: VolatilityRules = VOLATILITY_RULES
+) -> Quote:
     """The quote for these terms. InvalidArgument if no tier admits them or an amount is out of range."""
     spot = market.btc_price_usd_e8
     admission = admit(parameters.tiers(), check_terms(terms), spot, parameters.price_move_bps)
     try:
         max_payout = _max_payout(terms, market, admission.bounds)
-        breakdown = _breakdown(terms, market, parameters, admission.bounds, max_payout)
+        breakdown = _breakdown(terms, market, parameters, admission.bounds, max_payout, rules)
         quote = Quote(terms, admission, market, max_payout, breakdown)
         units.check_amount("premium and fee", quote.premium + quote.fee)
         units.check_amount("notional", quote.notional_usd_e8)
@@ -160,18 +167,17 @@ def _max_payout(terms: Terms, market: Market, bounds: TierBounds) -> int:
     return max_payout
 
 
-def _breakdown(terms: Terms, market: Market, parameters: Parameters, bounds: TierBounds, max_payout: int) -> Breakdown:
-    value = pricing.value_policy(
-        pricing.PolicyTerms(terms.token, terms.strike_price_usd_e8 / USD_E8, terms.floor_price_usd_e8 / USD_E8),
-        market.btc_price_usd_e8 / USD_E8,
-        market.volatility,
-        RATE,
-        pricing.years_from_blocks(terms.duration_blocks),
-    )
-    american = units.usd_e8_from_float(value.american)
-    european = min(units.usd_e8_from_float(value.european), american)
-    model = _in_token(terms, market, american, 0)
-    loaded = _in_token(terms, market, american, bounds.loading_bps)
+def _breakdown(
+    terms: Terms,
+    market: Market,
+    parameters: Parameters,
+    bounds: TierBounds,
+    max_payout: int,
+    rules: VolatilityRules,
+) -> Breakdown:
+    value = _model_value(terms, market, bounds, rules)
+    model = _in_token(terms, market, value.american_e8, 0, 0)
+    loaded = _in_token(terms, market, value.american_e8, bounds.loading_bps, value.duration_e8)
     minimum = contract_minimum(terms, market, parameters, max_payout)
     premium = max(loaded, minimum)
     return Breakdown(
@@ -179,12 +185,13 @@ def _breakdown(terms: Terms, market: Market, parameters: Parameters, bounds: Tie
         stx_price_usd_e8=market.stx_price_usd_e8 if terms.token is Token.STX else 0,
         strike_price_usd_e8=terms.strike_price_usd_e8,
         floor_price_usd_e8=terms.floor_price_usd_e8,
-        volatility=market.volatility,
-        volatility_source=market.volatility_source,
+        volatility=value.volatility.value,
+        volatility_source=value.volatility.source,
         rate=RATE,
         duration_blocks=terms.duration_blocks,
-        european_value_usd_e8=european,
-        early_exercise_value_usd_e8=american - european,
+        european_value_usd_e8=value.european_e8,
+        early_exercise_value_usd_e8=value.american_e8 - value.european_e8,
+        duration_value_usd_e8=value.duration_e8,
         loading_bps=bounds.loading_bps,
         model_price_base_units=model,
         loading_base_units=loaded - model,
@@ -194,8 +201,35 @@ def _breakdown(terms: Terms, market: Market, parameters: Parameters, bounds: Tie
     )
 
 
-def _in_token(terms: Terms, market: Market, value_e8: int, loading_bps: int) -> int:
-    usd = units.premium_usd_e8(value_e8, terms.protected_amount_sats, loading_bps)
+@dataclass(frozen=True)
+class _ModelValue:
+    """USD e8 per BTC, rounded up; `duration_e8` is what a longer time to expiry would add to `american_e8`."""
+
+    volatility: VolatilityUsed
+    european_e8: int
+    american_e8: int
+    duration_e8: int
+
+
+def _model_value(terms: Terms, market: Market, bounds: TierBounds, rules: VolatilityRules) -> _ModelValue:
+    strike, spot = terms.strike_price_usd_e8 / USD_E8, market.btc_price_usd_e8 / USD_E8
+    policy = pricing.PolicyTerms(terms.token, strike, terms.floor_price_usd_e8 / USD_E8)
+    years = pricing.years_from_blocks(terms.duration_blocks)
+    used = pricing.volatility_used(market.past_volatility, bounds.tier, spot, strike, years, rules)
+    value = pricing.value_policy(policy, spot, used.value, RATE, years)
+    longer_years = years * (1.0 + pricing.time_deviation(terms.duration_blocks))
+    longer = pricing.value_policy(policy, spot, used.value, RATE, longer_years)
+    american = units.usd_e8_from_float(value.american)
+    return _ModelValue(
+        volatility=used,
+        european_e8=min(units.usd_e8_from_float(value.european), american),
+        american_e8=american,
+        duration_e8=max(units.usd_e8_from_float(longer.american) - american, 0),
+    )
+
+
+def _in_token(terms: Terms, market: Market, value_e8: int, loading_bps: int, extra_e8: int) -> int:
+    usd = units.premium_usd_e8(value_e8, terms.protected_amount_sats, loading_bps, extra_e8)
     return units.premium_base_units(terms.token, usd, market.btc_price_usd_e8, market.stx_price_usd_e8)
 
 

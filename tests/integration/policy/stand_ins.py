@@ -102,7 +102,10 @@ class OracleStandIn(_Oracle):
         self, request: oracle_pb2.GetVolatilityRequest, context: Context
     ) -> oracle_pb2.GetVolatilityResponse:
         """The volatility that was set."""
-        return oracle_pb2.GetVolatilityResponse(quoted=self.volatility, source="test")
+        value = self.volatility
+        return oracle_pb2.GetVolatilityResponse(
+            ewma=value, close_to_close_30d=value, close_to_close_90d=value, parkinson_30d=value, source="test"
+        )
 
 
 class PoolStandIn(_Pool):

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from kernel.errors import InvalidArgument
+from kernel.pricing import PastVolatility
 from kernel.units import BPS, SATS_PER_BTC, Tier, Token
 from services.policy.domain.parameters import Parameters
 from services.policy.domain.quote import Market, Quote, make_quote
@@ -41,7 +42,8 @@ def on_chain(chain: Chain) -> Parameters:
 
 def market(btc: int, published_btc: int, stx: int = STX_PRICE) -> Market:
     """A spot beside the published price."""
-    return Market(btc, stx, 1, 1, 0.6, "test", published_btc, STX_PRICE)
+    past = PastVolatility(0.6, 0.6, 0.6, 0.6)
+    return Market(btc, stx, 1, 1, past, published_btc, STX_PRICE)
 
 
 def corners(parameters: Parameters, spot: int, token: Token) -> list[Terms]:

@@ -161,8 +161,8 @@ def history(days: int) -> list[DailyBar]:
     ]
 
 
-def test_the_quoted_volatility_is_the_largest_of_what_was_known() -> None:
-    """Bars of the market day and later change nothing; the quoted figure is the largest and its source is named."""
+def test_volatility_is_that_of_what_was_known() -> None:
+    """Bars of the market day and later change nothing; the windows are named."""
     noon = boundary_time(NOON)
     known = history(120)
     future = [DailyBar(dt.date(2020, 3, 12) + dt.timedelta(days=n), 1, 99_999, 1, 99_999) for n in range(5)]
@@ -171,9 +171,8 @@ def test_the_quoted_volatility_is_the_largest_of_what_was_known() -> None:
     assert found == estimate_volatility(known, noon)
     assert found.close_to_close_30d == volatility.close_to_close(closes, 30)
     assert found.close_to_close_90d == volatility.close_to_close(closes, 90)
-    assert found.quoted == max(found.close_to_close_30d, found.close_to_close_90d, found.ewma)
     assert found.as_of == dt.datetime(2020, 3, 12, tzinfo=dt.UTC)
-    assert found.source.endswith("the largest of 30 days, 90 days and EWMA")
+    assert found.source.startswith("close-to-close over 30 and 90 days")
 
 
 def test_a_history_too_short_or_too_old_gives_no_volatility() -> None:
@@ -181,7 +180,7 @@ def test_a_history_too_short_or_too_old_gives_no_volatility() -> None:
     noon = boundary_time(NOON)
     with pytest.raises(Unavailable, match="10 complete days"):
         estimate_volatility(history(10), noon)
-    assert estimate_volatility(history(11), noon).quoted > 0
-    assert estimate_volatility(history(40), noon + dt.timedelta(days=3)).quoted > 0
+    assert estimate_volatility(history(11), noon).ewma > 0
+    assert estimate_volatility(history(40), noon + dt.timedelta(days=3)).ewma > 0
     with pytest.raises(Unavailable, match="market time"):
         estimate_volatility(history(40), noon + dt.timedelta(days=4))

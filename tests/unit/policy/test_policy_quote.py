@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from kernel import units
 from kernel.errors import BitHedgeError, FailedPrecondition, InvalidArgument
+from kernel.pricing import PastVolatility
 from kernel.units import BPS, Tier, Token
 from services.policy.domain.errors import Reason
 from services.policy.domain.parameters import Parameters
@@ -44,8 +45,7 @@ def markets(draw: st.DrawFn, published_move_bps: int = 50) -> Market:
         stx_price_usd_e8=stx,
         btc_round=1,
         stx_round=1,
-        volatility=draw(st.floats(0.1, 2.0)),
-        volatility_source="test",
+        past_volatility=PastVolatility(*(draw(st.floats(0.1, 2.0)) for _ in range(4))),
         published_btc_price_usd_e8=btc * draw(published) // BPS,
         published_stx_price_usd_e8=stx * draw(published) // BPS,
     )
@@ -99,7 +99,8 @@ def test_the_items_of_a_premium_add_up_and_round_up(quote: Quote) -> None:
     price = market.btc_price_usd_e8 if terms.token is Token.SBTC else market.stx_price_usd_e8
     scale = units.SATS_PER_BTC if terms.token is Token.SBTC else units.USTX_PER_STX
     usd = Fraction(value * terms.protected_amount_sats, units.SATS_PER_BTC)
-    loaded = usd * (BPS + parts.loading_bps) / BPS
+    longer = Fraction(parts.duration_value_usd_e8 * terms.protected_amount_sats, units.SATS_PER_BTC)
+    loaded = usd * (BPS + parts.loading_bps) / BPS + longer
     # USD are rounded up to 1e-8 first, then the token.
     slack = Fraction(scale, price) + 1
     assert 0 <= parts.model_price_base_units - usd * scale / price < slack

@@ -263,7 +263,6 @@ class GetVolatilityResponse(_message.Message):
     CLOSE_TO_CLOSE_90D_FIELD_NUMBER: _builtins.int
     EWMA_FIELD_NUMBER: _builtins.int
     PARKINSON_30D_FIELD_NUMBER: _builtins.int
-    QUOTED_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     AS_OF_TIME_FIELD_NUMBER: _builtins.int
     close_to_close_30d: _builtins.float
@@ -271,10 +270,8 @@ class GetVolatilityResponse(_message.Message):
     close_to_close_90d: _builtins.float
     ewma: _builtins.float
     parkinson_30d: _builtins.float
-    quoted: _builtins.float
-    """What quotes use."""
     source: _builtins.str
-    """How `quoted` was chosen."""
+    """The windows and the decay, in words; a window longer than the history shrinks to it."""
     @_builtins.property
     def as_of_time(self) -> _timestamp_pb2.Timestamp:
         """Market time of the last complete day."""
@@ -286,13 +283,12 @@ class GetVolatilityResponse(_message.Message):
         close_to_close_90d: _builtins.float = ...,
         ewma: _builtins.float = ...,
         parkinson_30d: _builtins.float = ...,
-        quoted: _builtins.float = ...,
         source: _builtins.str = ...,
         as_of_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "close_to_close_30d", b"close_to_close_30d", "close_to_close_90d", b"close_to_close_90d", "ewma", b"ewma", "parkinson_30d", b"parkinson_30d", "quoted", b"quoted", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "close_to_close_30d", b"close_to_close_30d", "close_to_close_90d", b"close_to_close_90d", "ewma", b"ewma", "parkinson_30d", b"parkinson_30d", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -114,6 +114,7 @@ class PremiumBreakdown(_message.Message):
     PREMIUM_FIELD_NUMBER: _builtins.int
     FEE_FIELD_NUMBER: _builtins.int
     MINIMUM_APPLIES_FIELD_NUMBER: _builtins.int
+    DURATION_VALUE_USD_E8_FIELD_NUMBER: _builtins.int
     btc_price_usd_e8: _builtins.int
     stx_price_usd_e8: _builtins.int
     """Zero for a policy settled in sBTC."""
@@ -129,6 +130,8 @@ class PremiumBreakdown(_message.Message):
     loading_bps: _builtins.int
     minimum_applies: _builtins.bool
     """True where the contract's minimum is above model price and loading."""
+    duration_value_usd_e8: _builtins.int
+    """What a time to expiry longer by a standard deviation would add, per BTC: a part of the loading."""
     @_builtins.property
     def model_price(self) -> _money_pb2.TokenAmount:
         """For the whole policy, in the settlement token."""
@@ -158,10 +161,11 @@ class PremiumBreakdown(_message.Message):
         premium: _money_pb2.TokenAmount | None = ...,
         fee: _money_pb2.TokenAmount | None = ...,
         minimum_applies: _builtins.bool = ...,
+        duration_value_usd_e8: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["fee", b"fee", "loading", b"loading", "model_price", b"model_price", "premium", b"premium"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["btc_price_usd_e8", b"btc_price_usd_e8", "duration_blocks", b"duration_blocks", "early_exercise_value_usd_e8", b"early_exercise_value_usd_e8", "european_value_usd_e8", b"european_value_usd_e8", "fee", b"fee", "floor_price_usd_e8", b"floor_price_usd_e8", "loading", b"loading", "loading_bps", b"loading_bps", "minimum_applies", b"minimum_applies", "model_price", b"model_price", "premium", b"premium", "rate", b"rate", "strike_price_usd_e8", b"strike_price_usd_e8", "stx_price_usd_e8", b"stx_price_usd_e8", "volatility", b"volatility", "volatility_source", b"volatility_source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["btc_price_usd_e8", b"btc_price_usd_e8", "duration_blocks", b"duration_blocks", "duration_value_usd_e8", b"duration_value_usd_e8", "early_exercise_value_usd_e8", b"early_exercise_value_usd_e8", "european_value_usd_e8", b"european_value_usd_e8", "fee", b"fee", "floor_price_usd_e8", b"floor_price_usd_e8", "loading", b"loading", "loading_bps", b"loading_bps", "minimum_applies", b"minimum_applies", "model_price", b"model_price", "premium", b"premium", "rate", b"rate", "strike_price_usd_e8", b"strike_price_usd_e8", "stx_price_usd_e8", b"stx_price_usd_e8", "volatility", b"volatility", "volatility_source", b"volatility_source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
