@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Final
+
 from services.chain_gateway.stacks.c32 import Address
 from services.chain_gateway.stacks.clarity_types import (
     MAX_DEPTH,
@@ -29,10 +32,14 @@ from services.chain_gateway.stacks.clarity_wire import KeyOrder, Kind
 from services.chain_gateway.stacks.errors import CodecError
 from services.chain_gateway.stacks.reader import Reader
 
+_TRUE: Final = Bool(True)
+_FALSE: Final = Bool(False)
+_NONE: Final = NoneValue()
+
 
 def read_address(reader: Reader) -> Address:
     """A version byte and a hash."""
-    return Address(reader.unsigned(1), reader.take(20))
+    return Address(reader.byte(), reader.take(20))
 
 
 def read_name(reader: Reader) -> str:
@@ -60,6 +67,13 @@ def _ascii(data: bytes) -> str:
         raise CodecError("not ASCII") from error
 
 
+def _utf8(data: bytes) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise CodecError("not UTF-8") from error
+
+
 def read_value(reader: Reader, order: KeyOrder = KeyOrder.CHAIN) -> ClarityValue:
     """The next value of a longer message, such as one argument of a contract call."""
     start = reader.offset
@@ -69,54 +83,41 @@ def read_value(reader: Reader, order: KeyOrder = KeyOrder.CHAIN) -> ClarityValue
     return value
 
 
+# By the kind byte and not by a chain of comparisons: this is where the time of decoding goes.
+_LEAVES: Final[dict[int, Callable[[Reader], ClarityValue]]] = {
+    Kind.INT: lambda reader: Int(int.from_bytes(reader.take(16), "big", signed=True)),
+    Kind.UINT: lambda reader: UInt(reader.unsigned(16)),
+    Kind.BUFFER: lambda reader: Buffer(reader.prefixed(4, MAX_VALUE_BYTES)),
+    Kind.TRUE: lambda reader: _TRUE,
+    Kind.FALSE: lambda reader: _FALSE,
+    Kind.STANDARD_PRINCIPAL: lambda reader: StandardPrincipal(read_address(reader)),
+    Kind.CONTRACT_PRINCIPAL: lambda reader: ContractPrincipal(read_address(reader), _ascii(reader.prefixed(1, 40))),
+    Kind.NONE: lambda reader: _NONE,
+    Kind.ASCII: lambda reader: StringAscii(_ascii(reader.prefixed(4, MAX_VALUE_BYTES))),
+    Kind.UTF8: lambda reader: StringUtf8(_utf8(reader.prefixed(4, MAX_VALUE_BYTES))),
+}
+_WRAPPERS: Final[dict[int, type[Some] | type[ResponseOk] | type[ResponseErr]]] = {
+    Kind.SOME: Some,
+    Kind.OK: ResponseOk,
+    Kind.ERR: ResponseErr,
+}
+
+
 def _read(reader: Reader, order: KeyOrder, depth: int) -> ClarityValue:
     if depth > MAX_DEPTH:
         raise CodecError("nested too deeply")
-    kind = reader.unsigned(1)
-    match kind:
-        case Kind.INT:
-            return Int(int.from_bytes(reader.take(16), "big", signed=True))
-        case Kind.UINT:
-            return UInt(reader.unsigned(16))
-        case Kind.BUFFER:
-            return Buffer(reader.prefixed(4, MAX_VALUE_BYTES))
-        case Kind.TRUE | Kind.FALSE:
-            return Bool(kind == Kind.TRUE)
-        case Kind.STANDARD_PRINCIPAL:
-            return StandardPrincipal(read_address(reader))
-        case Kind.CONTRACT_PRINCIPAL:
-            return ContractPrincipal(read_address(reader), read_contract_name(reader))
-        case Kind.NONE:
-            return NoneValue()
-        case Kind.ASCII:
-            return StringAscii(_ascii(reader.prefixed(4, MAX_VALUE_BYTES)))
-        case Kind.UTF8:
-            return _read_utf8(reader)
-        case _:
-            return _read_container(kind, reader, order, depth + 1)
-
-
-def _read_utf8(reader: Reader) -> StringUtf8:
-    try:
-        return StringUtf8(reader.prefixed(4, MAX_VALUE_BYTES).decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise CodecError("not UTF-8") from error
-
-
-def _read_container(kind: int, reader: Reader, order: KeyOrder, depth: int) -> ClarityValue:
-    match kind:
-        case Kind.SOME:
-            return Some(_read(reader, order, depth))
-        case Kind.OK:
-            return ResponseOk(_read(reader, order, depth))
-        case Kind.ERR:
-            return ResponseErr(_read(reader, order, depth))
-        case Kind.LIST:
-            return ListValue(tuple(_read(reader, order, depth) for _ in range(_count(reader))))
-        case Kind.TUPLE:
-            return _read_tuple(reader, order, depth)
-        case _:
-            raise CodecError(f"no Clarity value starts with {kind:#04x}")
+    kind = reader.byte()
+    leaf = _LEAVES.get(kind)
+    if leaf is not None:
+        return leaf(reader)
+    if kind == Kind.TUPLE:
+        return _read_tuple(reader, order, depth + 1)
+    if kind == Kind.LIST:
+        return ListValue(tuple(_read(reader, order, depth + 1) for _ in range(_count(reader))))
+    wrapper = _WRAPPERS.get(kind)
+    if wrapper is None:
+        raise CodecError(f"no Clarity value starts with {kind:#04x}")
+    return wrapper(_read(reader, order, depth + 1))
 
 
 def _count(reader: Reader) -> int:
@@ -128,12 +129,12 @@ def _count(reader: Reader) -> int:
 
 
 def _read_tuple(reader: Reader, order: KeyOrder, depth: int) -> TupleValue:
+    count = _count(reader)
     fields: dict[str, ClarityValue] = {}
-    previous: str | None = None
-    for _ in range(_count(reader)):
-        name = read_name(reader)
-        if previous is not None and order.rank(name) <= order.rank(previous):
-            raise CodecError("tuple keys are not in ascending order")
+    for _ in range(count):
+        name = _ascii(reader.prefixed(1, 128))
         fields[name] = _read(reader, order, depth)
-        previous = name
-    return TupleValue(fields)
+    value = TupleValue(fields)
+    if len(fields) != count or order.sort(fields) != list(fields):
+        raise CodecError("tuple keys are not in ascending order")
+    return value

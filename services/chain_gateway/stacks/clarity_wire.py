@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum, IntEnum
 
 _COLLATION = "_-!?*/+<=>0123456789abcdefghijklmnopqrstuvwxyz"
@@ -37,6 +38,10 @@ class KeyOrder(Enum):
 
     CHAIN = "chain"
     COLLATED = "collated"
+
+    def sort(self, names: Iterable[str]) -> list[str]:
+        """Names in this order."""
+        return sorted(names) if self is KeyOrder.CHAIN else sorted(names, key=self.rank)
 
     def rank(self, name: str) -> tuple[str | tuple[int, ...], str]:
         """A key to sort names by."""

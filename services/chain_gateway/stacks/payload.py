@@ -18,7 +18,7 @@ from services.chain_gateway.stacks.clarity import (
     serialize,
 )
 from services.chain_gateway.stacks.clarity_read import read_address, read_contract_name, read_name
-from services.chain_gateway.stacks.clarity_write import name_bytes
+from services.chain_gateway.stacks.clarity_write import address_bytes, name_bytes
 from services.chain_gateway.stacks.errors import CodecError
 from services.chain_gateway.stacks.post_condition import check_u64
 from services.chain_gateway.stacks.reader import Reader
@@ -95,7 +95,7 @@ def write_payload(payload: Payload) -> bytes:
             memo = payload.memo.ljust(MEMO_BYTES, b"\0")
             return bytes([_TRANSFER]) + principal_bytes(payload.recipient) + amount + memo
         case ContractCall():
-            address = bytes([payload.address.version]) + payload.address.hash160
+            address = address_bytes(payload.address)
             names = name_bytes(payload.contract_name) + name_bytes(payload.function_name)
             arguments = b"".join(map(serialize, payload.arguments))
             return bytes([_CALL]) + address + names + len(payload.arguments).to_bytes(4, "big") + arguments
@@ -109,7 +109,7 @@ def write_payload(payload: Payload) -> bytes:
 
 def read_payload(reader: Reader) -> Payload:
     """The payload of a transaction; kinds that only miners send are refused."""
-    kind = reader.unsigned(1)
+    kind = reader.byte()
     if kind == _TRANSFER:
         return TokenTransfer(read_principal(reader), reader.unsigned(8), reader.take(MEMO_BYTES))
     if kind == _CALL:
@@ -117,7 +117,7 @@ def read_payload(reader: Reader) -> Payload:
     if kind == _DEPLOY:
         return _read_deploy(reader, None)
     if kind == _VERSIONED_DEPLOY:
-        return _read_deploy(reader, reader.unsigned(1))
+        return _read_deploy(reader, reader.byte())
     raise CodecError("unknown kind of payload")
 
 

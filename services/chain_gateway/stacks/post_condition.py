@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import TypeVar
 
 from services.chain_gateway.stacks.c32 import Address, parse_address
 from services.chain_gateway.stacks.clarity import (
@@ -17,16 +18,22 @@ from services.chain_gateway.stacks.clarity import (
     serialize,
 )
 from services.chain_gateway.stacks.clarity_read import read_address, read_contract_name, read_name
-from services.chain_gateway.stacks.clarity_write import name_bytes
+from services.chain_gateway.stacks.clarity_write import address_bytes, name_bytes
 from services.chain_gateway.stacks.errors import CodecError
 from services.chain_gateway.stacks.reader import Reader
 
+_Code = TypeVar("_Code", bound=IntEnum)
 _ORIGIN = 0x01
 _STANDARD = 0x02
 _CONTRACT = 0x03
-_STX = 0x00
-_FT = 0x01
-_NFT = 0x02
+
+
+class _Kind(IntEnum):
+    STX = 0x00
+    FT = 0x01
+    NFT = 0x02
+    STAKING = 0x03
+    POX = 0x04
 
 
 class PostConditionMode(IntEnum):
@@ -54,6 +61,14 @@ class NonFungibleCode(IntEnum):
     SENT = 0x10
     NOT_SENT = 0x11
     MAYBE_SENT = 0x12
+
+
+class PoxCode(IntEnum):
+    """Whether the principal acts on stacking at all."""
+
+    WILL_NOT_PERFORM = 0x30
+    MAY_PERFORM = 0x31
+    WILL_PERFORM = 0x32
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +132,27 @@ class NftPostCondition:
     code: NonFungibleCode
 
 
-PostCondition = StxPostCondition | FtPostCondition | NftPostCondition
+@dataclass(frozen=True, slots=True)
+class StakingPostCondition:
+    """How many micro-STX `principal` locks; needs a recent epoch."""
+
+    principal: Principal | Origin
+    code: FungibleCode
+    amount_ustx: int
+
+    def __post_init__(self) -> None:
+        check_u64(self.amount_ustx)
+
+
+@dataclass(frozen=True, slots=True)
+class PoxPostCondition:
+    """Whether `principal` acts on stacking; needs a recent epoch."""
+
+    principal: Principal | Origin
+    code: PoxCode
+
+
+PostCondition = StxPostCondition | FtPostCondition | NftPostCondition | StakingPostCondition | PoxPostCondition
 
 
 def check_u64(number: int) -> int:
@@ -137,39 +172,49 @@ def parse_asset(text: str) -> Asset:
 def write_post_condition(condition: PostCondition) -> bytes:
     """The bytes of one post-condition."""
     principal = _principal_bytes(condition.principal)
+    code = bytes((condition.code,))
     match condition:
         case StxPostCondition():
-            tail = bytes([condition.code]) + condition.amount_ustx.to_bytes(8, "big")
-            return bytes([_STX]) + principal + tail
+            return bytes((_Kind.STX,)) + principal + code + condition.amount_ustx.to_bytes(8, "big")
         case FtPostCondition():
-            tail = bytes([condition.code]) + condition.amount.to_bytes(8, "big")
-            return bytes([_FT]) + principal + _asset_bytes(condition.asset) + tail
+            tail = code + condition.amount.to_bytes(8, "big")
+            return bytes((_Kind.FT,)) + principal + _asset_bytes(condition.asset) + tail
         case NftPostCondition():
-            tail = serialize(condition.item) + bytes([condition.code])
-            return bytes([_NFT]) + principal + _asset_bytes(condition.asset) + tail
+            return bytes((_Kind.NFT,)) + principal + _asset_bytes(condition.asset) + serialize(condition.item) + code
+        case StakingPostCondition():
+            return bytes((_Kind.STAKING,)) + principal + code + condition.amount_ustx.to_bytes(8, "big")
+        case PoxPostCondition():
+            return bytes((_Kind.POX,)) + principal + code
 
 
 def read_post_condition(reader: Reader) -> PostCondition:
     """The next post-condition of a transaction."""
-    kind = reader.unsigned(1)
+    kind = reader.byte()
     principal = _read_principal(reader)
-    if kind == _STX:
-        return StxPostCondition(principal, _fungible_code(reader), reader.unsigned(8))
-    if kind not in (_FT, _NFT):
-        raise CodecError("unknown kind of post-condition")
-    asset = Asset(read_address(reader), read_contract_name(reader), read_name(reader))
-    if kind == _FT:
-        return FtPostCondition(principal, asset, _fungible_code(reader), reader.unsigned(8))
-    item = read_value(reader)
-    try:
-        return NftPostCondition(principal, asset, item, NonFungibleCode(reader.unsigned(1)))
-    except ValueError as error:
-        raise CodecError("unknown code of a post-condition") from error
+    match kind:
+        case _Kind.STX:
+            return StxPostCondition(principal, _read_code(reader, FungibleCode), reader.unsigned(8))
+        case _Kind.FT:
+            return FtPostCondition(principal, _read_asset(reader), _read_code(reader, FungibleCode), reader.unsigned(8))
+        case _Kind.NFT:
+            return NftPostCondition(
+                principal, _read_asset(reader), read_value(reader), _read_code(reader, NonFungibleCode)
+            )
+        case _Kind.STAKING:
+            return StakingPostCondition(principal, _read_code(reader, FungibleCode), reader.unsigned(8))
+        case _Kind.POX:
+            return PoxPostCondition(principal, _read_code(reader, PoxCode))
+        case _:
+            raise CodecError("unknown kind of post-condition")
 
 
-def _fungible_code(reader: Reader) -> FungibleCode:
+def _read_asset(reader: Reader) -> Asset:
+    return Asset(read_address(reader), read_contract_name(reader), read_name(reader))
+
+
+def _read_code(reader: Reader, codes: type[_Code]) -> _Code:
     try:
-        return FungibleCode(reader.unsigned(1))
+        return codes(reader.byte())
     except ValueError as error:
         raise CodecError("unknown code of a post-condition") from error
 
@@ -177,14 +222,14 @@ def _fungible_code(reader: Reader) -> FungibleCode:
 def _principal_bytes(principal: Principal | Origin) -> bytes:
     if isinstance(principal, Origin):
         return bytes([_ORIGIN])
-    address = bytes([principal.address.version]) + principal.address.hash160
+    address = address_bytes(principal.address)
     if isinstance(principal, ContractPrincipal):
         return bytes([_CONTRACT]) + address + name_bytes(principal.name)
     return bytes([_STANDARD]) + address
 
 
 def _read_principal(reader: Reader) -> Principal | Origin:
-    match reader.unsigned(1):
+    match reader.byte():
         case 0x01:
             return ORIGIN
         case 0x02:
@@ -196,5 +241,4 @@ def _read_principal(reader: Reader) -> Principal | Origin:
 
 
 def _asset_bytes(asset: Asset) -> bytes:
-    address = bytes([asset.address.version]) + asset.address.hash160
-    return address + name_bytes(asset.contract_name) + name_bytes(asset.asset_name)
+    return address_bytes(asset.address) + name_bytes(asset.contract_name) + name_bytes(asset.asset_name)

@@ -8,30 +8,35 @@ from services.chain_gateway.stacks.errors import CodecError
 class Reader:
     """Reads big-endian fields in order; each read raises `CodecError` when the bytes run out."""
 
-    __slots__ = ("_data", "_offset")
+    __slots__ = ("_data", "_length", "offset")
 
     def __init__(self, data: bytes) -> None:
         self._data = bytes(data)
-        self._offset = 0
-
-    @property
-    def offset(self) -> int:
+        self._length = len(self._data)
+        self.offset = 0
         """How many bytes were read."""
-        return self._offset
 
     @property
     def remaining(self) -> int:
         """How many bytes are left."""
-        return len(self._data) - self._offset
+        return self._length - self.offset
+
+    def byte(self) -> int:
+        """The next byte as a number."""
+        offset = self.offset
+        if offset >= self._length:
+            raise CodecError("truncated: 1 bytes wanted, 0 left")
+        self.offset = offset + 1
+        return self._data[offset]
 
     def take(self, length: int) -> bytes:
         """The next `length` bytes."""
-        end = self._offset + length
-        if end > len(self._data):
+        offset = self.offset
+        end = offset + length
+        if end > self._length:
             raise CodecError(f"truncated: {length} bytes wanted, {self.remaining} left")
-        piece = self._data[self._offset : end]
-        self._offset = end
-        return piece
+        self.offset = end
+        return self._data[offset:end]
 
     def unsigned(self, width: int) -> int:
         """The next `width` bytes as an unsigned big-endian number."""
@@ -43,6 +48,10 @@ class Reader:
         if length > limit:
             raise CodecError(f"length {length} is above the limit {limit}")
         return self.take(length)
+
+    def rest(self) -> bytes:
+        """The bytes that are left, without reading them."""
+        return self._data[self.offset :]
 
     def end(self) -> None:
         """Refuses trailing bytes."""

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 
 from services.chain_gateway.stacks.c32 import Address, AddressVersion
 from services.chain_gateway.stacks.errors import CodecError
@@ -122,20 +123,29 @@ SpendingCondition = SingleSigCondition | MultiSigCondition
 
 def signer_hash(mode: HashMode, public_keys: Sequence[bytes], threshold: int = 1) -> bytes:
     """The HASH160 of an account; raises `CodecError` when the keys do not fit the mode."""
+    if mode.is_single and len(public_keys) == threshold == 1 and isinstance(public_keys[0], bytes):
+        return _single_hash(mode, public_keys[0])
     keys = [check_public_key(key) for key in public_keys]
-    if not 1 <= threshold <= len(keys) <= MAX_KEYS or (mode.is_single and len(keys) != 1):
+    if not 1 <= threshold <= len(keys) <= MAX_KEYS or mode.is_single:
         raise CodecError("the keys do not fit the hash mode")
     if mode.is_segwit and not all(map(is_compressed, keys)):
         raise CodecError("this hash mode allows compressed keys only")
-    if mode is HashMode.P2PKH:
-        return hash160(keys[0])
-    if mode is HashMode.P2WPKH:
-        return hash160(b"\x00\x14" + hash160(keys[0]))
     pushes = b"".join(bytes([len(key)]) + key for key in keys)
     script = bytes([0x50 + threshold]) + pushes + bytes([0x50 + len(keys), _CHECKMULTISIG])
     if mode.is_segwit:
         return hash160(b"\x00\x20" + hashlib.sha256(script).digest())
     return hash160(script)
+
+
+@lru_cache(maxsize=1_024)
+def _single_hash(mode: HashMode, public_key: bytes) -> bytes:
+    """Kept for the few keys that sign again and again."""
+    digest = hash160(check_public_key(public_key))
+    if mode is HashMode.P2PKH:
+        return digest
+    if not is_compressed(public_key):
+        raise CodecError("this hash mode allows compressed keys only")
+    return hash160(b"\x00\x14" + digest)
 
 
 def account_of(condition: SpendingCondition, mainnet: bool) -> Address:
@@ -160,12 +170,12 @@ def write_condition(condition: SpendingCondition) -> bytes:
 def read_condition(reader: Reader) -> SpendingCondition:
     """The next spending condition of a transaction."""
     try:
-        mode = HashMode(reader.unsigned(1))
+        mode = HashMode(reader.byte())
     except ValueError as error:
         raise CodecError("unknown hash mode") from error
     signer, nonce, fee = reader.take(20), reader.unsigned(8), reader.unsigned(8)
     if mode.is_single:
-        encoding = reader.unsigned(1)
+        encoding = reader.byte()
         if encoding > 1:
             raise CodecError("unknown spelling of a public key")
         return SingleSigCondition(mode, signer, nonce, fee, encoding == 0, _read_signature(reader))
@@ -194,7 +204,7 @@ def _write_field(field: AuthField) -> bytes:
 
 
 def _read_field(reader: Reader) -> AuthField:
-    kind = reader.unsigned(1)
+    kind = reader.byte()
     if kind in _KEY_FIELDS:
         key = reader.take(33)
         compressed = compress(key)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TypeVar
 
@@ -99,9 +99,34 @@ class Transaction:
     post_condition_mode: PostConditionMode = PostConditionMode.DENY
     anchor_mode: AnchorMode = AnchorMode.ANY
     sponsor: SpendingCondition | None = None
+    _body: bytes = field(default=b"", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "post_conditions", tuple(self.post_conditions))
+
+    def authorized(self, origin: SpendingCondition, sponsor: SpendingCondition | None) -> Transaction:
+        """The same transaction under other spending conditions; what it does is not written anew."""
+        other = Transaction(
+            self.network,
+            origin,
+            self.payload,
+            self.post_conditions,
+            self.post_condition_mode,
+            self.anchor_mode,
+            sponsor,
+        )
+        object.__setattr__(other, "_body", self.body)
+        return other
+
+    @property
+    def body(self) -> bytes:
+        """All that follows the spending conditions, which is what signatures leave alone: written once."""
+        if not self._body:
+            modes = bytes((self.anchor_mode, self.post_condition_mode))
+            count = len(self.post_conditions).to_bytes(4, "big")
+            conditions = b"".join(map(write_post_condition, self.post_conditions))
+            object.__setattr__(self, "_body", modes + count + conditions + write_payload(self.payload))
+        return self._body
 
     @property
     def sender(self) -> Address:
@@ -169,16 +194,11 @@ def sip010_transfer(
 
 def serialize_transaction(transaction: Transaction) -> bytes:
     """The bytes that are broadcast."""
-    network = transaction.network
-    head = bytes([network.version]) + network.chain_id.to_bytes(4, "big")
-    kind = _STANDARD if transaction.sponsor is None else _SPONSORED
-    auth = bytes([kind]) + write_condition(transaction.origin)
-    if transaction.sponsor is not None:
-        auth += write_condition(transaction.sponsor)
-    conditions = b"".join(map(write_post_condition, transaction.post_conditions))
-    modes = bytes([transaction.anchor_mode, transaction.post_condition_mode])
-    count = len(transaction.post_conditions).to_bytes(4, "big")
-    return head + auth + modes + count + conditions + write_payload(transaction.payload)
+    network, sponsor = transaction.network, transaction.sponsor
+    kind = _STANDARD if sponsor is None else _SPONSORED
+    head = bytes((network.version,)) + network.chain_id.to_bytes(4, "big") + bytes((kind,))
+    auth = write_condition(transaction.origin) + (b"" if sponsor is None else write_condition(sponsor))
+    return head + auth + transaction.body
 
 
 def deserialize_transaction(data: bytes) -> Transaction:
@@ -187,11 +207,12 @@ def deserialize_transaction(data: bytes) -> Transaction:
         raise CodecError("a transaction is too long")
     reader = Reader(data)
     network = Network(_member(TransactionVersion, reader), reader.unsigned(4))
-    kind = reader.unsigned(1)
+    kind = reader.byte()
     if kind not in (_STANDARD, _SPONSORED):
         raise CodecError("unknown kind of authorization")
     origin = read_condition(reader)
     sponsor = read_condition(reader) if kind == _SPONSORED else None
+    body = reader.rest()
     anchor_mode, post_condition_mode = _member(AnchorMode, reader), _member(PostConditionMode, reader)
     count = reader.unsigned(4)
     if count > reader.remaining:
@@ -199,12 +220,15 @@ def deserialize_transaction(data: bytes) -> Transaction:
     conditions = tuple(read_post_condition(reader) for _ in range(count))
     payload = read_payload(reader)
     reader.end()
-    return Transaction(network, origin, payload, conditions, post_condition_mode, anchor_mode, sponsor)
+    transaction = Transaction(network, origin, payload, conditions, post_condition_mode, anchor_mode, sponsor)
+    # What was read has one spelling only: to write it again would give these very bytes.
+    object.__setattr__(transaction, "_body", body)
+    return transaction
 
 
 def _member(kinds: type[_Member], reader: Reader) -> _Member:
     try:
-        return kinds(reader.unsigned(1))
+        return kinds(reader.byte())
     except ValueError as error:
         raise CodecError(f"unknown {kinds.__name__}") from error
 

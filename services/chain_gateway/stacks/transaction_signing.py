@@ -29,6 +29,8 @@ from services.chain_gateway.stacks.transaction import Transaction, serialize_tra
 
 _ORIGIN = 0x04
 _SPONSOR = 0x05
+_NO_SPONSOR = SingleSigCondition(HashMode.P2PKH, bytes(20), 0, 0, True)
+"""Stands for the sponsor, whoever it will be, in what the origin signs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +43,8 @@ class Verified:
 
 def initial_sighash(transaction: Transaction) -> bytes:
     """The id of the transaction before anybody signed."""
-    sponsor: SpendingCondition | None = None
-    if transaction.sponsor is not None:
-        sponsor = SingleSigCondition(HashMode.P2PKH, bytes(20), 0, 0, True)
-    cleared = replace(transaction, origin=_cleared(transaction.origin), sponsor=sponsor)
+    sponsor = None if transaction.sponsor is None else _NO_SPONSOR
+    cleared = transaction.authorized(_cleared(transaction.origin), sponsor)
     return transaction_hash(serialize_transaction(cleared))
 
 
@@ -65,14 +65,14 @@ def sign_transaction(transaction: Transaction, signer: Signer) -> Transaction:
     """Signs as the one key of the origin; raises `CodecError` when the key is not the account's."""
     origin = _own_condition(transaction.origin, signer)
     signature = _sign(signer, _presign(initial_sighash(transaction), _ORIGIN, origin))
-    return replace(transaction, origin=replace(origin, signature=signature))
+    return transaction.authorized(replace(origin, signature=signature), transaction.sponsor)
 
 
 def sign_as_sponsor(transaction: Transaction, sponsor: SingleSigCondition, signer: Signer) -> Transaction:
     """Sets who pays the fee and signs as them; the origin must have signed before."""
-    sponsored = replace(transaction, sponsor=_own_condition(sponsor, signer))
+    sponsored = transaction.authorized(transaction.origin, _own_condition(sponsor, signer))
     signature = _sign(signer, sponsor_sighash(sponsored))
-    return replace(sponsored, sponsor=replace(sponsor, signature=signature))
+    return transaction.authorized(transaction.origin, replace(sponsor, signature=signature))
 
 
 def sign_multisig(transaction: Transaction, public_keys: Sequence[bytes], signers: Sequence[Signer]) -> Transaction:
@@ -96,7 +96,7 @@ def sign_multisig(transaction: Transaction, public_keys: Sequence[bytes], signer
         fields.append(field)
         if origin.hash_mode.is_sequential:
             current = _postsign(digest, field.compressed, field.signature)
-    signed = replace(transaction, origin=replace(origin, fields=tuple(fields)))
+    signed = transaction.authorized(replace(origin, fields=tuple(fields)), transaction.sponsor)
     _verify(signed.origin, initial_sighash(signed), _ORIGIN)
     return signed
 
