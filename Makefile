@@ -57,6 +57,7 @@ bench: setup ## Measure every figure beside its yardstick, into build/bench.json
 .PHONY: bench-full
 bench-full: setup ## The same with the long rows, and more samples of each
 	@python -m tests.bench --full
+
 .PHONY: fuzz-codec
 fuzz-codec: setup ## Feed the Stacks codec 100,000 damaged inputs
 	@python -m tests.fuzz.codec --inputs 100000

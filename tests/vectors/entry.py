@@ -30,6 +30,10 @@ class Entry:
     def __contains__(self, name: str) -> bool:
         return name in self._fields
 
+    def get(self, name: str, default: Any) -> Any:
+        """A field that not every entry of its section has."""
+        return self[name] if name in self._fields else default
+
     @property
     def unused(self) -> list[str]:
         """Fields that no check has read."""

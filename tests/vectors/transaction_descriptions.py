@@ -15,6 +15,9 @@ from services.chain_gateway.stacks.post_condition import (
     NonFungibleCode,
     Origin,
     PostCondition,
+    PoxCode,
+    PoxPostCondition,
+    StakingPostCondition,
     StxPostCondition,
     parse_asset,
 )
@@ -33,6 +36,11 @@ _NON_FUNGIBLE = {
     "sent": NonFungibleCode.SENT,
     "not-sent": NonFungibleCode.NOT_SENT,
     "maybe-sent": NonFungibleCode.MAYBE_SENT,
+}
+_POX = {
+    "will-not-perform": PoxCode.WILL_NOT_PERFORM,
+    "may-perform": PoxCode.MAY_PERFORM,
+    "will-perform": PoxCode.WILL_PERFORM,
 }
 
 
@@ -68,13 +76,23 @@ def to_transfer(description: dict[str, Any]) -> TokenTransfer:
 
 
 def to_post_condition(description: dict[str, Any]) -> PostCondition:
-    """A post-condition of STX, of a fungible or of a non-fungible token."""
+    """A post-condition of any kind."""
     principal = _to_principal(description["address"])
     kind, condition = description["type"], description["condition"]
     if kind == "stx-postcondition":
         _only(description, "type", "address", "condition", "amount")
         return StxPostCondition(principal, _FUNGIBLE[condition], int(description["amount"]))
-    asset = parse_asset(description["asset"])
+    if kind == "staking-postcondition":
+        _only(description, "type", "address", "condition", "amount")
+        return StakingPostCondition(principal, _FUNGIBLE[condition], int(description["amount"]))
+    if kind == "pox-postcondition":
+        _only(description, "type", "address", "condition")
+        return PoxPostCondition(principal, _POX[condition])
+    return _to_asset_condition(kind, principal, description)
+
+
+def _to_asset_condition(kind: str, principal: Principal | Origin, description: dict[str, Any]) -> PostCondition:
+    asset, condition = parse_asset(description["asset"]), description["condition"]
     if kind == "ft-postcondition":
         _only(description, "type", "address", "condition", "amount", "asset")
         return FtPostCondition(principal, asset, _FUNGIBLE[condition], int(description["amount"]))

@@ -8,6 +8,7 @@ from typing import Any
 
 from services.chain_gateway.stacks.c32 import parse_address
 from services.chain_gateway.stacks.errors import CodecError
+from services.chain_gateway.stacks.payload import Payload
 from services.chain_gateway.stacks.post_condition import PostConditionMode
 from services.chain_gateway.stacks.signer import KeySigner
 from services.chain_gateway.stacks.spending import HashMode, MultiSigCondition, signer_hash
@@ -34,7 +35,6 @@ from services.chain_gateway.stacks.transaction_signing import (
 from tests.vectors.entry import Check, Entry, check_sections
 from tests.vectors.transaction_descriptions import (
     NETWORKS,
-    to_call,
     to_payload,
     to_post_condition,
     to_transfer,
@@ -64,7 +64,6 @@ def _single(entry: Entry) -> None:
     entry.equal("public_key", signer.public_key.hex())
     network = NETWORKS[entry["network"]]
     entry.equal("tx_version", int(network.version))
-    entry.equal("chain_id", network.chain_id)
     unsigned = Transaction(
         Network(TransactionVersion(entry["tx_version"]), entry["chain_id"]),
         single_sig(signer.public_key, int(entry["nonce"]), int(entry["fee"])),
@@ -90,8 +89,9 @@ def _sponsored(entry: Entry) -> None:
     unsigned = Transaction(
         NETWORKS[entry["network"]],
         single_sig(origin.public_key, int(entry["origin_nonce"]), int(entry["origin_fee"])),
-        to_call(entry["payload"]),
-        post_condition_mode=PostConditionMode[entry["post_condition_mode"].upper()],
+        to_payload(entry.get("kind", "contract-call"), entry["payload"]),
+        tuple(map(to_post_condition, entry.get("post_conditions", ()))),
+        PostConditionMode[entry["post_condition_mode"].upper()],
         sponsor=pending_sponsor(),
     )
     entry.equal("origin", unsigned.sender.text)
@@ -118,8 +118,7 @@ def _multisig(entry: Entry) -> None:
     if signer_hash(mode, keys, threshold).hex() != entry["signer_hash160"]:
         keys.sort()
     condition = multi_sig(mode, keys, threshold, int(entry["nonce"]), int(entry["fee"]))
-    transfer = to_transfer({name: entry[name] for name in ("recipient", "amount", "memo")})
-    unsigned = Transaction(NETWORKS[entry["network"]], condition, transfer)
+    unsigned = Transaction(NETWORKS[entry["network"]], condition, _shared_payload(entry))
     entry.equal("signer_hash160", condition.signer.hex())
     entry.equal("address", unsigned.sender.text)
     entry.require("address reads back", parse_address(entry["address"]).hash160 == condition.signer)
@@ -128,6 +127,12 @@ def _multisig(entry: Entry) -> None:
     expected = {signer.public_key for signer in signers}
     entry.require("the owners signed", set(verify_transaction(signed).origin_keys) == expected)
     _without_one_signature(entry, signed)
+
+
+def _shared_payload(entry: Entry) -> Payload:
+    if "payload" in entry:
+        return to_payload(entry.get("kind", "contract-call"), entry["payload"])
+    return to_transfer({name: entry[name] for name in ("recipient", "amount", "memo")})
 
 
 def _without_one_signature(entry: Entry, signed: Transaction) -> None:

@@ -73,6 +73,14 @@ class SingleSigCondition:
         if len(self.signature) != SIGNATURE_BYTES:
             raise CodecError("a signature has 65 bytes")
 
+    def cleared(self) -> SingleSigCondition:
+        """Without nonce, fee and signature."""
+        return SingleSigCondition(self.hash_mode, self.signer, 0, 0, self.compressed)
+
+    def signed(self, signature: bytes) -> SingleSigCondition:
+        """With this signature."""
+        return SingleSigCondition(self.hash_mode, self.signer, self.nonce, self.fee, self.compressed, signature)
+
 
 @dataclass(frozen=True, slots=True)
 class KeyField:
@@ -116,6 +124,10 @@ class MultiSigCondition:
             raise CodecError("the hash mode is for one key")
         if len(self.fields) > MAX_KEYS or not 0 <= self.threshold <= MAX_KEYS:
             raise CodecError(f"more than {MAX_KEYS} keys")
+
+    def cleared(self) -> MultiSigCondition:
+        """Without nonce, fee and fields."""
+        return MultiSigCondition(self.hash_mode, self.signer, 0, 0, (), self.threshold)
 
 
 SpendingCondition = SingleSigCondition | MultiSigCondition

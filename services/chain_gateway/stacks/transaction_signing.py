@@ -14,7 +14,6 @@ from services.chain_gateway.stacks.errors import CodecError, SignatureError
 from services.chain_gateway.stacks.keys import is_compressed, recover
 from services.chain_gateway.stacks.signer import Signer
 from services.chain_gateway.stacks.spending import (
-    UNSIGNED,
     AuthField,
     HashMode,
     KeyField,
@@ -44,7 +43,7 @@ class Verified:
 def initial_sighash(transaction: Transaction) -> bytes:
     """The id of the transaction before anybody signed."""
     sponsor = None if transaction.sponsor is None else _NO_SPONSOR
-    cleared = transaction.authorized(_cleared(transaction.origin), sponsor)
+    cleared = transaction.authorized(transaction.origin.cleared(), sponsor)
     return transaction_hash(serialize_transaction(cleared))
 
 
@@ -65,14 +64,14 @@ def sign_transaction(transaction: Transaction, signer: Signer) -> Transaction:
     """Signs as the one key of the origin; raises `CodecError` when the key is not the account's."""
     origin = _own_condition(transaction.origin, signer)
     signature = _sign(signer, _presign(initial_sighash(transaction), _ORIGIN, origin))
-    return transaction.authorized(replace(origin, signature=signature), transaction.sponsor)
+    return transaction.authorized(origin.signed(signature), transaction.sponsor)
 
 
 def sign_as_sponsor(transaction: Transaction, sponsor: SingleSigCondition, signer: Signer) -> Transaction:
     """Sets who pays the fee and signs as them; the origin must have signed before."""
     sponsored = transaction.authorized(transaction.origin, _own_condition(sponsor, signer))
     signature = _sign(signer, sponsor_sighash(sponsored))
-    return transaction.authorized(transaction.origin, replace(sponsor, signature=signature))
+    return transaction.authorized(transaction.origin, sponsor.signed(signature))
 
 
 def sign_multisig(transaction: Transaction, public_keys: Sequence[bytes], signers: Sequence[Signer]) -> Transaction:
@@ -113,12 +112,6 @@ def verify_transaction(transaction: Transaction) -> Verified:
 def verify_origin(transaction: Transaction) -> tuple[bytes, ...]:
     """Proves the origin's signatures alone, as of a transaction that waits for its sponsor."""
     return _verify(transaction.origin, initial_sighash(transaction), _ORIGIN)[1]
-
-
-def _cleared(condition: SpendingCondition) -> SpendingCondition:
-    if isinstance(condition, SingleSigCondition):
-        return replace(condition, nonce=0, fee=0, signature=UNSIGNED)
-    return replace(condition, nonce=0, fee=0, fields=())
 
 
 def _own_condition(condition: SpendingCondition, signer: Signer) -> SingleSigCondition:
