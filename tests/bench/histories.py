@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,6 +11,8 @@ import aiohttp
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as pb
 
 from services.chain_gateway.contract_calls import Call, backend_call
+from services.chain_gateway.domain.confirmation import SUCCESS
+from services.chain_gateway.stacks.c32 import AddressVersion
 from services.chain_gateway.stacks.node import StacksNode
 from services.chain_gateway.stacks.signer import KeySigner
 from services.chain_gateway.stacks.transaction import TESTNET, Transaction, serialize_transaction, single_sig
@@ -23,45 +26,58 @@ _FEE_USTX: Final = 10_000
 _NODE_SECONDS: Final = 30.0
 
 
-@dataclass(frozen=True)
+@dataclass
 class Account:
-    """Sends transactions of one key."""
+    """Sends transactions of one key, of which nobody else sends any."""
 
     world: World
     node: StacksNode
     signer: KeySigner
+    nonce: int
 
-    async def send(self, calls: Sequence[Call]) -> None:
-        """Mines the calls, 25 to a block; AssertionError when one of them fails."""
-        address = self.signer.address(26).text
-        nonce = (await self.node.account(address)).nonce
+    async def hand_in(self, call: Call) -> str:
+        """The txid of a call that the node now keeps for its next block."""
+        condition = single_sig(self.signer.public_key, self.nonce, _FEE_USTX)
+        transaction = Transaction(TESTNET, condition, call.payload, call.post_conditions)
+        txid = await self.node.broadcast(serialize_transaction(sign_transaction(transaction, self.signer)))
+        self.nonce += 1
+        return txid
+
+    async def mine(self, calls: Sequence[Call]) -> None:
+        """Mines the calls, 25 to a block; AssertionError when the last of them fails."""
         for start in range(0, len(calls), PER_BLOCK):
             for call in calls[start : start + PER_BLOCK]:
-                last = await self.node.broadcast(self._signed(call, nonce))
-                nonce += 1
+                txid = await self.hand_in(call)
             await self.world.devnet.mine_block()
-        record = await self.node.transaction(last)
-        assert record is not None and record.status == "success", record
+        record = await self.node.transaction(txid)
+        assert record is not None and record.status == SUCCESS, record
 
-    def _signed(self, call: Call, nonce: int) -> bytes:
-        condition = single_sig(self.signer.public_key, nonce, _FEE_USTX)
-        return serialize_transaction(
-            sign_transaction(Transaction(TESTNET, condition, call.payload, call.post_conditions), self.signer)
-        )
+
+@asynccontextmanager
+async def open_account(world: World, signer: KeySigner) -> AsyncIterator[Account]:
+    """The account of a key."""
+    async with aiohttp.ClientSession() as http:
+        node = StacksNode(world.devnet.url, http, _NODE_SECONDS)
+        nonce = (await node.account(signer.address(AddressVersion.TESTNET_SINGLE_SIG).text)).nonce
+        yield Account(world, node, signer, nonce)
+
+
+async def price_calls(world: World, count: int) -> list[Call]:
+    """Publications of the next rounds of BTC/USD."""
+    contracts = world.settings("").contracts()
+    rounds = await signed_rounds(world, count)
+    calls = [pb.ContractCall(publish_price=pb.PublishPriceCall(round=one)) for one in rounds]
+    return [backend_call(contracts, call)[1] for call in calls]
 
 
 async def publish_prices(world: World, count: int) -> int:
     """Blocks of 25 published prices, one event each. The height of the block before them."""
-    start = await _height(world)
-    contracts = world.settings("").contracts()
-    rounds = await signed_rounds(world, count)
-    calls = [pb.ContractCall(publish_price=pb.PublishPriceCall(round=one)) for one in rounds]
-    async with aiohttp.ClientSession() as http:
-        node = StacksNode(world.devnet.url, http, _NODE_SECONDS)
-        backend = Account(world, node, KeySigner.from_file(world.backend_key))
-        await backend.send([backend_call(contracts, call)[1] for call in calls])
-    return start
+    before = await stacks_height(world)
+    async with open_account(world, KeySigner.from_file(world.backend_key)) as backend:
+        await backend.mine(await price_calls(world, count))
+    return before
 
 
-async def _height(world: World) -> int:
+async def stacks_height(world: World) -> int:
+    """The height of the node's tip."""
     return int((await world.devnet.get("/extended/v2/blocks/latest"))["height"])

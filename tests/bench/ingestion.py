@@ -12,6 +12,7 @@ import asyncpg
 
 from services.chain_gateway.store_chain import STATE_CHANNEL
 from tests.bench.chain import running_gateway
+from tests.bench.histories import stacks_height
 from tests.bench.processes import Identity
 from tests.bench.workbench import Workbench
 from tests.integration.chain_gateway.world import World
@@ -28,7 +29,7 @@ async def ingested_per_second(
     """Events per second from the commit of the block `before` to that of the tip, by a gateway that starts on an empty
     database; and that database."""
     database_url = await create_database(server_url)
-    tip = int((await world.devnet.get("/extended/v2/blocks/latest"))["height"])
+    tip = await stacks_height(world)
     async with (
         _committed(database_url) as committed,
         running_gateway(world, bench.folder, database_url, identity, START_STACKS_HEIGHT=str(before)),
