@@ -90,6 +90,12 @@ class ContractReads:
                 parameters=self._parameters[1], paused=self._paused[1], stacks_height=row.stacks_height
             )
 
+    async def tier_haircut_bps(self, tier: int) -> int:
+        """How much of the STX price a tier leaves out when it computes a policy's collateral. `tier` is one."""
+        prefix = next(name for name, number in TIERS.items() if number == tier)
+        name = f"{prefix}.stx-haircut-bps"
+        return next(one.value for one in (await self.parameters()).parameters if one.name == name)
+
     def _is_stale(self, kept: tuple[tuple[int, int], list[str]], key: tuple[int, int]) -> bool:
         return kept[0][0] != key[0] or (kept[0] != key and not _LAPSING.isdisjoint(kept[1]))
 

@@ -13,7 +13,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from kernel.clock import wall_now
 from kernel.database import Database
-from kernel.errors import Aborted, Unavailable
+from kernel.errors import Aborted, PermissionDenied, ResourceExhausted, Unavailable
 from kernel.lease import LeaderLease, LeaseLost
 from kernel.log import get_logger
 from services.chain_gateway import metrics, store_intents, store_transactions
@@ -63,7 +63,7 @@ class Dispatcher:
                     await self.step()
                 except LeaseLost:
                     raise
-                except (Unavailable, Aborted, NodeRefused) as error:
+                except (Unavailable, Aborted, PermissionDenied, ResourceExhausted, NodeRefused) as error:
                     get_logger().warning("dispatch step failed", error=str(error)[:200])
                     await asyncio.sleep(_RETRY_SECONDS)
                 await notifications.wait(_POLL_SECONDS)

@@ -28,6 +28,7 @@ from services.chain_gateway.nodes import NodePool
 from services.chain_gateway.pulse import Pulse
 from services.chain_gateway.servicer import ChainGatewayServicer
 from services.chain_gateway.signing import SigningPolicy
+from services.chain_gateway.signing_authority import SigningAuthority, load_rules
 from services.chain_gateway.state import StateFollower
 from services.chain_gateway.store_transactions import INTENT_CHANNEL
 from services.chain_gateway.tables import Lease
@@ -79,17 +80,18 @@ def build(settings: Settings, keys: Keys, database: Database, http: aiohttp.Clie
     state = StateFollower(database, confirmations)
     pulse = Pulse(database, INTENT_CHANNEL)
     fees = Fees(nodes, settings.fee_floor_ustx, settings.fee_cap_ustx)
-    policy = SigningPolicy(contracts, keys, fees)
+    authority = SigningAuthority(database, load_rules(settings.signing_policy_file))
+    policy = SigningPolicy(contracts, keys, fees, authority, state)
     broadcaster = Broadcaster(database, nodes, state, policy, confirmations, settings.stuck_seconds)
     ingest_lease = LeaderLease(database, Lease, "ingest")
     dispatch_lease = LeaderLease(database, Lease, "dispatch")
     devnet = settings.market_clock == "devnet"
     poll_seconds = settings.poll_interval_ms / 1000
     ingest_settings = IngestSettings(confirmations, poll_seconds, settings.start_stacks_height, devnet, keys.addresses)
-    messages = MessageSigner(database, contracts, keys, state)
+    reads = ContractReads(nodes, contracts, state)
+    messages = MessageSigner(database, contracts, keys, authority, state, reads)
     intents = Intents(database, contracts, pulse, settings.queue_limit)
     wallets = WalletTransactions(database, nodes, contracts, fees, messages, broadcaster)
-    reads = ContractReads(nodes, contracts, state)
     return Gateway(
         database=database,
         nodes=nodes,

@@ -8,12 +8,16 @@ from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as pb
 from bithedge.type.v1 import transaction_pb2
 
 from kernel.database import Database
-from kernel.errors import AlreadyExists, FailedPrecondition
+from kernel.errors import AlreadyExists, FailedPrecondition, PermissionDenied
 from kernel.ids import parse_resource_name
 from services.chain_gateway import convert_terms, store_signed
+from services.chain_gateway.contract_reads import ContractReads
 from services.chain_gateway.contracts import REGISTRY, VAULT, Contracts
+from services.chain_gateway.domain.signing_policy import Request
 from services.chain_gateway.domain.terms import Quote, check_quote, check_voucher
 from services.chain_gateway.keys import Keys
+from services.chain_gateway.signing_authority import SigningAuthority
+from services.chain_gateway.signing_requests import quote_request, voucher_request
 from services.chain_gateway.stacks.clarity import TupleValue, serialize
 from services.chain_gateway.stacks.messages import sign_structured, structured_domain
 from services.chain_gateway.state import StateFollower
@@ -26,11 +30,21 @@ _VOUCHER: Final = "bithedge-voucher"
 class MessageSigner:
     """The one way to the backend keys for messages."""
 
-    def __init__(self, database: Database, contracts: Contracts, keys: Keys, state: StateFollower) -> None:
+    def __init__(
+        self,
+        database: Database,
+        contracts: Contracts,
+        keys: Keys,
+        authority: SigningAuthority,
+        state: StateFollower,
+        reads: ContractReads,
+    ) -> None:
         self._database = database
         self._contracts = contracts
         self._keys = keys
+        self._authority = authority
         self._state = state
+        self._reads = reads
 
     async def sign_quote(self, terms: transaction_pb2.QuoteTerms) -> bytes:
         """The signature of a policy's quote; the same terms again answer the same one."""
@@ -40,7 +54,9 @@ class MessageSigner:
         if stored is not None:
             return stored
         check_quote(_quote(terms), self._state.snapshot.row.burn_height)
-        account, signature = await self._sign(_QUOTE, REGISTRY, message)
+        haircut = await self._reads.tier_haircut_bps(terms.tier)
+        request = quote_request(policy, message, terms, haircut)
+        account, signature = await self._sign(_QUOTE, REGISTRY, message, request)
         row = SignedQuote(policy_id=policy, terms=serialize(message), signer=account, signature=signature)
         async with self._database.transaction() as session:
             await store_signed.put_first(session, row)
@@ -62,8 +78,10 @@ class MessageSigner:
         stored = await self.stored_voucher(withdrawal, message)
         if stored is not None:
             return stored
-        check_voucher(terms.expiration_burn_height, self._state.snapshot.row.burn_height)
-        account, signature = await self._sign(_VOUCHER, VAULT, message)
+        height = self._state.snapshot.row.burn_height
+        check_voucher(terms.expiration_burn_height, height)
+        request = voucher_request(withdrawal, message, terms, height)
+        account, signature = await self._sign(_VOUCHER, VAULT, message, request)
         row = SignedVoucher(withdrawal_id=withdrawal, terms=serialize(message), signer=account, signature=signature)
         async with self._database.transaction() as session:
             await store_signed.put_first(session, row)
@@ -95,8 +113,13 @@ class MessageSigner:
         if stored is None or stored != given:
             raise FailedPrecondition("NOT_SIGNED", "these terms were not signed with this signature")
 
-    async def _sign(self, kind: str, contract: str, message: TupleValue) -> tuple[str, bytes]:
+    async def _sign(self, kind: str, contract: str, message: TupleValue, request: Request) -> tuple[str, bytes]:
         account = self._keys.first
+        try:
+            await self._authority.authorize(request, account)
+        except PermissionDenied as error:
+            # Nothing is wrong with who asks: these terms are not signed, and asking again does not help.
+            raise FailedPrecondition(error.reason, error.message, **error.metadata) from error
         chain_id = self._contracts.network.chain_id
         domain = structured_domain(kind, chain_id, self._contracts.principal(contract))
         return account, await self._keys.use(account, lambda signer: sign_structured(signer, domain, message))

@@ -16,3 +16,6 @@ WITHDRAWN_BLOCKS = Counter("bithedge_gateway_withdrawn_blocks_total", "Blocks wi
 DEEP_REORGANISATIONS = Counter("bithedge_gateway_deep_reorganisations_total", "Reorganisations of final blocks")
 INTENTS = Gauge("bithedge_gateway_intents", "Open intents by state", ["state"])
 REJECTIONS = Counter("bithedge_gateway_broadcast_rejections_total", "Broadcasts that a node refused", ["reason"])
+SIGNING_REFUSALS = Counter(
+    "bithedge_gateway_signing_refusals_total", "Signatures that the signing policy refused", ["what", "reason"]
+)

@@ -1,9 +1,8 @@
-"""Signs the backend's transactions: allow-listed functions of our own contracts, in Deny mode, nothing else."""
+"""Signs the backend's transactions: what the signing policy allows, in Deny mode, nothing else."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -12,9 +11,11 @@ from kernel.errors import PermissionDenied
 from services.chain_gateway.contract_calls import Call
 from services.chain_gateway.contracts import Contracts
 from services.chain_gateway.domain.confirmation import TransactionState
-from services.chain_gateway.domain.contract_call import check_allowed
+from services.chain_gateway.domain.signing_policy import FILLER
 from services.chain_gateway.fees import Fees
 from services.chain_gateway.keys import Keys
+from services.chain_gateway.signing_authority import SigningAuthority
+from services.chain_gateway.signing_requests import call_request, filler_request
 from services.chain_gateway.stacks.clarity import StandardPrincipal
 from services.chain_gateway.stacks.payload import ContractCall, Payload, TokenTransfer, read_payload
 from services.chain_gateway.stacks.post_condition import PostCondition, PostConditionMode, read_post_condition
@@ -22,10 +23,8 @@ from services.chain_gateway.stacks.reader import Reader
 from services.chain_gateway.stacks.signer import Signer
 from services.chain_gateway.stacks.transaction import Transaction, serialize_transaction, single_sig
 from services.chain_gateway.stacks.transaction_signing import sign_transaction
+from services.chain_gateway.state import StateFollower
 from services.chain_gateway.tables import ChainTransaction, Intent
-
-FILLER: Final = "stx-transfer"
-"""Stands for a function in the row of a transaction that only fills a nonce."""
 
 
 def stored_call(payload: bytes, post_conditions: list[bytes]) -> Call:
@@ -46,9 +45,13 @@ def _condition(data: bytes) -> PostCondition:
 class SigningPolicy:
     """The one way to the backend keys for transactions."""
 
-    def __init__(self, contracts: Contracts, keys: Keys, fees: Fees) -> None:
+    def __init__(
+        self, contracts: Contracts, keys: Keys, fees: Fees, authority: SigningAuthority, state: StateFollower
+    ) -> None:
         self._contracts = contracts
         self._keys = keys
+        self._authority = authority
+        self._state = state
         self.fees = fees
 
     async def sign(
@@ -56,12 +59,13 @@ class SigningPolicy:
     ) -> ChainTransaction:
         """The signed transaction of an intent as a row to store in `session`; the fee is suggested when not given.
 
-        PermissionDenied, with a stable reason, for what is never signed. The intent may end by it: nothing of it left.
+        PermissionDenied, with a stable reason, for what is never signed: nothing of the intent has left, it may end.
+        ResourceExhausted for what the signing policy does not allow now. An intent that was allowed once stays so.
         """
         call = stored_call(intent.payload, intent.post_conditions)
-        if call.payload.address != self._contracts.deployer:
-            raise PermissionDenied("CALL_NOT_ALLOWED", "the backend key calls our own contracts only")
-        check_allowed(call.payload.contract_name, call.payload.function_name)
+        market_time = self._state.snapshot.market_time()
+        request = call_request(self._contracts, f"intents/{intent.id}", call, market_time)
+        await self._authority.authorize(request, address, session)
         fee = await self.fees.suggest(call) if fee_ustx is None else fee_ustx
         signed = await self._sign(address, nonce, fee, call.payload, call.post_conditions)
         return _row(signed, intent.id, address, intent.contract, intent.function)
@@ -69,9 +73,10 @@ class SigningPolicy:
     async def sign_filler(self, session: AsyncSession, address: str, nonce: int, fee_ustx: int) -> ChainTransaction:
         """A transaction that does nothing but use a nonce, as a row to store in `session`: the one transfer allowed.
 
-        It pays one uSTX to the contracts' deployer, since nodes refuse a transfer to its sender.
+        It pays one uSTX to the contracts' deployer, since nodes refuse a transfer to its sender. Refusals as in `sign`.
         """
         payload = TokenTransfer(StandardPrincipal(self._contracts.deployer), 1)
+        await self._authority.authorize(filler_request(address, nonce, payload), address, session)
         signed = await self._sign(address, nonce, fee_ustx, payload)
         return _row(signed, None, address, "", FILLER)
 

@@ -1,16 +1,14 @@
-"""The calls that the gateway makes with the backend key: these three and no other."""
+"""The calls that the gateway makes with the backend key: these three and no other, and what they pay."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
 
-from kernel.errors import PermissionDenied
-
 
 @dataclass(frozen=True)
 class AllowedCall:
-    """A function that may be signed for. `priority`: lower goes first; what pays people goes before prices."""
+    """A function that is called. `priority`: lower goes first; what pays people goes before prices."""
 
     contract: str
     function: str
@@ -20,13 +18,6 @@ class AllowedCall:
 SETTLE: Final = AllowedCall("policy-registry", "settle-policy", 0)
 EXPIRE: Final = AllowedCall("policy-registry", "expire-policies", 1)
 PUBLISH: Final = AllowedCall("oracle", "publish-price", 2)
-_ALLOWED: Final = {(call.contract, call.function) for call in (SETTLE, EXPIRE, PUBLISH)}
-
-
-def check_allowed(contract: str, function: str) -> None:
-    """Returns if the backend key may sign for this function of ours; PermissionDenied otherwise."""
-    if (contract, function) not in _ALLOWED:
-        raise PermissionDenied("CALL_NOT_ALLOWED", f"the backend key never calls {contract}.{function}")
 
 
 def raised_fee(fee_ustx: int, floor_ustx: int, cap_ustx: int) -> int | None:

@@ -59,7 +59,11 @@ async def gateway(settings: Settings) -> AsyncIterator[RunningGateway]:
 
 def _call(number: int) -> pb.ContractCall:
     message = price_pb2.PriceRound(
-        feed=price_pb2.FEED_BTC_USD, round=number, price_usd_e8=1, burn_height=1, signature=bytes([1]) * 64 + b"\0"
+        feed=price_pb2.FEED_BTC_USD,
+        round=number,
+        price_usd_e8=50_000 * 10**8,
+        burn_height=1,
+        signature=bytes([1]) * 64 + b"\0",
     )
     message.observe_time.FromSeconds(1_600_000_000)
     return pb.ContractCall(publish_price=pb.PublishPriceCall(round=message))

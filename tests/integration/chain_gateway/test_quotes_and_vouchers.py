@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -12,8 +13,8 @@ from bithedge.type.v1 import money_pb2, price_pb2, transaction_pb2
 
 from kernel.ids import new_id
 from kernel.rpc.caller import Role
-from tests.integration.chain_gateway.wallets import deposited, provider, sign, submit
-from tests.integration.chain_gateway.world import SERVICE, USD, RunningGateway, World
+from tests.integration.chain_gateway.wallets import deposited, provider, reason, sign, submit
+from tests.integration.chain_gateway.world import SERVICE, USD, RunningGateway, World, running_gateway
 from tests.tokens import metadata
 
 
@@ -155,3 +156,32 @@ async def test_a_voucher_pays_the_provider(world: World, gateway: RunningGateway
     with pytest.raises(grpc.aio.AioRpcError) as error:
         await gateway.stub.PrepareTransaction(request, metadata=provider(world))
     assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_terms_beyond_the_signing_policy_are_not_signed(world: World, database_url: str, tmp_path: Path) -> None:
+    """A quote and a voucher above the policy's file are FAILED_PRECONDITION with its reason; within it, signed."""
+    policy = tmp_path / "policy.toml"
+    small = "most_per_minute = 10\nmost = { ustx = 1000 }\nmost_per_day = { ustx = 1000 }\n"
+    policy.write_text(f"[quote]\n{small}[voucher]\n{small}")
+    async with running_gateway(world.settings(database_url, signing_policy_file=str(policy))) as gateway:
+        height = (await gateway.tip((await world.devnet.clock()).burn_height)).burn_height
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await gateway.stub.SignQuote(pb.SignQuoteRequest(terms=world.terms(height)), metadata=SERVICE)
+        assert error.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+        assert reason(error.value) == "VALUE_TOO_LARGE"
+        for amount, expected in ((1_001, "VALUE_TOO_LARGE"), (600, ""), (600, "DAY_VALUE_USED_UP")):
+            terms = pb.VoucherTerms(
+                withdrawal=f"withdrawals/{new_id()}",
+                provider_principal=world.provider.address,
+                amount=money_pb2.TokenAmount(token=money_pb2.TOKEN_STX, base_units=amount),
+                expiration_burn_height=height + 100,
+            )
+            assert await _voucher_reason(gateway, terms) == expected
+
+
+async def _voucher_reason(gateway: RunningGateway, terms: pb.VoucherTerms) -> str:
+    try:
+        await gateway.stub.SignVoucher(pb.SignVoucherRequest(terms=terms), metadata=SERVICE)
+    except grpc.aio.AioRpcError as error:
+        return reason(error)
+    return ""
