@@ -18,6 +18,7 @@ from kernel.log import get_logger
 from kernel.rpc import status
 from kernel.rpc.access import AccessRules
 from kernel.rpc.caller import Caller, set_caller
+from kernel.rpc.deadline import set_deadline
 from kernel.rpc.tokens import TokenVerifier
 
 REQUEST_ID_KEY: Final = "x-request-id"
@@ -112,6 +113,7 @@ class _Observed:
 
     async def __aenter__(self) -> _Observed:
         self._start = time.perf_counter()
+        set_deadline(self._context.time_remaining())
         metadata = dict(self._context.invocation_metadata() or ())
         request_id = str(metadata.get(REQUEST_ID_KEY, "")) or new_id()
         structlog.contextvars.bind_contextvars(request_id=request_id, method=self._method)

@@ -13,7 +13,7 @@ from services.chain_gateway.contracts import Contracts
 from services.chain_gateway.convert_event import read_topic
 from services.chain_gateway.domain.confirmation import SUCCESS
 from services.chain_gateway.domain.event_record import EventRecord
-from services.chain_gateway.nodes import NodePool
+from services.chain_gateway.nodes import Asker
 from services.chain_gateway.stacks.clarity_text import render
 from services.chain_gateway.stacks.errors import CodecError
 from services.chain_gateway.stacks.node_types import Block, ContractLog, TransactionRecord
@@ -50,7 +50,7 @@ class UnknownEventForm(FailedPrecondition):
 
 
 async def read_contents(
-    nodes: NodePool, contracts: Contracts, backend: Collection[str], blocks: Sequence[Block]
+    nodes: Asker, contracts: Contracts, backend: Collection[str], blocks: Sequence[Block]
 ) -> list[BlockContent]:
     """What each of `blocks` holds, several read at once; fails as `read_content` does."""
     gate = asyncio.Semaphore(_AT_ONCE)
@@ -62,7 +62,7 @@ async def read_contents(
     return await asyncio.gather(*(content(block) for block in blocks))
 
 
-async def read_content(nodes: NodePool, contracts: Contracts, backend: Collection[str], block: Block) -> BlockContent:
+async def read_content(nodes: Asker, contracts: Contracts, backend: Collection[str], block: Block) -> BlockContent:
     """Reads a block; BlockMoved when the node's chain changes meanwhile, Unavailable when no node answers,
     UnknownEventForm when a contract of ours printed what we cannot read.
 

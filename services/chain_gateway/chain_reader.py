@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from kernel.errors import Unavailable
-from services.chain_gateway.nodes import NodePool
+from kernel.errors import Aborted, Unavailable
+from services.chain_gateway.nodes import NodePool, StickyNodes
 from services.chain_gateway.stacks.node import BLOCKS_PER_PAGE, StacksNode
 from services.chain_gateway.stacks.node_types import Block
 
@@ -19,7 +19,7 @@ _DRIFT: Final = 5
 class ChainReader:
     """Reads blocks through whatever node answers: what it gives is linked by parent hashes, whoever answered."""
 
-    def __init__(self, nodes: NodePool) -> None:
+    def __init__(self, nodes: NodePool | StickyNodes) -> None:
         self._nodes = nodes
 
     async def head(self) -> Block:
@@ -51,11 +51,20 @@ class ChainReader:
             blocks.append(block)
         return blocks
 
+    async def blocks_below(self, stacks_height: int, head: Block) -> list[Block]:
+        """A page of blocks from a height down, newest first; Aborted when the chain moved since `head` was read."""
+        page = await self._page(max(0, head.height - stacks_height))
+        # A chain that has grown moves the page up, one that lost blocks moves it down.
+        blocks = [block for block in page if block.height <= stacks_height]
+        if not blocks or blocks[0].height != stacks_height:
+            raise Aborted("CHAIN_MOVED", f"the chain moved while blocks from height {stacks_height} down were read")
+        return blocks
+
     async def _page(self, offset: int) -> Sequence[Block]:
         return await self._nodes.ask(lambda node: node.blocks(BLOCKS_PER_PAGE, offset))
 
     async def _latest(self, node: StacksNode) -> Block | None:
         head = await node.block("latest")
         if head is not None:
-            self._nodes.note_height(node, head.height)
+            self._nodes.note_tip(node, head)
         return head

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +16,7 @@ from services.chain_gateway.stacks.signer import ENVIRONMENT, SCHEMES
 from services.chain_gateway.stacks.transaction import MAINNET, TESTNET, Network
 
 NETWORKS: Final[dict[str, Network]] = {"mainnet": MAINNET, "testnet": TESTNET}
+_WEIGHT: Final = re.compile(r"[0-9]{1,3}")
 MARKET_CLOCKS: Final = ("wall", "devnet")
 _SBTC: Final = "SM3VDXK3WZZSA84XXFKAFAF15NNZX32CTSG82JFQ4.sbtc-token::sbtc-token"
 
@@ -24,8 +26,11 @@ class Settings:
     """One field per environment variable, its name in upper case. Addresses are `host:port`.
 
     `listen`: where it serves; `metrics_port` 0 serves no metrics over HTTP. `database_url`: Postgres, schema
-    `chain_gateway`. `identity_address`: whose tokens it accepts. `node_urls`: Stacks nodes; where one fails the next is
-    asked, each given `node_timeout_seconds`. `network` is `mainnet` or `testnet` (also the devnet's).
+    `chain_gateway`. `identity_address`: whose tokens it accepts. `node_urls`: Stacks nodes; where one fails another is
+    asked, each exchange given `node_timeout_seconds`. `node_weights`: one whole number per node, its share of the
+    questions (all equal if empty; 0 is a stand-by). A node more than `node_lag_blocks` behind the best, or whose tip
+    has not moved for `node_tip_age_seconds`, is asked last; every `node_watch_seconds` their tips are compared.
+    `network` is `mainnet` or `testnet` (also the devnet's).
     `contract_deployer`: the address that deployed the contracts; `sbtc_asset`: `contract::asset` of sBTC.
     `backend_signers`: one `file:/path` (mode 0600), `env:VARIABLE` (never on mainnet) or `awskms:key id, ARN or alias`
     per backend key. `signing_policy_file`: TOML, the built-in policy if empty. `market_clock` `devnet` takes market
@@ -48,6 +53,10 @@ class Settings:
     finality_burn_confirmations: int = 1
     poll_interval_ms: int = 100
     node_timeout_seconds: float = 10.0
+    node_weights: tuple[str, ...] = ()
+    node_lag_blocks: int = 5
+    node_tip_age_seconds: float = 120.0
+    node_watch_seconds: float = 10.0
     fee_floor_ustx: int = 1_000
     fee_cap_ustx: int = 5_000_000
     stuck_seconds: float = 600.0
@@ -61,13 +70,21 @@ class Settings:
             raise SettingsError("NETWORK is neither mainnet nor testnet")
         if self.market_clock not in MARKET_CLOCKS:
             raise SettingsError("MARKET_CLOCK is neither wall nor devnet")
-        if not self.node_urls:
-            raise SettingsError("NODE_URLS names no node")
+        self._check_nodes()
         self._check_signers()
         if not 0 <= self.fee_floor_ustx <= self.fee_cap_ustx:
             raise SettingsError("FEE_FLOOR_USTX is above FEE_CAP_USTX")
         if min(self.finality_burn_confirmations, self.poll_interval_ms, self.start_stacks_height) < 1:
             raise SettingsError("FINALITY_BURN_CONFIRMATIONS, POLL_INTERVAL_MS and START_STACKS_HEIGHT start at 1")
+
+    def _check_nodes(self) -> None:
+        if not self.node_urls:
+            raise SettingsError("NODE_URLS names no node")
+        weights = self.node_weights
+        if weights and (len(weights) != len(self.node_urls) or not all(map(_WEIGHT.fullmatch, weights))):
+            raise SettingsError("NODE_WEIGHTS: one whole number below 1000 for each of NODE_URLS")
+        if self.node_lag_blocks < 0 or min(self.node_tip_age_seconds, self.node_watch_seconds) <= 0:
+            raise SettingsError("NODE_LAG_BLOCKS, NODE_TIP_AGE_SECONDS or NODE_WATCH_SECONDS is too small")
 
     def _check_signers(self) -> None:
         if not self.backend_signers:

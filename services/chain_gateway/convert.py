@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as pb
@@ -11,6 +12,7 @@ from kernel.ids import resource_name
 from services.chain_gateway.contracts import Contracts
 from services.chain_gateway.convert_event import timestamp
 from services.chain_gateway.domain.confirmation import burn_confirmations
+from services.chain_gateway.node_slot import NodeSlot
 from services.chain_gateway.stacks.clarity import serialize
 from services.chain_gateway.stacks.node_types import TransactionRecord
 from services.chain_gateway.stacks.payload import ContractCall, read_payload
@@ -34,6 +36,24 @@ def tip(snapshot: Snapshot, contracts: Contracts) -> pb.Tip:
         network=contracts.network_name,
         chain_id=contracts.network.chain_id,
     )
+
+
+def node_state(slot: NodeSlot) -> pb.NodeState:
+    """How a node answers this process."""
+    message = pb.NodeState(
+        url=slot.url,
+        healthy=slot.healthy,
+        stacks_height=slot.stacks_height,
+        last_error=slot.last_error,
+        breaker=pb.BreakerState.ValueType(slot.state),
+        weight=slot.weight,
+        consecutive_failures=slot.breaker.failures,
+        disagrees=slot.disagrees,
+        disagreements=slot.disagreements,
+    )
+    if slot.tip_age_seconds is not None:
+        message.tip_age.FromTimedelta(dt.timedelta(seconds=slot.tip_age_seconds))
+    return message
 
 
 def transaction(row: ChainTransaction, contracts: Contracts, tip_burn_height: int) -> pb.Transaction:

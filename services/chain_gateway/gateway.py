@@ -19,11 +19,13 @@ from services.chain_gateway.broadcaster import Broadcaster
 from services.chain_gateway.config import Settings
 from services.chain_gateway.contract_reads import ContractReads
 from services.chain_gateway.dispatcher import Dispatcher
+from services.chain_gateway.domain.node_choice import HealthBounds
 from services.chain_gateway.fees import Fees
 from services.chain_gateway.ingest import Ingest, IngestSettings
 from services.chain_gateway.intents import Intents
 from services.chain_gateway.keys import Keys
 from services.chain_gateway.message_signing import MessageSigner
+from services.chain_gateway.node_watch import NodeWatch
 from services.chain_gateway.nodes import NodePool
 from services.chain_gateway.pulse import Pulse
 from services.chain_gateway.servicer import ChainGatewayServicer
@@ -44,6 +46,7 @@ class Gateway:
 
     database: Database
     nodes: NodePool
+    node_watch: NodeWatch
     state: StateFollower
     pulse: Pulse
     ingest: Ingest
@@ -59,6 +62,7 @@ class Gateway:
         return (
             self.state.follow,
             self.pulse.follow,
+            self.node_watch.run,
             lambda: self.ingest_lease.lead(self.ingest.run),
             lambda: self.dispatch_lease.lead(self.dispatcher.run),
         )
@@ -76,7 +80,7 @@ def build(settings: Settings, keys: Keys, database: Database, http: aiohttp.Clie
     """All parts, not started. `database` is migrated already and, as `http`, closed by the caller."""
     contracts = settings.contracts()
     confirmations = settings.finality_burn_confirmations
-    nodes = NodePool.open(settings.node_urls, http, settings.node_timeout_seconds)
+    nodes = open_nodes(settings, http)
     state = StateFollower(database, confirmations)
     pulse = Pulse(database, INTENT_CHANNEL)
     fees = Fees(nodes, settings.fee_floor_ustx, settings.fee_cap_ustx)
@@ -95,6 +99,7 @@ def build(settings: Settings, keys: Keys, database: Database, http: aiohttp.Clie
     return Gateway(
         database=database,
         nodes=nodes,
+        node_watch=NodeWatch(nodes, keys.addresses, settings.node_watch_seconds),
         state=state,
         pulse=pulse,
         ingest=Ingest(database, nodes, contracts, ingest_lease, ingest_settings),
@@ -104,6 +109,13 @@ def build(settings: Settings, keys: Keys, database: Database, http: aiohttp.Clie
         ingest_lease=ingest_lease,
         dispatch_lease=dispatch_lease,
     )
+
+
+def open_nodes(settings: Settings, http: aiohttp.ClientSession) -> NodePool:
+    """The nodes of the settings."""
+    weights = [int(weight) for weight in settings.node_weights]
+    bounds = HealthBounds(settings.node_lag_blocks, settings.node_tip_age_seconds)
+    return NodePool.open(settings.node_urls, http, settings.node_timeout_seconds, weights, bounds)
 
 
 def open_database(settings: Settings) -> Database:

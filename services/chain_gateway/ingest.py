@@ -55,7 +55,8 @@ class Ingest:
     ) -> None:
         self._database = database
         self._nodes = nodes
-        self._chain = ChainReader(nodes)
+        self._followed = nodes.sticky()
+        self._chain = ChainReader(self._followed)
         self._contracts = contracts
         self._lease = lease
         self._settings = settings
@@ -102,7 +103,7 @@ class Ingest:
     async def _market_time(self) -> dt.datetime | None:
         if not self._settings.devnet_clock:
             return None
-        clock = await self._nodes.ask(lambda node: node.devnet_clock())
+        clock = await self._followed.ask(lambda node: node.devnet_clock())
         if clock is None:
             raise Unavailable("NO_CLOCK", "the node has no market clock: is it a devnet?")
         return dt.datetime.fromtimestamp(clock.market_time, dt.UTC)
@@ -121,7 +122,7 @@ class Ingest:
 
     async def _apply(self, blocks: Sequence[Block], parent: str | None, market_time: dt.datetime | None) -> None:
         backend = self._settings.backend_accounts
-        contents = await read_contents(self._nodes, self._contracts, backend, blocks)
+        contents = await read_contents(self._followed, self._contracts, backend, blocks)
         async with self._database.transaction() as session:
             await self._lease.check(session)
             state = await store_chain.lock_state(session)
@@ -196,21 +197,41 @@ class Ingest:
             await store_chain.save_state(session, locked)
 
     async def _reorganise(self, state: ChainState, head: Block) -> bool:
-        """Withdraws what the node's chain does not hold; False when the node merely lags behind us."""
-        height = min(state.stacks_height, head.height)
-        while True:
-            if height < self._settings.start_stacks_height:
-                raise Unavailable("OTHER_CHAIN", "the node's chain has no block in common with ours")
-            async with self._database.transaction() as session:
-                ours = await store_chain.canonical_block(session, height)
-            theirs = await self._chain.block(height)
-            if ours is not None and theirs is not None and ours.index_hash == theirs.index_hash:
-                break
-            height -= 1
-        if height in (head.height, state.stacks_height):
+        """Withdraws what the node's chain does not hold; False when it merely lags, or others do not bear it out."""
+        ancestor = await self._common_ancestor(state, head)
+        if ancestor.stacks_height in (head.height, state.stacks_height) or not await self._is_borne_out(state, head):
             return False
-        await self._withdraw(state, ours)
+        await self._withdraw(state, ancestor)
         return True
+
+    async def _common_ancestor(self, state: ChainState, head: Block) -> BlockRow:
+        """The highest block that the node's chain has in common with ours, found a page at a time."""
+        height = min(state.stacks_height, head.height)
+        while height >= self._settings.start_stacks_height:
+            theirs = await self._chain.blocks_below(height, head)
+            async with self._database.transaction() as session:
+                found = await store_chain.highest_canonical(session, [block.index_hash for block in theirs])
+            if found is not None:
+                return found
+            height = theirs[-1].height - 1
+        raise Unavailable("OTHER_CHAIN", "the node's chain has no block in common with ours")
+
+    async def _is_borne_out(self, state: ChainState, head: Block) -> bool:
+        """Whether our tip is really gone: a node stuck on an abandoned branch must not take us there.
+
+        It is not while more nodes hold it than have another block in its place; where as many do, the longer chain
+        decides. Who has no block there yet has no say.
+        """
+        height, ours = state.stacks_height, state.index_hash
+        told = await self._nodes.ask_each(lambda node: node.block(height))
+        holding = sum(block.index_hash == ours for block in told.values())
+        against = len(told) - holding
+        ahead = (head.burn_height, head.height) >= (state.burn_height, height)
+        if holding == 0 or holding < against or (holding == against and ahead):
+            return True
+        self._followed.leave()
+        get_logger().warning("a node's chain is not followed: others hold our tip", holding=holding, head=head.hash)
+        return False
 
     async def _withdraw(self, state: ChainState, ancestor: BlockRow) -> None:
         async with self._database.transaction() as session:

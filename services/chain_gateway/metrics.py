@@ -5,6 +5,12 @@ from __future__ import annotations
 from prometheus_client import Counter, Gauge
 
 NODE_ERRORS = Counter("bithedge_gateway_node_errors_total", "Questions to a node without a usable answer", ["url"])
+NODE_BUSY = Counter("bithedge_gateway_node_busy_total", "Answers 429 of a node, which is then left alone", ["url"])
+NODE_BREAKER = Gauge("bithedge_gateway_node_breaker", "1 closed, 2 open, 3 half-open, as of the last answer", ["url"])
+NODE_TIP_HEIGHT = Gauge("bithedge_gateway_node_tip_stacks_height", "Height that the node told last", ["url"])
+NODE_DISAGREEMENTS = Counter(
+    "bithedge_gateway_node_disagreements_total", "Looks at which a node told another block or nonce", ["url", "about"]
+)
 NODE_HEALTHY = Gauge("bithedge_gateway_node_healthy", "1 while the node answers", ["url"])
 TIP_STACKS_HEIGHT = Gauge("bithedge_gateway_tip_stacks_height", "Height of the last ingested Stacks block")
 TIP_BURN_HEIGHT = Gauge("bithedge_gateway_tip_burn_height", "Burn height of the last ingested Stacks block")

@@ -59,21 +59,12 @@ class ChainServicer(pb_grpc.ChainGatewayServiceServicer):
         snapshot = self._state.snapshot
         async with self._database.transaction() as session:
             pending = await store_transactions.count_open(session)
-        nodes = [
-            pb.NodeState(
-                url=state.node.base_url,
-                healthy=state.healthy,
-                stacks_height=state.stacks_height,
-                last_error=state.last_error,
-            )
-            for state in self._nodes.states
-        ]
         return pb.GetSyncStateResponse(
             tip=self._tip(snapshot),
             ingested_stacks_height=snapshot.row.stacks_height,
             latest_sequence=snapshot.row.latest_sequence,
             pending_transactions=pending,
-            nodes=nodes,
+            nodes=[convert.node_state(slot) for slot in self._nodes.slots],
         )
 
     async def GetBurnBlock(self, request: pb.GetBurnBlockRequest, context: Context) -> pb.GetBurnBlockResponse:

@@ -41,9 +41,14 @@ async def save_state(session: AsyncSession, state: ChainState) -> None:
     await notify(session, STATE_CHANNEL)
 
 
-async def canonical_block(session: AsyncSession, stacks_height: int) -> Block | None:
-    """Our canonical block of a height."""
-    statement = select(Block).where(col(Block.canonical), col(Block.stacks_height) == stacks_height)
+async def highest_canonical(session: AsyncSession, index_hashes: Sequence[str]) -> Block | None:
+    """The highest of these blocks that is canonical with us."""
+    statement = (
+        select(Block)
+        .where(col(Block.canonical), col(Block.index_hash).in_(index_hashes))
+        .order_by(col(Block.stacks_height).desc())
+        .limit(1)
+    )
     return (await session.exec(statement)).first()
 
 

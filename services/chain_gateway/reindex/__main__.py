@@ -16,8 +16,7 @@ from kernel.errors import BitHedgeError
 from kernel.log import configure_logging
 from kernel.settings import SettingsError
 from services.chain_gateway import config
-from services.chain_gateway.gateway import open_database
-from services.chain_gateway.nodes import NodePool
+from services.chain_gateway.gateway import open_database, open_nodes
 from services.chain_gateway.reindex.comparison import Reindex, Report
 
 
@@ -26,8 +25,9 @@ async def _compare() -> Report:
     database = open_database(settings)
     try:
         async with aiohttp.ClientSession() as http:
-            nodes = NodePool.open(settings.node_urls, http, settings.node_timeout_seconds)
-            return await Reindex(database, nodes, settings.contracts(), settings.start_stacks_height).compare()
+            return await Reindex(
+                database, open_nodes(settings, http), settings.contracts(), settings.start_stacks_height
+            ).compare()
     finally:
         await database.close()
 

@@ -2,6 +2,8 @@
 
 NodeError
 ├── NodeUnavailable      no usable answer: ask again, or ask another node
+│   ├── NodeBusy         it wants fewer questions, and says for how long
+│   └── NodeBehind       it does not know the block yet at which it was asked
 └── NodeRefused          the node answered and says no; asking again changes nothing
     ├── NodeNotFound     it does not know what was asked for
     ├── ReadRefused      a read-only call that could not be evaluated
@@ -22,6 +24,18 @@ class NodeUnavailable(NodeError):
 
     After a broadcast this leaves open whether the node took the transaction: its id decides, later.
     """
+
+
+class NodeBusy(NodeUnavailable):
+    """The node answered 429. `retry_after_seconds` is what it asks for, 1 where it does not say."""
+
+    def __init__(self, retry_after_seconds: float) -> None:
+        super().__init__(f"the node answered 429: it wants to be asked again after {retry_after_seconds:.0f} s")
+        self.retry_after_seconds = retry_after_seconds
+
+
+class NodeBehind(NodeUnavailable):
+    """The node lacks the block at which it was asked; another node may have it. It is not broken."""
 
 
 class NodeRefused(NodeError):

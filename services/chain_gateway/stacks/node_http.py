@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Mapping, Sequence
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -11,6 +13,7 @@ import aiohttp
 
 from services.chain_gateway.stacks.node_errors import (
     BroadcastRejected,
+    NodeBusy,
     NodeError,
     NodeNotFound,
     NodeRefused,
@@ -21,6 +24,8 @@ from services.chain_gateway.stacks.node_json import Fields
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 _TEXT_SHOWN = 300
 _TOO_MANY_REQUESTS = 429
+_DEFAULT_REST_SECONDS = 1.0
+_DIGITS_READ = 9
 
 Query = Mapping[str, str] | Sequence[tuple[str, str]]
 
@@ -70,7 +75,10 @@ class NodeHttp:
                 timeout=self._timeout,
                 allow_redirects=False,
             ) as response:
-                return response.status, await _read(response)
+                body_read = await _read(response)
+                if response.status == _TOO_MANY_REQUESTS:
+                    raise NodeBusy(retry_after(response.headers.get("Retry-After"), dt.datetime.now(dt.UTC)))
+                return response.status, body_read
         except TimeoutError as error:
             raise NodeUnavailable(f"{method} {path}: no answer in time") from error
         except (aiohttp.ClientError, OSError) as error:
@@ -84,9 +92,23 @@ def answer(status: int, body: bytes) -> Any:
     shown = body[:_TEXT_SHOWN].decode("utf-8", "replace")
     if status == 404:
         raise NodeNotFound(status, shown)
-    if 400 <= status < 500 and status != _TOO_MANY_REQUESTS:
+    if 400 <= status < 500:
         raise NodeRefused(status, shown)
     raise NodeUnavailable(f"the node answered {status}: {shown}")
+
+
+def retry_after(header: str | None, now: dt.datetime) -> float:
+    """Seconds that a ``Retry-After`` asks for, be it a number or a date (RFC 9110, 10.2.3); 1 for none or nonsense."""
+    text = (header or "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:_DIGITS_READ])
+    try:
+        time = parsedate_to_datetime(text)
+    except ValueError:
+        return _DEFAULT_REST_SECONDS
+    if time.tzinfo is None:
+        time = time.replace(tzinfo=dt.UTC)
+    return max(0.0, (time - now).total_seconds())
 
 
 def parse(body: bytes) -> Any:

@@ -85,7 +85,8 @@ class ScriptedBlock:
 @dataclass
 class ScriptedNode:
     """`blocks` is the canonical chain from height 1. `refusals` are answered to broadcasts, oldest first: a dict is
-    a 400 with that body, a number is that status; when none is left a broadcast is taken into `mempool`."""
+    a 400 with that body, a number is that status; when none is left a broadcast is taken into `mempool`. `outage` is
+    answered to everything while it is set; `questions` are the paths asked for."""
 
     url: str = ""
     blocks: list[ScriptedBlock] = field(default_factory=list)
@@ -94,6 +95,17 @@ class ScriptedNode:
     statuses: dict[str, str] = field(default_factory=dict)
     broadcasts: list[bytes] = field(default_factory=list)
     nonce: int = 0
+    outage: web.Response | None = None
+    questions: list[str] = field(default_factory=list)
+
+    @web.middleware
+    async def answered(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        """Notes the question; answers the outage while there is one."""
+        self.questions.append(request.path)
+        if self.outage is not None:
+            return web.Response(status=self.outage.status, headers=self.outage.headers)
+        answer: web.StreamResponse = await handler(request)
+        return answer
 
     def add(
         self, burn_height: int, *transactions: ScriptedTransaction, fork: str = "", on_height: int | None = None
@@ -226,7 +238,7 @@ class ScriptedNode:
 async def scripted_node() -> AsyncIterator[ScriptedNode]:
     """A node that serves until the block ends."""
     node = ScriptedNode()
-    app = web.Application()
+    app = web.Application(middlewares=[node.answered])
     app.router.add_get("/extended/v2/blocks", node.get_blocks)
     app.router.add_get("/extended/v2/blocks/{place}", node.get_block)
     app.router.add_get("/extended/v2/blocks/{place}/transactions", node.get_block_transactions)

@@ -9,6 +9,7 @@ from bithedge.type.v1 import price_pb2 as _price_pb2
 from bithedge.type.v1 import transaction_pb2 as _transaction_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -23,6 +24,30 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _BreakerState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BreakerStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BreakerState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BREAKER_STATE_UNSPECIFIED: _BreakerState.ValueType  # 0
+    BREAKER_STATE_CLOSED: _BreakerState.ValueType  # 1
+    BREAKER_STATE_OPEN: _BreakerState.ValueType  # 2
+    """Left alone after failures."""
+    BREAKER_STATE_HALF_OPEN: _BreakerState.ValueType  # 3
+    """The next question decides."""
+
+class BreakerState(_BreakerState, metaclass=_BreakerStateEnumTypeWrapper):
+    """Whether a node is asked."""
+
+BREAKER_STATE_UNSPECIFIED: BreakerState.ValueType  # 0
+BREAKER_STATE_CLOSED: BreakerState.ValueType  # 1
+BREAKER_STATE_OPEN: BreakerState.ValueType  # 2
+"""Left alone after failures."""
+BREAKER_STATE_HALF_OPEN: BreakerState.ValueType  # 3
+"""The next question decides."""
+Global___BreakerState: _TypeAlias = BreakerState  # noqa: Y015
 
 class _IntentState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -298,10 +323,28 @@ class NodeState(_message.Message):
     HEALTHY_FIELD_NUMBER: _builtins.int
     STACKS_HEIGHT_FIELD_NUMBER: _builtins.int
     LAST_ERROR_FIELD_NUMBER: _builtins.int
+    BREAKER_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    TIP_AGE_FIELD_NUMBER: _builtins.int
+    CONSECUTIVE_FAILURES_FIELD_NUMBER: _builtins.int
+    DISAGREES_FIELD_NUMBER: _builtins.int
+    DISAGREEMENTS_FIELD_NUMBER: _builtins.int
     url: _builtins.str
     healthy: _builtins.bool
     stacks_height: _builtins.int
     last_error: _builtins.str
+    breaker: Global___BreakerState.ValueType
+    weight: _builtins.int
+    """Its share of the questions beside the other nodes; zero is asked only when the others fail."""
+    consecutive_failures: _builtins.int
+    disagrees: _builtins.bool
+    """At the last look it told another block or another nonce than the other nodes."""
+    disagreements: _builtins.int
+    """How often it did since the process started."""
+    @_builtins.property
+    def tip_age(self) -> _duration_pb2.Duration:
+        """How long its tip has been the same, as far as this process saw; unset before it told one."""
+
     def __init__(
         self,
         *,
@@ -309,10 +352,16 @@ class NodeState(_message.Message):
         healthy: _builtins.bool = ...,
         stacks_height: _builtins.int = ...,
         last_error: _builtins.str = ...,
+        breaker: Global___BreakerState.ValueType = ...,
+        weight: _builtins.int = ...,
+        tip_age: _duration_pb2.Duration | None = ...,
+        consecutive_failures: _builtins.int = ...,
+        disagrees: _builtins.bool = ...,
+        disagreements: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["tip_age", b"tip_age"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["healthy", b"healthy", "last_error", b"last_error", "stacks_height", b"stacks_height", "url", b"url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["breaker", b"breaker", "consecutive_failures", b"consecutive_failures", "disagreements", b"disagreements", "disagrees", b"disagrees", "healthy", b"healthy", "last_error", b"last_error", "stacks_height", b"stacks_height", "tip_age", b"tip_age", "url", b"url", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
