@@ -127,6 +127,15 @@ class World:
         message.signature = self._sign("bithedge-activation-receipt", REGISTRY, clarity)
         return message
 
+    def expiry_receipt(self, height: int, btc: int, stx: int) -> price_pb2.SettlementReceipt:
+        """The receipt of an expiration height, signed by the oracle."""
+        message = price_pb2.SettlementReceipt(btc_price_usd_e8=btc, stx_price_usd_e8=stx)
+        message.expiry.expiration_burn_height = height
+        message.observe_time.FromSeconds(1_600_000_000)
+        clarity = convert_terms.expiry_receipt("receipt", message)
+        message.signature = self._sign("bithedge-expiry-receipt", REGISTRY, clarity)
+        return message
+
     def terms(self, height: int, **changes: Any) -> transaction_pb2.QuoteTerms:
         """Fair terms at BTC 50,000 and STX 1 for 0.01 BTC, settled in STX."""
         terms = transaction_pb2.QuoteTerms(
