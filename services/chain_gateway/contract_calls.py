@@ -81,7 +81,7 @@ def backend_call(contracts: Contracts, message: pb.ContractCall) -> tuple[contra
         case "publish_price":
             return contract_call.PUBLISH, _publish_price(contracts, message.publish_price)
         case "settle_policy":
-            return contract_call.SETTLE, _settle_policy(contracts, message.settle_policy)
+            return contract_call.SETTLE, _settle_policy(contracts, message.settle_policy, "call.settle_policy")
         case "expire_policies":
             return contract_call.EXPIRE, _expire_policies(contracts, message.expire_policies)
         case _:
@@ -94,8 +94,7 @@ def _publish_price(contracts: Contracts, message: pb.PublishPriceCall) -> Call:
     return Call(_call(contracts, ORACLE, "publish-price", terms.price_round(field, message.round), signature), ())
 
 
-def _settle_policy(contracts: Contracts, message: pb.SettlePolicyCall) -> Call:
-    field = "call.settle_policy"
+def _settle_policy(contracts: Contracts, message: pb.SettlePolicyCall, field: str) -> Call:
     payload = _call(
         contracts,
         REGISTRY,
@@ -134,6 +133,11 @@ def wallet_call(contracts: Contracts, sender: StandardPrincipal, message: pb.Pre
             return _deposit(contracts, sender, message.deposit)
         case "withdraw":
             return _withdraw(contracts, sender, message.withdraw)
+        case "request_activation":
+            policy = terms.uint("request_activation.onchain_id", message.request_activation.onchain_id, 1)
+            return Call(_call(contracts, REGISTRY, "request-activation", policy), ())
+        case "settle_policy":
+            return _settle_policy(contracts, message.settle_policy, "settle_policy")
         case _:
             raise InvalidArgument.of("call", "is required")
 

@@ -34,6 +34,7 @@ from services.chain_gateway.signing_authority import SigningAuthority, load_rule
 from services.chain_gateway.state import StateFollower
 from services.chain_gateway.store_transactions import INTENT_CHANNEL
 from services.chain_gateway.tables import Lease
+from services.chain_gateway.transaction_watch import TransactionWatch
 from services.chain_gateway.wallet_transactions import WalletTransactions
 
 MIGRATIONS: Final = Path(__file__).with_name("migrations")
@@ -96,6 +97,7 @@ def build(settings: Settings, keys: Keys, database: Database, http: aiohttp.Clie
     messages = MessageSigner(database, contracts, keys, authority, state, reads)
     intents = Intents(database, contracts, pulse, settings.queue_limit)
     wallets = WalletTransactions(database, nodes, contracts, fees, messages, broadcaster)
+    transactions = TransactionWatch(database, nodes, contracts, state, pulse)
     return Gateway(
         database=database,
         nodes=nodes,
@@ -105,7 +107,9 @@ def build(settings: Settings, keys: Keys, database: Database, http: aiohttp.Clie
         ingest=Ingest(database, nodes, contracts, ingest_lease, ingest_settings),
         dispatcher=Dispatcher(database, nodes, keys, dispatch_lease, policy, broadcaster),
         broadcaster=broadcaster,
-        servicer=ChainGatewayServicer(database, nodes, contracts, state, reads, intents, messages, wallets),
+        servicer=ChainGatewayServicer(
+            database, nodes, contracts, state, reads, intents, messages, wallets, transactions
+        ),
         ingest_lease=ingest_lease,
         dispatch_lease=dispatch_lease,
     )

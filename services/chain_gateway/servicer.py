@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator
-from typing import Final
 
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as pb
 
 from kernel.database import Database
-from kernel.errors import InvalidArgument, NotFound
 from kernel.rpc.caller import current_caller
 from kernel.rpc.interceptors import Context
-from services.chain_gateway import convert, store_chain, store_transactions
+from services.chain_gateway import convert
 from services.chain_gateway.contract_reads import ContractReads
 from services.chain_gateway.contracts import Contracts
-from services.chain_gateway.domain.confirmation import (
-    DROPPED_STATUSES,
-    TransactionState,
-    final_state,
-)
 from services.chain_gateway.intents import Intents
 from services.chain_gateway.message_signing import MessageSigner
 from services.chain_gateway.nodes import NodePool
 from services.chain_gateway.servicer_chain import ChainServicer
-from services.chain_gateway.stacks.clarity_text import render
-from services.chain_gateway.stacks.node_types import TransactionRecord
-from services.chain_gateway.state import Snapshot, StateFollower
+from services.chain_gateway.state import StateFollower
+from services.chain_gateway.transaction_watch import TransactionWatch
 from services.chain_gateway.wallet_transactions import WalletTransactions
-
-_TXID: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class ChainGatewayServicer(ChainServicer):
@@ -45,11 +34,13 @@ class ChainGatewayServicer(ChainServicer):
         intents: Intents,
         messages: MessageSigner,
         wallets: WalletTransactions,
+        transactions: TransactionWatch,
     ) -> None:
         super().__init__(database, nodes, contracts, state, reads)
         self._intents = intents
         self._messages = messages
         self._wallets = wallets
+        self._transactions = transactions
 
     async def CreateIntent(self, request: pb.CreateIntentRequest, context: Context) -> pb.CreateIntentResponse:
         """Accepts an intent, once per key."""
@@ -90,29 +81,12 @@ class ChainGatewayServicer(ChainServicer):
         return pb.SubmitSignedTransactionResponse(transaction=convert.transaction(row, self._contracts, height))
 
     async def GetTransaction(self, request: pb.GetTransactionRequest, context: Context) -> pb.GetTransactionResponse:
-        """A transaction that went through us, or any that the node knows."""
-        txid = request.txid.removeprefix("0x").lower()
-        if not _TXID.fullmatch(txid):
-            raise InvalidArgument.of("txid", "expected 64 hexadecimal digits")
-        async with self._database.transaction() as session:
-            row = await store_transactions.get(session, txid)
-            state = await store_chain.read_state(session)
-        if row is not None:
-            height = state.burn_height if state else 0
-            return pb.GetTransactionResponse(transaction=convert.transaction(row, self._contracts, height))
-        record = await self._nodes.ask(lambda node: node.transaction(txid))
-        if record is None:
-            raise NotFound("UNKNOWN_TRANSACTION", f"neither we nor the node know {txid}")
-        return pb.GetTransactionResponse(transaction=_node_transaction(record, self._state.snapshot))
+        """A transaction that went through us, or any that a node knows."""
+        return pb.GetTransactionResponse(transaction=await self._transactions.get(request.txid))
 
-
-def _node_transaction(record: TransactionRecord, snapshot: Snapshot) -> pb.Transaction:
-    if record.status in DROPPED_STATUSES:
-        state = TransactionState.DROPPED
-    elif record.burn_height is not None and record.burn_height <= snapshot.final_burn_height:
-        state = final_state(record.status)
-    else:
-        state = TransactionState.PENDING
-    result = record.result()
-    text = "" if result is None else render(result)
-    return convert.node_transaction(record, state, text, snapshot.row.burn_height)
+    async def WatchTransaction(
+        self, request: pb.WatchTransactionRequest, context: Context
+    ) -> AsyncIterator[pb.WatchTransactionResponse]:
+        """The same, then every change, until it has ended."""
+        async for transaction in self._transactions.watch(request.txid):
+            yield pb.WatchTransactionResponse(transaction=transaction)

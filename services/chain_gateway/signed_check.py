@@ -7,7 +7,7 @@ from typing import Final
 from kernel.errors import InvalidArgument
 from services.chain_gateway.contracts import Contracts
 from services.chain_gateway.signing import stored_call
-from services.chain_gateway.stacks.errors import CodecError
+from services.chain_gateway.stacks.errors import CodecError, MissingSignature
 from services.chain_gateway.stacks.payload import ContractCall, write_payload
 from services.chain_gateway.stacks.post_condition import PostConditionMode, write_post_condition
 from services.chain_gateway.stacks.transaction import Transaction, deserialize_transaction
@@ -40,6 +40,8 @@ def check_signed(contracts: Contracts, prepared: PreparedTransaction, data: byte
         raise InvalidArgument.of(_FIELD, f"the fee is not within 1 and {fee_cap_ustx} uSTX", "FEE_OUT_OF_BOUNDS")
     try:
         verify_transaction(transaction)
+    except MissingSignature as error:
+        raise InvalidArgument.of(_FIELD, str(error), "MISSING_SIGNATURE") from error
     except CodecError as error:
         raise InvalidArgument.of(_FIELD, str(error), "INVALID_SIGNATURE") from error
     return transaction

@@ -10,7 +10,7 @@ from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as pb
 from kernel import idempotency
 from kernel.clock import wall_now
 from kernel.database import Database
-from kernel.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
+from kernel.errors import FailedPrecondition, NotFound, PermissionDenied
 from kernel.ids import new_id, parse_resource_name
 from kernel.rpc.caller import Caller, Role
 from services.chain_gateway import convert, convert_terms, store_transactions
@@ -22,14 +22,11 @@ from services.chain_gateway.fees import Fees
 from services.chain_gateway.message_signing import MessageSigner
 from services.chain_gateway.nodes import NodePool
 from services.chain_gateway.signed_check import check_signed
-from services.chain_gateway.stacks.clarity import StandardPrincipal
-from services.chain_gateway.stacks.errors import CodecError
-from services.chain_gateway.stacks.keys import address_of
 from services.chain_gateway.stacks.post_condition import PostConditionMode
-from services.chain_gateway.stacks.transaction import Transaction, serialize_transaction, single_sig
+from services.chain_gateway.stacks.transaction import Transaction, serialize_transaction
 from services.chain_gateway.tables import ChainTransaction, PreparedTransaction, Request
+from services.chain_gateway.wallet_accounts import Unsigned, unsigned_account
 
-_COMPRESSED_BYTES: Final = 33
 # Until the call that stored it has sent it, nobody else shall.
 _OWN_SECONDS: Final = 15
 
@@ -57,7 +54,7 @@ class WalletTransactions:
         """All that a wallet needs; a repeat answers what the first call did."""
         principal = caller.acting_for(request.principal)
         sender = convert_terms.account("principal", principal, self._contracts)
-        self._check_key(sender, request.public_key)
+        account = unsigned_account(self._contracts, sender, request)
         call = wallet_call(self._contracts, sender, request)
         await self._messages.check_signed(request)
         nonces = await self._nodes.ask(lambda node: node.nonces(sender.text))
@@ -71,7 +68,7 @@ class WalletTransactions:
             suggested_fee_ustx=await self._fees.suggest(call),
             suggested_nonce=nonces.possible_next,
         )
-        unsigned = self._unsigned(row, call, request.public_key)
+        unsigned = self._unsigned(row, call, account)
         response = pb.PrepareTransactionResponse(prepared_transaction=convert.prepared(row, self._contracts, unsigned))
         async with self._database.transaction() as session:
             stored = await idempotency.claim(
@@ -83,22 +80,10 @@ class WalletTransactions:
             await idempotency.complete(session, Request, caller.principal, request, request.request_id, response)
         return response
 
-    def _check_key(self, sender: StandardPrincipal, public_key: bytes) -> None:
-        if not public_key:
-            return
-        try:
-            matches = len(public_key) == _COMPRESSED_BYTES and (
-                address_of(public_key, self._contracts.account_version) == sender.address
-            )
-        except CodecError as error:
-            raise InvalidArgument.of("public_key", str(error), "INVALID_PUBLIC_KEY") from error
-        if not matches:
-            raise InvalidArgument.of("public_key", "is not the compressed key of the principal", "INVALID_PUBLIC_KEY")
-
-    def _unsigned(self, row: PreparedTransaction, call: Call, public_key: bytes) -> bytes:
-        if not public_key:
+    def _unsigned(self, row: PreparedTransaction, call: Call, account: Unsigned | None) -> bytes:
+        if account is None:
             return b""
-        condition = single_sig(public_key, row.suggested_nonce, row.suggested_fee_ustx)
+        condition = account(row.suggested_nonce, row.suggested_fee_ustx)
         transaction = Transaction(
             self._contracts.network, condition, call.payload, call.post_conditions, PostConditionMode.DENY
         )

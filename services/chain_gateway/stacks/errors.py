@@ -12,3 +12,7 @@ class CodecError(ValueError):
 
 class SignatureError(CodecError):
     """A signature that is malformed, not low-s, or does not belong to the claimed key or address."""
+
+
+class MissingSignature(SignatureError):
+    """Nobody signed yet, or fewer owners of a shared account than it takes."""

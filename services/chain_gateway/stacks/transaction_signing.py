@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from services.chain_gateway.stacks.errors import CodecError, SignatureError
+from services.chain_gateway.stacks.errors import CodecError, MissingSignature, SignatureError
 from services.chain_gateway.stacks.keys import is_compressed, recover
 from services.chain_gateway.stacks.signer import Signer
 from services.chain_gateway.stacks.spending import (
+    UNSIGNED,
     AuthField,
     HashMode,
     KeyField,
@@ -142,6 +143,8 @@ def _postsign(digest: bytes, compressed: bool, signature: bytes) -> bytes:
 def _verify(condition: SpendingCondition, current: bytes, kind: int) -> tuple[bytes, tuple[bytes, ...]]:
     """The hash after this condition's signatures, and the keys that signed."""
     if isinstance(condition, SingleSigCondition):
+        if condition.signature == UNSIGNED:
+            raise MissingSignature("the transaction is not signed")
         digest = _presign(current, kind, condition)
         key = recover(digest, condition.signature, condition.compressed)
         if signer_hash(condition.hash_mode, [key]) != condition.signer:
@@ -163,11 +166,10 @@ def _verify_several(condition: MultiSigCondition, current: bytes, kind: int) -> 
         signed.append(key)
         if condition.hash_mode.is_sequential:
             current = _postsign(digest, field.compressed, field.signature)
-    enough = len(signed) == condition.threshold
-    if not condition.hash_mode.is_sequential:
-        enough = len(signed) >= condition.threshold
-    if not enough:
-        raise SignatureError("the number of signatures is not the one required")
+    if len(signed) < condition.threshold:
+        raise MissingSignature("too few owners of the account have signed")
+    if condition.hash_mode.is_sequential and len(signed) > condition.threshold:
+        raise SignatureError("more owners have signed than the account takes")
     if signer_hash(condition.hash_mode, keys, condition.threshold) != condition.signer:
         raise SignatureError("the keys are not those of the account")
     return current, tuple(signed)

@@ -9,13 +9,11 @@ from typing import Any
 import grpc
 import pytest
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as pb
-from bithedge.type.v1 import money_pb2, price_pb2, transaction_pb2
+from bithedge.type.v1 import money_pb2, price_pb2
 
 from kernel.ids import new_id
-from kernel.rpc.caller import Role
-from tests.integration.chain_gateway.wallets import deposited, provider, reason, sign, submit
+from tests.integration.chain_gateway.wallets import created_policy, deposited, provider, reason, sign, submit
 from tests.integration.chain_gateway.world import SERVICE, USD, RunningGateway, World, running_gateway
-from tests.tokens import metadata
 
 
 async def test_one_set_of_terms_per_policy_is_signed(world: World, gateway: RunningGateway) -> None:
@@ -56,32 +54,10 @@ async def test_senseless_quotes_are_not_signed(
     assert error.value.code() is code
 
 
-async def _created(world: World, gateway: RunningGateway, token: int) -> tuple[transaction_pb2.QuoteTerms, pb.Tip]:
-    """A policy, paid by the outside wallet on a quote signed by the gateway."""
-    await world.devnet.mine_burn_blocks(1)
-    await gateway.publish(world, price_pb2.FEED_BTC_USD, 50_000 * USD)
-    await gateway.publish(world, price_pb2.FEED_STX_USD, USD)
-    await deposited(world, gateway, token)
-    tip = await gateway.tip((await world.devnet.clock()).burn_height)
-    terms = world.terms(tip.burn_height)
-    if token == money_pb2.TOKEN_SBTC:
-        terms.token, terms.stx_price_usd_e8 = token, 0
-        terms.premium_base_units, terms.fee_base_units = 10_000, 50
-    signature = (await gateway.stub.SignQuote(pb.SignQuoteRequest(terms=terms), metadata=SERVICE)).signature
-    request = pb.PrepareTransactionRequest(
-        request_id=new_id(), create_policy=pb.CreatePolicyCall(terms=terms, signature=signature)
-    )
-    holder = metadata(world.holder.address, Role.HOLDER)
-    prepared = (await gateway.stub.PrepareTransaction(request, metadata=holder)).prepared_transaction
-    sent = await submit(gateway, prepared, await sign(world, "holder", prepared), holder)
-    assert await world.mined(sent.txid) == "success"
-    return terms, tip
-
-
 @pytest.mark.parametrize("token", [money_pb2.TOKEN_STX, money_pb2.TOKEN_SBTC])
 async def test_a_policy_is_created_and_settled(world: World, gateway: RunningGateway, token: int) -> None:
     """Quote, payment, settlement by intent: the real contracts take every signature and post-condition of ours."""
-    terms, tip = await _created(world, gateway, token)
+    terms, tip = await created_policy(world, gateway, token)
     pages = await gateway.events(
         pb.EVENT_FINALITY_TIP,
         lambda pages: any(e.policy_created.terms.policy == terms.policy for p in pages for e in p.events),

@@ -13,6 +13,8 @@ from bithedge.type.v1 import money_pb2
 
 from kernel.ids import new_id
 from kernel.rpc.caller import Role
+from services.chain_gateway.stacks.clarity import parse_principal
+from services.chain_gateway.stacks.payload import ContractCall, TokenTransfer
 from services.chain_gateway.stacks.post_condition import PostConditionMode
 from services.chain_gateway.stacks.spending import SingleSigCondition
 from services.chain_gateway.stacks.transaction import (
@@ -21,6 +23,7 @@ from services.chain_gateway.stacks.transaction import (
     Transaction,
     TransactionVersion,
     deserialize_transaction,
+    pending_sponsor,
     serialize_transaction,
 )
 from tests.integration.chain_gateway.wallets import deposit, deposited, prepare_deposit, provider, reason, sign, submit
@@ -73,6 +76,15 @@ def _with(raw: bytes, **changes: Any) -> bytes:
     return serialize_transaction(replace(deserialize_transaction(raw), **changes))
 
 
+_TRANSFER = TokenTransfer(parse_principal("ST000000000000000000002AMW42H"), 1)
+
+
+def _calling(raw: bytes, **changes: Any) -> bytes:
+    payload = deserialize_transaction(raw).payload
+    assert isinstance(payload, ContractCall)
+    return _with(raw, payload=replace(payload, **changes))
+
+
 def _tampered(raw: bytes) -> bytes:
     """The signature moved to a transaction with another nonce, which it does not cover."""
     transaction: Transaction = deserialize_transaction(raw)
@@ -95,6 +107,9 @@ async def test_whatever_differs_from_what_was_prepared_is_refused(world: World, 
         ],
         "INVALID_SIGNATURE": [_tampered(good)],
         "WRONG_SENDER": [await sign(world, "holder", prepared)],
+        "CONTRACT_MISMATCH": [_calling(good, contract_name="another"), _with(good, payload=_TRANSFER)],
+        "FUNCTION_MISMATCH": [_calling(good, function_name="another")],
+        "SPONSORED_TRANSACTION": [_with(good, sponsor=pending_sponsor())],
         "ARGUMENTS_MISMATCH": [await sign(world, "provider", other)],
         "POST_CONDITIONS_MISMATCH": [await sign(world, "provider", prepared, post_conditions=[])],
         "POST_CONDITION_MODE_MISMATCH": [
@@ -123,6 +138,10 @@ async def test_a_holder_reaches_only_their_own(world: World, gateway: RunningGat
     with pytest.raises(grpc.aio.AioRpcError) as error:
         await submit(gateway, answer.prepared_transaction, raw, stranger)
     assert error.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    answer.prepared_transaction.name = f"preparedTransactions/{new_id()}"
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await submit(gateway, answer.prepared_transaction, raw, stranger)
+    assert reason(error.value) == "UNKNOWN_PREPARED_TRANSACTION"
 
 
 async def test_a_refused_broadcast_says_why(world: World, gateway: RunningGateway) -> None:

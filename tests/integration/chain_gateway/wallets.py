@@ -6,12 +6,12 @@ from typing import Any
 
 import grpc
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as pb
-from bithedge.type.v1 import money_pb2, transaction_pb2
+from bithedge.type.v1 import money_pb2, price_pb2, transaction_pb2
 from google.rpc import error_details_pb2, status_pb2
 
 from kernel.ids import new_id
 from kernel.rpc.caller import Role
-from tests.integration.chain_gateway.world import RunningGateway, World
+from tests.integration.chain_gateway.world import SERVICE, USD, RunningGateway, World
 from tests.tokens import metadata
 
 
@@ -75,3 +75,27 @@ async def deposited(world: World, gateway: RunningGateway, token: int = money_pb
     sent = await submit(gateway, prepared, raw, provider(world))
     assert await world.mined(sent.txid) == "success"
     return sent
+
+
+async def created_policy(
+    world: World, gateway: RunningGateway, token: int
+) -> tuple[transaction_pb2.QuoteTerms, pb.Tip]:
+    """A policy, paid by the outside wallet on a quote signed by the gateway."""
+    await world.devnet.mine_burn_blocks(1)
+    await gateway.publish(world, price_pb2.FEED_BTC_USD, 50_000 * USD)
+    await gateway.publish(world, price_pb2.FEED_STX_USD, USD)
+    await deposited(world, gateway, token)
+    tip = await gateway.tip((await world.devnet.clock()).burn_height)
+    terms = world.terms(tip.burn_height)
+    if token == money_pb2.TOKEN_SBTC:
+        terms.token, terms.stx_price_usd_e8 = token, 0
+        terms.premium_base_units, terms.fee_base_units = 10_000, 50
+    signature = (await gateway.stub.SignQuote(pb.SignQuoteRequest(terms=terms), metadata=SERVICE)).signature
+    request = pb.PrepareTransactionRequest(
+        request_id=new_id(), create_policy=pb.CreatePolicyCall(terms=terms, signature=signature)
+    )
+    holder = metadata(world.holder.address, Role.HOLDER)
+    prepared = (await gateway.stub.PrepareTransaction(request, metadata=holder)).prepared_transaction
+    sent = await submit(gateway, prepared, await sign(world, "holder", prepared), holder)
+    assert await world.mined(sent.txid) == "success"
+    return terms, tip

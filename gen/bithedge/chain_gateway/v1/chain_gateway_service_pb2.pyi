@@ -113,6 +113,36 @@ TRANSACTION_STATE_REPLACED: TransactionState.ValueType  # 7
 TRANSACTION_STATE_UNKNOWN: TransactionState.ValueType  # 8
 Global___TransactionState: _TypeAlias = TransactionState  # noqa: Y015
 
+class _SharedAccountMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SharedAccountModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SharedAccountMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SHARED_ACCOUNT_MODE_UNSPECIFIED: _SharedAccountMode.ValueType  # 0
+    SHARED_ACCOUNT_MODE_P2SH: _SharedAccountMode.ValueType  # 1
+    """In the order of the keys, each over the signature before (P2SH)."""
+    SHARED_ACCOUNT_MODE_P2WSH: _SharedAccountMode.ValueType  # 2
+    """The same behind a witness program (P2WSH)."""
+    SHARED_ACCOUNT_MODE_P2SH_ANY_ORDER: _SharedAccountMode.ValueType  # 3
+    """In any order, each over the same bytes (P2SH)."""
+    SHARED_ACCOUNT_MODE_P2WSH_ANY_ORDER: _SharedAccountMode.ValueType  # 4
+    """The same behind a witness program (P2WSH)."""
+
+class SharedAccountMode(_SharedAccountMode, metaclass=_SharedAccountModeEnumTypeWrapper):
+    """How the owners of a shared account sign."""
+
+SHARED_ACCOUNT_MODE_UNSPECIFIED: SharedAccountMode.ValueType  # 0
+SHARED_ACCOUNT_MODE_P2SH: SharedAccountMode.ValueType  # 1
+"""In the order of the keys, each over the signature before (P2SH)."""
+SHARED_ACCOUNT_MODE_P2WSH: SharedAccountMode.ValueType  # 2
+"""The same behind a witness program (P2WSH)."""
+SHARED_ACCOUNT_MODE_P2SH_ANY_ORDER: SharedAccountMode.ValueType  # 3
+"""In any order, each over the same bytes (P2SH)."""
+SHARED_ACCOUNT_MODE_P2WSH_ANY_ORDER: SharedAccountMode.ValueType  # 4
+"""The same behind a witness program (P2WSH)."""
+Global___SharedAccountMode: _TypeAlias = SharedAccountMode  # noqa: Y015
+
 class _EventFinality:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -1225,15 +1255,70 @@ class WithdrawCall(_message.Message):
 Global___WithdrawCall: _TypeAlias = WithdrawCall  # noqa: Y015
 
 @_typing.final
+class RequestActivationCall(_message.Message):
+    """`policy-registry.request-activation`: the holder's own way, when the backend does not answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ONCHAIN_ID_FIELD_NUMBER: _builtins.int
+    onchain_id: _builtins.int
+    def __init__(
+        self,
+        *,
+        onchain_id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["onchain_id", b"onchain_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestActivationCall: _TypeAlias = RequestActivationCall  # noqa: Y015
+
+@_typing.final
+class SharedAccount(_message.Message):
+    """The keys of an account that several sign for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PUBLIC_KEYS_FIELD_NUMBER: _builtins.int
+    THRESHOLD_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    threshold: _builtins.int
+    """How many of them must sign."""
+    mode: Global___SharedAccountMode.ValueType
+    @_builtins.property
+    def public_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """In the order of the account's address, 33 bytes each, or 65 outside a witness program."""
+
+    def __init__(
+        self,
+        *,
+        public_keys: _abc.Iterable[_builtins.bytes] | None = ...,
+        threshold: _builtins.int = ...,
+        mode: Global___SharedAccountMode.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mode", b"mode", "public_keys", b"public_keys", "threshold", b"threshold"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SharedAccount: _TypeAlias = SharedAccount  # noqa: Y015
+
+@_typing.final
 class PrepareTransactionRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     PRINCIPAL_FIELD_NUMBER: _builtins.int
     PUBLIC_KEY_FIELD_NUMBER: _builtins.int
+    SHARED_ACCOUNT_FIELD_NUMBER: _builtins.int
     CREATE_POLICY_FIELD_NUMBER: _builtins.int
     DEPOSIT_FIELD_NUMBER: _builtins.int
     WITHDRAW_FIELD_NUMBER: _builtins.int
+    REQUEST_ACTIVATION_FIELD_NUMBER: _builtins.int
+    SETTLE_POLICY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Unique per caller; the same again answers the same prepared transaction."""
     principal: _builtins.str
@@ -1241,26 +1326,39 @@ class PrepareTransactionRequest(_message.Message):
     public_key: _builtins.bytes
     """Compressed public key of the wallet, when known."""
     @_builtins.property
+    def shared_account(self) -> Global___SharedAccount:
+        """The keys instead, when the principal is a shared account."""
+
+    @_builtins.property
     def create_policy(self) -> Global___CreatePolicyCall: ...
     @_builtins.property
     def deposit(self) -> Global___DepositCall: ...
     @_builtins.property
     def withdraw(self) -> Global___WithdrawCall: ...
+    @_builtins.property
+    def request_activation(self) -> Global___RequestActivationCall: ...
+    @_builtins.property
+    def settle_policy(self) -> Global___SettlePolicyCall:
+        """On the receipt that the oracle serves to everybody."""
+
     def __init__(
         self,
         *,
         request_id: _builtins.str = ...,
         principal: _builtins.str = ...,
         public_key: _builtins.bytes = ...,
+        shared_account: Global___SharedAccount | None = ...,
         create_policy: Global___CreatePolicyCall | None = ...,
         deposit: Global___DepositCall | None = ...,
         withdraw: Global___WithdrawCall | None = ...,
+        request_activation: Global___RequestActivationCall | None = ...,
+        settle_policy: Global___SettlePolicyCall | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "create_policy", b"create_policy", "deposit", b"deposit", "withdraw", b"withdraw"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "create_policy", b"create_policy", "deposit", b"deposit", "request_activation", b"request_activation", "settle_policy", b"settle_policy", "shared_account", b"shared_account", "withdraw", b"withdraw"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "create_policy", b"create_policy", "deposit", b"deposit", "principal", b"principal", "public_key", b"public_key", "request_id", b"request_id", "withdraw", b"withdraw"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "create_policy", b"create_policy", "deposit", b"deposit", "principal", b"principal", "public_key", b"public_key", "request_activation", b"request_activation", "request_id", b"request_id", "settle_policy", b"settle_policy", "shared_account", b"shared_account", "withdraw", b"withdraw"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_call: _TypeAlias = _typing.Literal["create_policy", "deposit", "withdraw"]  # noqa: Y015
+    _WhichOneofReturnType_call: _TypeAlias = _typing.Literal["create_policy", "deposit", "withdraw", "request_activation", "settle_policy"]  # noqa: Y015
     _WhichOneofArgType_call: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_call) -> _WhichOneofReturnType_call | None: ...
 
@@ -1368,6 +1466,46 @@ class GetTransactionResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetTransactionResponse: _TypeAlias = GetTransactionResponse  # noqa: Y015
+
+@_typing.final
+class WatchTransactionRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TXID_FIELD_NUMBER: _builtins.int
+    txid: _builtins.str
+    """Hexadecimal, without prefix."""
+    def __init__(
+        self,
+        *,
+        txid: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["txid", b"txid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchTransactionRequest: _TypeAlias = WatchTransactionRequest  # noqa: Y015
+
+@_typing.final
+class WatchTransactionResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSACTION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def transaction(self) -> Global___Transaction: ...
+    def __init__(
+        self,
+        *,
+        transaction: Global___Transaction | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["transaction", b"transaction"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["transaction", b"transaction"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchTransactionResponse: _TypeAlias = WatchTransactionResponse  # noqa: Y015
 
 @_typing.final
 class WatchEventsRequest(_message.Message):

@@ -110,6 +110,11 @@ class ChainGatewayServiceStub:
                 request_serializer=bithedge_dot_chain__gateway_dot_v1_dot_chain__gateway__service__pb2.GetTransactionRequest.SerializeToString,
                 response_deserializer=bithedge_dot_chain__gateway_dot_v1_dot_chain__gateway__service__pb2.GetTransactionResponse.FromString,
                 _registered_method=True)
+        self.WatchTransaction = channel.unary_stream(
+                '/bithedge.chain_gateway.v1.ChainGatewayService/WatchTransaction',
+                request_serializer=bithedge_dot_chain__gateway_dot_v1_dot_chain__gateway__service__pb2.WatchTransactionRequest.SerializeToString,
+                response_deserializer=bithedge_dot_chain__gateway_dot_v1_dot_chain__gateway__service__pb2.WatchTransactionResponse.FromString,
+                _registered_method=True)
         self.WatchEvents = channel.unary_stream(
                 '/bithedge.chain_gateway.v1.ChainGatewayService/WatchEvents',
                 request_serializer=bithedge_dot_chain__gateway_dot_v1_dot_chain__gateway__service__pb2.WatchEventsRequest.SerializeToString,
@@ -226,6 +231,13 @@ class ChainGatewayServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchTransaction(self, request, context):
+        """A transaction that we or a node know, then every change, until it has ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchEvents(self, request, context):
         """Events after a cursor, in order, without loss or duplicate.
         """
@@ -310,6 +322,11 @@ def add_ChainGatewayServiceServicer_to_server(servicer, server):
                     servicer.GetTransaction,
                     request_deserializer=bithedge_dot_chain__gateway_dot_v1_dot_chain__gateway__service__pb2.GetTransactionRequest.FromString,
                     response_serializer=bithedge_dot_chain__gateway_dot_v1_dot_chain__gateway__service__pb2.GetTransactionResponse.SerializeToString,
+            ),
+            'WatchTransaction': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchTransaction,
+                    request_deserializer=bithedge_dot_chain__gateway_dot_v1_dot_chain__gateway__service__pb2.WatchTransactionRequest.FromString,
+                    response_serializer=bithedge_dot_chain__gateway_dot_v1_dot_chain__gateway__service__pb2.WatchTransactionResponse.SerializeToString,
             ),
             'WatchEvents': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchEvents,
@@ -723,6 +740,33 @@ class ChainGatewayService:
             '/bithedge.chain_gateway.v1.ChainGatewayService/GetTransaction',
             bithedge_dot_chain__gateway_dot_v1_dot_chain__gateway__service__pb2.GetTransactionRequest.SerializeToString,
             bithedge_dot_chain__gateway_dot_v1_dot_chain__gateway__service__pb2.GetTransactionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchTransaction(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/bithedge.chain_gateway.v1.ChainGatewayService/WatchTransaction',
+            bithedge_dot_chain__gateway_dot_v1_dot_chain__gateway__service__pb2.WatchTransactionRequest.SerializeToString,
+            bithedge_dot_chain__gateway_dot_v1_dot_chain__gateway__service__pb2.WatchTransactionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -63,6 +63,8 @@ class ChainGatewayServiceStub:
     """Checks signed bytes against what was prepared, and broadcasts them."""
     GetTransaction: _grpc.UnaryUnaryMultiCallable[_chain_gateway_service_pb2.GetTransactionRequest, _chain_gateway_service_pb2.GetTransactionResponse]
     """A transaction as the gateway sees it now."""
+    WatchTransaction: _grpc.UnaryStreamMultiCallable[_chain_gateway_service_pb2.WatchTransactionRequest, _chain_gateway_service_pb2.WatchTransactionResponse]
+    """A transaction that we or a node know, then every change, until it has ended."""
     WatchEvents: _grpc.UnaryStreamMultiCallable[_chain_gateway_service_pb2.WatchEventsRequest, _chain_gateway_service_pb2.WatchEventsResponse]
     """Events after a cursor, in order, without loss or duplicate."""
 
@@ -101,6 +103,8 @@ class ChainGatewayServiceAsyncStub(ChainGatewayServiceStub):
     """Checks signed bytes against what was prepared, and broadcasts them."""
     GetTransaction: _aio.UnaryUnaryMultiCallable[_chain_gateway_service_pb2.GetTransactionRequest, _chain_gateway_service_pb2.GetTransactionResponse]  # type: ignore[assignment]
     """A transaction as the gateway sees it now."""
+    WatchTransaction: _aio.UnaryStreamMultiCallable[_chain_gateway_service_pb2.WatchTransactionRequest, _chain_gateway_service_pb2.WatchTransactionResponse]  # type: ignore[assignment]
+    """A transaction that we or a node know, then every change, until it has ended."""
     WatchEvents: _aio.UnaryStreamMultiCallable[_chain_gateway_service_pb2.WatchEventsRequest, _chain_gateway_service_pb2.WatchEventsResponse]  # type: ignore[assignment]
     """Events after a cursor, in order, without loss or duplicate."""
 
@@ -226,6 +230,14 @@ class ChainGatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_chain_gateway_service_pb2.GetTransactionResponse, _abc.Awaitable[_chain_gateway_service_pb2.GetTransactionResponse]]:
         """A transaction as the gateway sees it now."""
+
+    @_abc_1.abstractmethod
+    def WatchTransaction(
+        self,
+        request: _chain_gateway_service_pb2.WatchTransactionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_chain_gateway_service_pb2.WatchTransactionResponse], _abc.AsyncIterator[_chain_gateway_service_pb2.WatchTransactionResponse]]:
+        """A transaction that we or a node know, then every change, until it has ended."""
 
     @_abc_1.abstractmethod
     def WatchEvents(
