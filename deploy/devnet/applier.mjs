@@ -6,6 +6,8 @@
  *   {t: "tx", raw, received_ms, received_burn_height}                      the mempool took a transaction
  *   {t: "block", txids, time_ms}                                           a Stacks block of these, in this order
  *   {t: "burn", count, time_ms}                                            burn blocks, each with an empty Stacks block
+ *   {t: "fork", depth, burn, txids, time_ms}                               the last blocks are withdrawn; of what was in
+ *                                                                          them these wait again, in this order
  *   {t: "clock", time_ms}                                                  the market clock was here
  *   {t: "forget", txid}                                                    the mempool lost a transaction
  *   {t: "problematic", txid}                                               the VM dies of it: never execute it
@@ -53,6 +55,7 @@ export class Applier {
       case 'tx': return this.transaction(decode(Buffer.from(record.raw, 'hex')), record);
       case 'block': return this.block(record);
       case 'burn': return this.burn(record);
+      case 'fork': return this.fork(record);
       case 'forget': return this.forget(record);
       case 'clock': this.timeMs = record.time_ms; return undefined;
       case 'problematic': return undefined;
@@ -69,6 +72,7 @@ export class Applier {
       if (BigInt(ustx) > 0n) this.chain.balances.move(STX, BigInt(ustx), undefined, address);
       if (BigInt(sats) > 0n) this.chain.balances.move(SBTC_ASSET, BigInt(sats), undefined, address);
     }
+    this.chain.tip.vm = { inputs: this.vm.applied, burns: 0, time: null };
   }
 
   /** The mempool takes a transaction that was admitted. @param {import('./transaction.mjs').Transaction} tx
@@ -107,9 +111,10 @@ export class Applier {
     const leftOut = { outcome: { status: 'problematic', result: '', events: [] }, heights: null };
     const answers = await Promise.all(inputs.map((input, at) => (known[at] ? leftOut : this.vm.apply(input))));
     const included = entries.filter((entry, at) => this.#outcome(entry, answers[at].outcome));
-    if (included.length > 0 || !deployment) this.chain.addBlock(Math.floor(timeMs / 1000), included);
-    this.timeMs = timeMs;
     const heights = answers.map((one) => one.heights).filter((one) => one !== null).pop() ?? (await opening)?.heights;
+    const place = { inputs: this.vm.applied, burns: 0, time: heights?.block_time ?? null };
+    if (included.length > 0 || !deployment) this.chain.addBlock(Math.floor(timeMs / 1000), included, place);
+    this.timeMs = timeMs;
     if (heights !== undefined) this.#check(heights);
     for (const entry of included) await this.#contractOf(entry);
     const found = entries.filter((entry, at) => !known[at] && entry.status === 'dropped_problematic');
@@ -140,24 +145,82 @@ export class Applier {
 
   /** Mines burn blocks, each with an empty Stacks block; drops what waited too long. */
   async burn({ count, time_ms: timeMs }) {
+    const inputs = this.vm.applied;
     const { heights } = await this.vm.apply({ kind: 'burn_blocks', count });
-    for (let mined = 0; mined < count; mined += 1) {
+    for (let burns = 1; burns <= count; burns += 1) {
       this.chain.addBurnBlock();
-      // After burn blocks were stopped the next one may be older than the last Stacks block.
-      this.chain.addBlock(Math.max(this.chain.burnTip.time, this.chain.tip.time), []);
+      this.#emptyBlock(this.chain.burnTip, { inputs, burns, time: null });
     }
     this.timeMs = timeMs;
-    this.#check(heights);
+    this.#arrive(heights);
     for (const entry of this.mempool.stale(this.chain.burnTip.height)) {
       entry.status = 'dropped_stale_garbage_collect';
       this.mempool.remove(entry);
     }
   }
 
-  #check({ burn_height: burnHeight, stacks_height: height }) {
-    const { tip, burnTip } = this.chain;
-    if (tip.height === height && burnTip.height === burnHeight) return;
-    throw new Diverged(`the VM is at ${burnHeight}/${height}, the chain at ${burnTip.height}/${tip.height}`);
+  /** The Stacks block that a burn block comes with. */
+  #emptyBlock(burn, place) {
+    // After burn blocks were stopped the next one may be older than the last Stacks block.
+    this.chain.addBlock(Math.max(burn.time, this.chain.tip.time), [], place, burn);
+  }
+
+  /** Withdraws the last blocks; burn blocks that began among them are mined again, as they were or others. */
+  async fork({ depth, burn, txids, time_ms: timeMs }) {
+    const { chain } = this;
+    const target = chain.blockAt(chain.tip.height - depth);
+    const missing = chain.burnTip.height - target.burnHeight;
+    await this.#return(target);
+    const inputs = this.vm.applied;
+    const mined = missing > 0 ? await this.vm.apply({ kind: 'burn_blocks', count: missing }) : null;
+    // From here on all at once: whoever reads sees the one branch or the other.
+    chain.forks += 1;
+    this.#requeue(chain.withdraw(depth), txids);
+    if (burn && missing > 0) {
+      chain.burnForks += 1;
+      chain.withdrawBurnBlocks(missing);
+      for (let count = 0; count < missing; count += 1) chain.addBurnBlock();
+    }
+    for (let burns = 1; burns <= missing; burns += 1) {
+      this.#emptyBlock(chain.burnBlockAt(target.burnHeight + burns), { inputs, burns, time: null });
+    }
+    this.timeMs = timeMs;
+    if (mined !== null) this.#arrive(mined.heights);
+  }
+
+  /** The VM goes back to the state after a block. @param {import('./chain.mjs').StacksBlock} block */
+  async #return(block) {
+    const { inputs, burns, time } = block.vm;
+    let heights = await this.vm.goBack(inputs);
+    if (burns > 0) ({ heights } = await this.vm.apply({ kind: 'burn_blocks', count: burns }));
+    this.#check(heights, block);
+    if (time !== null && time !== heights.block_time) {
+      throw new Diverged(`the VM's time at block ${block.height} is ${heights.block_time}, and was ${time}`);
+    }
+    block.vm = { inputs: this.vm.applied, burns: 0, time: heights.block_time };
+  }
+
+  /** @param {import('./chain.mjs').Entry[]} withdrawn @param {string[]} txids those that wait again, in this order */
+  #requeue(withdrawn, txids) {
+    const arrivals = withdrawn.map(({ arrival }) => arrival).sort((one, other) => one - other);
+    for (const [index, txid] of txids.entries()) {
+      const entry = this.chain.entries.get(txid);
+      entry.arrival = arrivals[index];
+      this.mempool.add(entry);
+    }
+    const waiting = new Set(txids);
+    for (const { tx } of withdrawn) if (!waiting.has(tx.txid)) this.chain.entries.delete(tx.txid);
+  }
+
+  /** The VM stands at the tip. */
+  #arrive(heights) {
+    this.#check(heights);
+    this.chain.tip.vm = { inputs: this.vm.applied, burns: 0, time: heights.block_time };
+  }
+
+  #check({ burn_height: burnHeight, stacks_height: height }, block = this.chain.tip) {
+    if (block.height === height && block.burnHeight === burnHeight) return;
+    throw new Diverged(`the VM is at ${burnHeight}/${height}, the chain at ${block.burnHeight}/${block.height}`);
   }
 }
 

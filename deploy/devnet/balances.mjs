@@ -36,9 +36,12 @@ export class Balances {
   #change(principal, asset, sent, received) {
     if (!this.#holdings.has(principal)) this.#holdings.set(principal, new Map());
     const before = this.holding(principal, asset);
-    this.#holdings.get(principal).set(asset, {
+    const after = {
       balance: before.balance + received - sent, sent: before.sent + sent, received: before.received + received,
-    });
+    };
+    const own = this.#holdings.get(principal);
+    if (after.sent === 0n && after.received === 0n) own.delete(asset);
+    else own.set(asset, after);
   }
 
   /** @param {string | undefined} from undefined: made @param {string | undefined} to undefined: burned */
@@ -47,13 +50,13 @@ export class Balances {
     if (to !== undefined) this.#change(to, asset, 0n, amount);
   }
 
-  /** @param {import('./clarity_session.mjs').VmEvent[]} events */
-  apply(events) {
+  /** @param {import('./clarity_session.mjs').VmEvent[]} events @param {1n | -1n} [sign] -1: they never happened */
+  apply(events, sign = 1n) {
     for (const event of events) {
       const moved = movement(event);
       if (moved === null) continue;
       if (moved.items) this.#items.add(moved.asset);
-      this.move(moved.asset, moved.amount, moved.from, moved.to);
+      this.move(moved.asset, sign * moved.amount, moved.from, moved.to);
     }
   }
 }

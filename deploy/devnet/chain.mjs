@@ -24,12 +24,16 @@ export const GENESIS_HEIGHT = 1;
  * @property {string | null} replacedBy
  *
  * @typedef {{height: number, hash: string, indexHash: string, parentHash: string, parentIndexHash: string,
- *   burnHeight: number, time: number, entries: Entry[]}} StacksBlock
+ *   burnHeight: number, time: number, entries: Entry[], vm: VmPlace}} StacksBlock
+ * @typedef {{inputs: number, burns: number, time: number | null}} VmPlace  how the VM comes to the state after the block:
+ *   after so many inputs, and so many more burn blocks; its time there, where that is known
  * @typedef {{height: number, hash: string, time: number, blocks: StacksBlock[]}} BurnBlock
  * @typedef {{source: string, interface: any, txid: string, height: number}} Contract
  */
 
 const digest = (...parts) => createHash('sha256').update(JSON.stringify(parts)).digest('hex');
+/** What sets a branch's hashes apart; a chain without forks has the hashes that it always had. */
+const branch = (forks) => (forks === 0 ? [] : [forks]);
 const ZERO_HASH = '0'.repeat(64);
 
 export class Chain {
@@ -40,6 +44,9 @@ export class Chain {
   /** @type {Map<string, Entry>} by txid */ entries = new Map();
   /** @type {Map<string, Contract>} */ contracts = new Map();
   balances = new Balances();
+  /** How often the chain went another way, and how often burn blocks did. */
+  forks = 0;
+  burnForks = 0;
   /** @type {Map<string, bigint>} next nonce */ #nonces = new Map();
   /** @type {Map<string, bigint>} */ #fees = new Map();
 
@@ -47,7 +54,7 @@ export class Chain {
   constructor(genesisTime) {
     this.genesisTime = genesisTime;
     this.addBurnBlock();
-    this.addBlock(genesisTime, []);
+    this.addBlock(genesisTime, [], { inputs: 0, burns: 0, time: null });
   }
 
   get tip() {
@@ -79,11 +86,17 @@ export class Chain {
     return this.burnBlocks[height - GENESIS_HEIGHT];
   }
 
+  /** How many of the last blocks can be withdrawn: none that a contract is deployed in, and not the first. */
+  get forkable() {
+    const deployed = [...this.contracts.values()].map(({ height }) => height);
+    return this.tip.height - Math.max(GENESIS_HEIGHT, ...deployed);
+  }
+
   addBurnBlock() {
     const height = GENESIS_HEIGHT + this.burnBlocks.length;
     const parent = this.burnBlocks.length === 0 ? ZERO_HASH : this.burnTip.hash;
     const time = this.burnTime(height);
-    const block = { height, hash: digest('burn block', parent, height, time), time, blocks: [] };
+    const block = { height, hash: digest('burn block', parent, height, time, ...branch(this.burnForks)), time, blocks: [] };
     this.burnBlocks.push(block);
     this.burnBlocksByHash.set(block.hash, block);
   }
@@ -91,21 +104,42 @@ export class Chain {
   /**
    * Adds a Stacks block of transactions that were executed.
    * @param {number} time unix seconds @param {Entry[]} entries their outcomes are set
+   * @param {VmPlace} vm @param {BurnBlock} [burn] the burn block that it belongs to
    */
-  addBlock(time, entries) {
+  addBlock(time, entries, vm, burn = this.burnTip) {
     const height = GENESIS_HEIGHT + this.blocks.length;
     const [parentHash, parentIndexHash] = height === GENESIS_HEIGHT
       ? [ZERO_HASH, ZERO_HASH] : [this.tip.hash, this.tip.indexHash];
-    const burnHeight = this.burnTip.height;
+    const burnHeight = burn.height;
     const content = entries.map(({ tx, status, result }) => [tx.txid, status, result]);
-    const hash = digest('stacks block', parentHash, height, burnHeight, time, content);
-    const indexHash = digest('index block', hash, this.burnTip.hash);
-    const block = { height, hash, indexHash, parentHash, parentIndexHash, burnHeight, time, entries };
+    const hash = digest('stacks block', parentHash, height, burnHeight, time, content, ...branch(this.forks));
+    const indexHash = digest('index block', hash, burn.hash);
+    const block = { height, hash, indexHash, parentHash, parentIndexHash, burnHeight, time, entries, vm };
     this.blocks.push(block);
-    this.burnTip.blocks.push(block);
+    burn.blocks.push(block);
     this.blocksByHash.set(hash, block).set(indexHash, block);
     for (const [index, entry] of entries.entries()) this.#settle(entry, block, index);
     return block;
+  }
+
+  /**
+   * The last blocks never were; their transactions are as they came.
+   * @param {number} depth @returns {Entry[]} the transactions, in the blocks' order
+   */
+  withdraw(depth) {
+    const withdrawn = this.blocks.splice(-depth);
+    for (const block of withdrawn.toReversed()) {
+      this.blocksByHash.delete(block.hash);
+      this.blocksByHash.delete(block.indexHash);
+      this.burnBlockAt(block.burnHeight).blocks.pop();
+      for (const entry of block.entries.toReversed()) this.#unsettle(entry);
+    }
+    return withdrawn.flatMap(({ entries }) => entries);
+  }
+
+  /** @param {number} count the last burn blocks never were; none has a Stacks block any more */
+  withdrawBurnBlocks(count) {
+    for (const { hash } of this.burnBlocks.splice(-count)) this.burnBlocksByHash.delete(hash);
   }
 
   /** @param {Entry} entry @param {StacksBlock} block @param {number} index */
@@ -117,5 +151,15 @@ export class Chain {
     this.#fees.set(sender, (this.#fees.get(sender) ?? 0n) + fee);
     if (fee > 0n) this.balances.move(STX, fee, sender, MINER);
     this.balances.apply(entry.events);
+  }
+
+  /** @param {Entry} entry the last one of its sender that is in a block */
+  #unsettle(entry) {
+    const { sender, fee, nonce } = entry.tx;
+    this.balances.apply(entry.events, -1n);
+    if (fee > 0n) this.balances.move(STX, -fee, sender, MINER);
+    this.#fees.set(sender, this.#fees.get(sender) - fee);
+    this.#nonces.set(sender, nonce);
+    Object.assign(entry, { status: 'pending', block: null, index: 0, result: '', events: [], error: null });
   }
 }

@@ -87,9 +87,14 @@ export class ClaritySession {
     this.copy = new MemoryCopy();
   }
 
-  /** Remembers the whole state; an earlier one is forgotten. */
+  /** Remembers the whole state. @returns {import('./wasm_module.mjs').Undo} what leads back to the one before */
   checkpoint() {
-    this.copy.take();
+    return this.copy.take();
+  }
+
+  /** Remembers the state before the last checkpoint instead. @param {import('./wasm_module.mjs').Undo} undo */
+  forgetCheckpoint(undo) {
+    this.copy.goBack(undo);
   }
 
   /** Goes back to the state of the last checkpoint. */

@@ -3,17 +3,16 @@
  * back a transaction that violated its post-conditions.
  *
  * The VM cannot undo a call that succeeded. So the state is copied now and then, the inputs since are kept, and a
- * violation goes back to the copy and applies them again, without the violating body. What is applied twice gives the
- * same state twice: nothing here depends on anything but the inputs.
+ * violation goes back to the copy and applies them again, without the violating body; a fork goes back further. What is
+ * applied twice gives the same state twice: nothing here depends on anything but the inputs.
  */
 import { sourceOfHex } from './clarity_text.mjs';
 import { VmError } from './clarity_session.mjs';
+import { Past } from './past.mjs';
 import { violation } from './post_conditions.mjs';
 
 /** Fees go here: an address that nobody has the key of (the hash160 is all zero). */
 export const MINER = 'ST000000000000000000002AMW42H';
-/** Inputs between two copies of the state: a copy costs as much as some forty calls. */
-const CHECKPOINT_EVERY = 256;
 /** The (err none) that a runtime error or a failed analysis leaves as result. */
 const ERR_NONE = '0809';
 const OK_TRUE = '0703';
@@ -35,43 +34,46 @@ const OK_TRUE = '0703';
 export const isDeployment = (input) => input.kind === 'transaction' && input.body.kind === 'smart_contract';
 
 export class Executor {
-  /** @type {{input: Input, undone: boolean}[]} */
-  #tail = [];
   /** @type {Set<string>} senders whose next nonce was left out of this block */
   #stopped = new Set();
-  /** @type {string[]} the senders stopped when the state was copied */
-  #stoppedThen = [];
 
   /** @param {import('./clarity_session.mjs').ClaritySession} session */
   constructor(session) {
     this.session = session;
-    this.#checkpoint();
+    this.past = new Past(session, []);
   }
 
   /** @param {Input} input @returns {Outcome | null} null for what is not a transaction */
   apply(input) {
-    if (this.#tail.length >= CHECKPOINT_EVERY) this.#checkpoint();
-    const entry = { input, undone: false };
-    this.#tail.push(entry);
-    const outcome = this.#run(entry);
+    if (this.past.isDue) this.past.mark([...this.#stopped]);
+    const step = { input, undone: false };
+    this.past.add(step);
+    const outcome = this.#new(step);
     if (outcome?.status !== 'success' || input.body.kind === 'token_transfer') return outcome;
     const violated = violation(outcome.events, input.conditions, input.mode);
     if (violated === null) return outcome;
-    entry.undone = true;
-    this.#replayTail();
+    step.undone = true;
+    this.goBack(this.past.count);
     return { status: 'abort_by_post_condition', result: outcome.result, events: [], error: violated };
   }
 
-  #checkpoint() {
-    this.session.checkpoint();
-    this.#stoppedThen = [...this.#stopped];
-    this.#tail = [];
+  /** Goes back to the state after the first inputs. @param {number} count @returns {boolean} false: too long ago */
+  goBack(count) {
+    const found = this.past.goBack(count);
+    if (found === null) return false;
+    this.#stopped = new Set(found.stopped);
+    for (const step of found.steps) this.#run(step);
+    return true;
   }
 
-  #replayTail() {
-    this.session.restore();
-    this.#stopped = new Set(this.#stoppedThen);
-    for (const entry of this.#tail) this.#run(entry);
+  /** What the VM refuses was no input. */
+  #new(step) {
+    try {
+      return this.#run(step);
+    } catch (error) {
+      this.past.dropLast();
+      throw error;
+    }
   }
 
   /** @returns {Outcome | null} */

@@ -44,8 +44,9 @@ export class Faucet {
   #send(build) {
     const sent = this.#turn.then(async () => {
       const { chain, mempool } = this.producer;
-      const waiting = mempool.of(FAUCET_ADDRESS).pop();
-      const nonce = waiting === undefined ? chain.account(FAUCET_ADDRESS).nonce : waiting.tx.nonce + 1n;
+      let { nonce } = chain.account(FAUCET_ADDRESS);
+      // A fork may have lost one of several that wait.
+      while (mempool.get(FAUCET_ADDRESS, nonce) !== undefined) nonce += 1n;
       const raw = (await build(nonce)).serialize();
       return { txid: await this.producer.submit(Buffer.from(raw, 'hex'), MAXIMUM_PENDING), raw };
     });

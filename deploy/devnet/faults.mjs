@@ -100,6 +100,11 @@ export class Faults {
     return Array.isArray(reason) ? reason[Math.floor(this.#streams.reason() * reason.length)] : reason;
   }
 
+  /** The order in which a fork's transactions come again. */
+  get forkRandom() {
+    return this.#streams.fork;
+  }
+
   /** A nonce as an account's owner is told it. @returns {(nonce: number) => number} the same for one answer */
   nonceLie() {
     const { nonces } = this.#settings;
@@ -111,5 +116,5 @@ export class Faults {
 }
 
 const streamsOf = (seed) => Object.fromEntries(
-  ['broadcast', 'reason', 'http', 'nonces'].map((name) => [name, randomStream(seed, name)]),
+  ['broadcast', 'reason', 'http', 'nonces', 'fork'].map((name) => [name, randomStream(seed, name)]),
 );

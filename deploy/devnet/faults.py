@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 from deploy.devnet.driver import DevnetClient
 
 Answer = Literal["429", "500", "garbage", "slow", "hangup"]
+Fate = Literal["return", "lose", "shuffle"]
 
 REJECTION_REASONS: Final = (
     "Serialization",
@@ -121,6 +122,17 @@ class FaultState:
 
 
 @dataclass(frozen=True)
+class Branch:
+    """The canonical chain: how often it went another way, how many of its last blocks can be withdrawn, its tip."""
+
+    forks: int
+    forkable: int
+    stacks_height: int
+    stacks_tip: str
+    burn_height: int
+
+
+@dataclass(frozen=True)
 class VmState:
     """Whether the VM's process has the whole chain, and how often it was started again."""
 
@@ -145,6 +157,20 @@ class FaultDriver:
     async def state(self) -> FaultState:
         """What is switched on, and what it did so far."""
         return _state(await self._devnet.get("/devnet/faults"))
+
+    async def fork(self, depth: int, transactions: Fate = "return", *, burn: bool = False) -> Branch:
+        """Withdraws the last `depth` Stacks blocks and mines another branch, of one block at least.
+
+        Their transactions wait again and are mined ("return"), in another order and spread over blocks ("shuffle"), or
+        are unknown from then on ("lose"). `burn`: burn blocks that began among them are replaced too. Raises
+        DevnetError (409) when a contract was deployed in one of them, or there are not so many.
+        """
+        body = {"depth": depth, "transactions": transactions, "burn": burn}
+        return Branch(**await self._devnet.post("/devnet/fork", body))
+
+    async def branch(self) -> Branch:
+        """The canonical chain as it is."""
+        return Branch(**await self._devnet.get("/devnet/fork"))
 
     async def stop_burn_blocks(self) -> None:
         """No burn blocks come, while market time and Stacks blocks go on."""

@@ -56,9 +56,9 @@ export class Mempool {
   /**
    * What could be mined now: each sender's unbroken run of nonces that they can pay the fees of, in order of arrival
    * as far as nonces allow.
-   * @param {import('./chain.mjs').Chain} chain @param {number} limit @returns {Entry[]}
+   * @param {import('./chain.mjs').Chain} chain @returns {Entry[]}
    */
-  ready(chain, limit) {
+  ready(chain) {
     const found = [];
     for (const [sender, own] of this.#bySender) {
       let { nonce, ustx } = chain.account(sender);
@@ -71,14 +71,14 @@ export class Mempool {
       }
     }
     found.sort((one, other) => one.arrival - other.arrival);
-    return found.slice(0, limit).map(({ entry }) => entry);
+    return found.map(({ entry }) => entry);
   }
 
   /** Whether something waits that may soon be mined.
    * @param {import('./chain.mjs').Chain} chain @param {number} nowMs wall time */
   holds(chain, nowMs) {
     if (this.#size === 0) return false;
-    return this.ready(chain, 1).length > 0 || this.all().some((entry) => nowMs - entry.receivedMs < HOLD_MS);
+    return this.ready(chain).length > 0 || this.all().some((entry) => nowMs - entry.receivedMs < HOLD_MS);
   }
 
   /** @param {number} burnHeight @returns {Entry[]} those too old to be kept */

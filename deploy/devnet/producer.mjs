@@ -2,6 +2,7 @@
 import { admit } from './admission.mjs';
 import { MarketClock } from './clock.mjs';
 import { BURN_BLOCK_SECONDS, GENESIS_HEIGHT } from './chain.mjs';
+import { shuffled } from './random.mjs';
 import { Rejection } from './rejection.mjs';
 import { DecodeError, decode } from './transaction.mjs';
 
@@ -147,6 +148,27 @@ export class Producer {
     return height - this.chain.burnTip.height;
   }
 
+  /**
+   * Withdraws the last blocks and mines another branch, of one block at least.
+   * @param {number} depth @param {'return' | 'lose' | 'shuffle'} fate what becomes of their transactions
+   * @param {boolean} burn whether burn blocks that began among them are replaced too
+   * @param {() => number} random @returns {Promise<boolean>} false: nothing was done, for that is deeper than can be
+   */
+  fork(depth, fate, burn, random) {
+    return this.#inTurn(async () => {
+      if (depth > this.chain.forkable) return false;
+      const txids = this.chain.blocks.slice(-depth).flatMap(({ entries }) => entries.map(({ tx }) => tx.txid));
+      const order = { return: txids, lose: [], shuffle: shuffled(txids, random) }[fate];
+      const record = { t: 'fork', depth, burn, txids: order, time_ms: Math.floor(this.clock.timeMs) };
+      await this.log.append(record);
+      await this.applier.apply(record);
+      const { height } = this.chain.tip;
+      await this.#mineReady(fate === 'shuffle' ? Math.max(1, Math.ceil(order.length / depth)) : undefined);
+      if (this.chain.tip.height === height) await this.#block([]);
+      return true;
+    });
+  }
+
   /** @param {number} speed market seconds per wall second */
   setSpeed(speed) {
     this.clock.setSpeed(speed);
@@ -184,18 +206,18 @@ export class Producer {
     if (blockIntervalMs === 0 || this.#mining !== null || this.mempool.size === 0) return;
     this.#mining = setTimeout(() => {
       this.#mining = null;
-      if (this.mempool.ready(this.chain, 1).length === 0) return;
+      if (this.mempool.ready(this.chain).length === 0) return;
       this.mine().then(() => this.#schedule(), () => {});
     }, blockIntervalMs);
   }
 
   /** A deployment has a block of its own, so that one round may be several blocks. */
-  async #mineReady() {
+  async #mineReady(limit = MAX_BLOCK_TRANSACTIONS) {
     const tried = new Set();
     for (let round = 0; round < MAX_ROUNDS; round += 1) {
       // Who turned out unable to pay stays behind, with all that follows in nonce.
       const behind = new Set([...tried].filter(({ status }) => status === 'pending').map(({ tx }) => tx.sender));
-      const ready = this.mempool.ready(this.chain, MAX_BLOCK_TRANSACTIONS).filter(({ tx }) => !behind.has(tx.sender));
+      const ready = this.mempool.ready(this.chain).filter(({ tx }) => !behind.has(tx.sender)).slice(0, limit);
       if (ready.length === 0) return;
       const deployment = ready.findIndex(({ tx }) => tx.body.kind === 'smart_contract');
       const chosen = ready.slice(0, deployment === -1 ? ready.length : Math.max(1, deployment));

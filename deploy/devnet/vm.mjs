@@ -21,6 +21,8 @@
  *   heights         {}                                       -> {burn_height, stacks_height, block_time}
  *   source          {contract}                               -> text or null
  *   interface       {contract}                               -> functions, variables, maps, tokens; or null
+ *   go_back         {inputs}                                 for the devnet: to the state after so many inputs ->
+ *                                                            heights; null: too long ago, start again
  *   apply           {input}                                  for the devnet: one input of its chain, with fees and
  *                                                            post-conditions (executor.mjs) -> outcome, heights
  *
@@ -35,7 +37,7 @@ const DEFAULT_GENESIS_TIME = Date.UTC(2020, 2, 11) / 1000;
 
 /** @type {ClaritySession | null} */
 let session = null;
-/** @type {Executor | null} made at the first `apply` */
+/** @type {Executor | null} made at the first input */
 let executor = null;
 
 /** @returns {ClaritySession} */
@@ -56,6 +58,11 @@ function apply({ input }) {
   return { outcome: executor.apply(input), heights: chain().heights() };
 }
 
+function goBack({ inputs }) {
+  executor ??= new Executor(chain());
+  return executor.goBack(inputs) ? chain().heights() : null;
+}
+
 /** Each operation takes the request and gives the value of "ok". */
 const operations = {
   init,
@@ -73,6 +80,7 @@ const operations = {
   heights: () => chain().heights(),
   source: ({ contract }) => chain().source(contract) ?? null,
   apply,
+  go_back: goBack,
   interface: ({ contract }) => chain().interfaceOf(contract) ?? null,
 };
 

@@ -91,6 +91,16 @@ export class VmClient {
     return this.#ask({ op: 'apply', input }, input);
   }
 
+  /** How many inputs the VM has applied. */
+  get applied() {
+    return this.#history.length;
+  }
+
+  /** Goes back to the state after the first inputs. @param {number} inputs @returns {Promise<Applied['heights']>} */
+  goBack(inputs) {
+    return this.#ask({ op: 'go_back', inputs }, null);
+  }
+
   /** Asks what changes nothing; throws VmRefusal. @returns {Promise<any>} */
   read(op, fields) {
     return this.#ask({ op, ...fields }, null);
@@ -151,10 +161,21 @@ export class VmClient {
   }
 
   #answered(answer) {
+    // Of a process that was killed nothing counts: whatever it had under way is asked again.
+    if (this.#crashed) return;
     const replaying = this.#replaying.shift();
     if (replaying !== undefined) {
       replaying(answer);
       return;
+    }
+    const { request } = this.#pending[0];
+    if (request.op === 'go_back' && 'ok' in answer) {
+      this.#history.length = request.inputs;
+      // Longer ago than its copies reach: a new process is given what is left, and then asked the same again.
+      if (answer.ok === null) {
+        this.crash();
+        return;
+      }
     }
     const { input, resolve, reject } = this.#pending.shift();
     if ('error' in answer) {
