@@ -101,8 +101,8 @@ async def test_shuffled_transactions_come_in_other_blocks(chain: Chain) -> None:
 
     assert sorted(map(place, new)) == sorted(map(place, old))
     assert list(map(place, new)) != list(map(place, old))
-    for seed in range(len(seeds)):
-        own = [place(one) for one in new[seed :: len(seeds)]]
+    for first in range(len(seeds)):
+        own = [place(one) for one in new[first :: len(seeds)]]
         assert own == sorted(own)
     assert await chain.total(contract) == 18
 
