@@ -19,6 +19,8 @@
  *   mine_stacks     {count}                                  empty Stacks blocks -> heights
  *   mine_burn       {count}                                  burn blocks, each with an empty Stacks block -> heights
  *   heights         {}                                       -> {burn_height, stacks_height, block_time}
+ *   checkpoint      {}                                       remembers the whole state, instead of an earlier one
+ *   restore         {}                                       goes back to it -> heights
  *   source          {contract}                               -> text or null
  *   interface       {contract}                               -> functions, variables, maps, tokens; or null
  *   go_back         {inputs}                                 for the devnet: to the state after so many inputs ->
@@ -78,6 +80,8 @@ const operations = {
   mine_stacks: ({ count }) => { chain().mineStacks(count); return chain().heights(); },
   mine_burn: ({ count }) => { chain().mineBurn(count); return chain().heights(); },
   heights: () => chain().heights(),
+  checkpoint: () => { chain().checkpoint(); return null; },
+  restore: () => { chain().restore(); return chain().heights(); },
   source: ({ contract }) => chain().source(contract) ?? null,
   apply,
   go_back: goBack,

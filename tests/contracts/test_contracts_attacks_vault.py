@@ -20,8 +20,8 @@ from tests.contracts.chain import (
     plain,
     refused,
 )
-from tests.contracts.test_contracts_vault import voucher, withdraw
 from tests.contracts.vm import VMError
+from tests.contracts.vouchers import voucher, withdraw
 
 TOKENS = pytest.mark.parametrize("token", [STX, SBTC])
 HUGE = (1 << 128) - 1

@@ -23,13 +23,6 @@ from tests.contracts.chain import (
 )
 
 TOKENS = pytest.mark.parametrize("token", [STX, SBTC])
-BLOCK_LIMIT = {
-    "read_count": 15_000,
-    "read_length": 100_000_000,
-    "runtime": 5_000_000_000,
-    "write_count": 15_000,
-    "write_length": 15_000_000,
-}
 
 
 def to_due(chain: Chain, number: int) -> int:
@@ -152,21 +145,6 @@ def test_long_abandoned_policies_expire_without_a_receipt(market: Chain) -> None
     assert [(one["status"], one["error"]) for one in plain(result.expect())] == [(2, 0), (2, 0), (0, 3013)]
     assert [one["btc-price-e8"] for one in printed(result, "policy-expired")] == [0, 0]
     assert market.pool(STX)["locked"] == market.pool(SBTC)["locked"] == 0
-
-
-@pytest.mark.parametrize(
-    ("token", "price", "end"), [(STX, 45_000, SETTLED), (SBTC, 45_000, SETTLED), (SBTC, 50_000, EXPIRED)]
-)
-def test_two_hundred_policies_end_in_one_call(market: Chain, token: int, price: int, end: int) -> None:
-    """A full batch, all paid or all expired, stays below a third of a block's budget in every dimension."""
-    market.deposit(token, 10**13 if token == STX else 10**10).expect()
-    ids = [market.create(token) for _ in range(200)]
-    expiration = to_due(market, ids[0])
-    result = market.expire(market.backend, ids, market.expiry_receipt(expiration, price * USD))
-    assert [one["status"] for one in plain(result.expect())] == [end] * 200
-    assert market.pool(token)["locked"] == 0
-    for name, limit in BLOCK_LIMIT.items():
-        assert 0 < result.costs[name] <= limit // 3, (name, result.costs)
 
 
 def test_an_empty_batch_does_nothing(market: Chain) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -14,7 +13,6 @@ from tests.contracts.chain import (
     SBTC,
     STX,
     VAULT,
-    Actor,
     Chain,
     Principal,
     Signed,
@@ -22,27 +20,10 @@ from tests.contracts.chain import (
     printed,
     refused,
 )
-from tests.contracts.vm import SBTC_CONTRACT, CallResult
+from tests.contracts.vm import SBTC_CONTRACT
+from tests.contracts.vouchers import voucher, withdraw
 
 TOKENS = pytest.mark.parametrize("token", [STX, SBTC])
-
-
-def voucher(chain: Chain, token: int, amount: int, **changes: Any) -> Signed:
-    """A voucher for the provider under a new id, signed by the backend."""
-    chain.counter += 1
-    message = {
-        "voucher-id": sha256(f"voucher {chain.counter}".encode()).digest()[:16],
-        "provider": Principal(chain.provider.address),
-        "token": token,
-        "amount": amount,
-        "expiry-burn-height": chain.height + 6,
-    } | changes
-    return chain.sign(chain.backend, "bithedge-voucher", VAULT, message)
-
-
-def withdraw(chain: Chain, signed: Signed, sender: Actor | None = None) -> CallResult:
-    """Presents a voucher, as the provider unless told otherwise."""
-    return chain.call(sender or chain.provider, VAULT, "withdraw-from-pool", signed.message, signed.signature)
 
 
 @TOKENS

@@ -125,6 +125,14 @@ class VM:
         self._contracts = {"sbtc-token": SBTC_CONTRACT}
         return _heights(self._ask("init", **({} if genesis_time is None else {"time": genesis_time})))
 
+    def checkpoint(self) -> None:
+        """Remembers the whole state; an earlier one is forgotten. Not together with `reset`."""
+        self._ask("checkpoint")
+
+    def restore(self) -> Heights:
+        """Goes back to the state of the last checkpoint, as often as needed."""
+        return _heights(self._ask("restore"))
+
     def contract(self, name: str) -> str:
         """The full name of a contract given short or in full."""
         return name if "." in name else self._contracts[name]
@@ -171,6 +179,11 @@ class VM:
     def heights(self) -> Heights:
         """The tip."""
         return _heights(self._ask("heights"))
+
+    def interface(self, contract: str) -> Mapping[str, Any]:
+        """What the VM's analysis found in a contract: its functions with their types, variables, maps, tokens."""
+        found: Mapping[str, Any] = self._ask("interface", contract=self.contract(contract))
+        return found
 
     def _call(self, sender: str, contract: str, function: str, args: Sequence[ClarityValue]) -> dict[str, object]:
         encoded = [serialize(value).hex() for value in args]
