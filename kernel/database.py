@@ -20,6 +20,8 @@ from alembic.config import Config
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from kernel.presence import Presence
+
 _POOL_SIZE: Final = 5
 # A machine that vanishes says no goodbye: without these its locks, a lease's among them, would be held for hours.
 _SESSION_SETTINGS: Final = {
@@ -39,6 +41,7 @@ class Database:
 
     def __init__(self, url: str, pool_size: int = _POOL_SIZE) -> None:
         self.url = url
+        self.presence = Presence(url, _SESSION_SETTINGS)
         self.engine: AsyncEngine = create_async_engine(
             _async_url(url),
             pool_size=pool_size,
@@ -60,7 +63,8 @@ class Database:
         return listener
 
     async def close(self) -> None:
-        """Closes every pooled connection."""
+        """Closes every connection but listeners'."""
+        await self.presence.close()
         await self.engine.dispose()
 
 

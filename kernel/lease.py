@@ -1,4 +1,7 @@
-"""Leader leases in Postgres: of several replicas one works, and its epoch fences every write it makes."""
+"""Leader leases in Postgres: of several replicas one works, and its epoch fences every write it makes.
+
+A lease is free once it has lapsed, and at once when its holder's session has ended, as that of a killed process has.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from kernel.database import Database
 from kernel.errors import Aborted
-from kernel.ids import new_id
+from kernel.presence import is_gone
 
 _TERM_SECONDS: Final = 6.0
 _RENEW_SECONDS: Final = 2.0
@@ -44,7 +47,7 @@ class LeaderLease:
         self._database = database
         self._table = table
         self._name = name
-        self._holder = new_id()
+        self._holder = database.presence.new_holder()
         self.epoch: int | None = None
 
     async def lead(self, work: Callable[[], Awaitable[None]]) -> None:
@@ -72,6 +75,7 @@ class LeaderLease:
                 await task
 
     async def _acquire(self) -> bool:
+        await self._database.presence.ensure()
         table, now = self._table, sa.func.now()
         term = now + dt.timedelta(seconds=_TERM_SECONDS)
         statement = insert(table).values(name=self._name, holder=self._holder, epoch=1, expire_time=term)
@@ -83,7 +87,7 @@ class LeaderLease:
                 "expire_time": term,
                 "epoch": sa.case((mine, col(table.epoch)), else_=col(table.epoch) + 1),
             },
-            where=sa.or_(mine, col(table.expire_time) < now),
+            where=sa.or_(mine, col(table.expire_time) < now, is_gone(col(table.holder))),
         )
         async with self._database.transaction() as session:
             row = (await session.exec(statement.returning(sa.column("epoch")))).first()

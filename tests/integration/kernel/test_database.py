@@ -164,6 +164,26 @@ async def test_locks_of_a_process_that_vanished_are_given_up(database: Database)
             await leader.check(session)
 
 
+async def test_a_lease_is_free_as_soon_as_its_holder_is_dead(database: Database, database_url: str) -> None:
+    """When the holder's session ends, as with a killed process, nobody waits for the lease to lapse."""
+    killed = Database(database_url)
+    leader, follower = LeaderLease(killed, Lease, "dead"), LeaderLease(database, Lease, "dead")
+    assert await leader._acquire()
+    async with database.transaction() as session:
+        await session.exec(sa.update(Lease).values(expire_time=sa.func.now() + dt.timedelta(hours=1)))
+    assert not await follower._acquire()
+    await killed.presence.close()
+    async with asyncio.timeout(10):
+        while not await follower._acquire():
+            await asyncio.sleep(0.02)
+    async with database.transaction() as session:
+        await follower.check(session)
+        with pytest.raises(LeaseLost):
+            await leader.check(session)
+    assert not await leader._acquire()
+    await killed.close()
+
+
 async def test_one_replica_leads_and_a_lost_lease_rolls_its_write_back(database: Database) -> None:
     """Of two replicas one works; when its lease lapses the other takes over and fences its writes."""
     working: list[str] = []
