@@ -17,7 +17,7 @@ from services.chain_gateway.nodes import Asker
 from services.chain_gateway.stacks.clarity_text import render
 from services.chain_gateway.stacks.errors import CodecError
 from services.chain_gateway.stacks.node_types import Block, ContractLog, TransactionRecord
-from services.chain_gateway.store_transactions import Mined
+from services.chain_gateway.store_transactions import Mined, NonceUse
 
 _PRINT: Final = "print"
 # Only these run code; a deployment may call us too.
@@ -129,3 +129,10 @@ def mined(record: TransactionRecord, index_hash: str, stacks_height: int, burn_h
     except CodecError:
         text = record.result_text or ""
     return Mined(record.txid, record.status, text, index_hash, stacks_height, burn_height)
+
+
+def nonce_uses(content: BlockContent) -> list[NonceUse]:
+    """Which nonces the transactions of a block used."""
+    block = content.block
+    place = block.index_hash, block.height, block.burn_height
+    return [NonceUse(record.sender, record.nonce, record.txid, *place) for record in content.records]

@@ -36,8 +36,8 @@ class Settings:
     per backend key. `signing_policy_file`: TOML, the built-in policy if empty. `market_clock` `devnet` takes market
     time from a devnet, which must then be the node. `finality_burn_confirmations`: burn blocks until a block is final.
     `poll_interval_ms`: how often a node is asked for new blocks. `fee_floor_ustx` and `fee_cap_ustx` bound the fee of a
-    transaction. `stuck_seconds`: how long a transaction may wait in the mempool before its fee is raised.
-    `queue_limit`: intents that may wait.
+    transaction. `stuck_blocks`: how many Stacks blocks the next transaction of an account may wait in the mempool
+    before its fee is raised. `queue_limit`: intents that may wait.
     `start_stacks_height`: the first block whose events matter, at or before deployment.
     """
 
@@ -59,7 +59,7 @@ class Settings:
     node_watch_seconds: float = 10.0
     fee_floor_ustx: int = 1_000
     fee_cap_ustx: int = 5_000_000
-    stuck_seconds: float = 600.0
+    stuck_blocks: int = 60
     queue_limit: int = 1_000
     start_stacks_height: int = 1
     sbtc_asset: str = _SBTC

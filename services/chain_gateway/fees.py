@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from typing import Final
 
+from kernel.errors import Unavailable
 from services.chain_gateway.contract_calls import Call
 from services.chain_gateway.domain.contract_call import bounded_fee
 from services.chain_gateway.nodes import NodePool
 from services.chain_gateway.stacks.node_errors import NodeRefused
+from services.chain_gateway.stacks.node_types import FeeEstimate
 
 _KEPT_SECONDS: Final = 10.0
 _ENVELOPE_BYTES: Final = 180
@@ -24,17 +26,22 @@ class Fees:
         self.cap_ustx = cap_ustx
         self._kept: dict[tuple[str, str, int], tuple[float, int]] = {}
 
+    @property
+    def filler_ustx(self) -> int:
+        """The fee of a transfer that only uses a nonce."""
+        return bounded_fee(_ENVELOPE_BYTES, self.floor_ustx, self.cap_ustx)
+
     async def suggest(self, call: Call) -> int:
-        """A fee for a call; Unavailable when no node answers."""
+        """A fee for a call. While no node answers it is the last one known, or the least that a node takes."""
         length = len(call.payload_bytes) + sum(map(len, call.post_condition_bytes)) + _ENVELOPE_BYTES
         key = (call.payload.contract_name, call.payload.function_name, length)
         kept = self._kept.get(key)
         if kept is not None and kept[0] > time.monotonic():
             return kept[1]
         try:
-            estimate = await self._nodes.ask(lambda node: node.estimate_fee(call.payload, length))
-        except NodeRefused:
-            estimate = None
+            estimate = await self._estimate(call, length)
+        except Unavailable:
+            return kept[1] if kept is not None else bounded_fee(length, self.floor_ustx, self.cap_ustx)
         # A node takes one uSTX per byte at least.
         wanted = max(length, estimate.middle_ustx if estimate else 0)
         fee = bounded_fee(wanted, self.floor_ustx, self.cap_ustx)
@@ -42,3 +49,9 @@ class Fees:
             self._kept.clear()
         self._kept[key] = (time.monotonic() + _KEPT_SECONDS, fee)
         return fee
+
+    async def _estimate(self, call: Call, length: int) -> FeeEstimate | None:
+        try:
+            return await self._nodes.ask(lambda node: node.estimate_fee(call.payload, length))
+        except NodeRefused:
+            return None

@@ -15,11 +15,13 @@ from kernel.database import Database
 from kernel.lease import LeaderLease
 from kernel.rpc.server import Process, Service
 from kernel.rpc.tokens import TokenVerifier
+from services.chain_gateway.allocation import Allocation
 from services.chain_gateway.broadcaster import Broadcaster
 from services.chain_gateway.config import Settings
 from services.chain_gateway.contract_reads import ContractReads
 from services.chain_gateway.dispatcher import Dispatcher
 from services.chain_gateway.domain.node_choice import HealthBounds
+from services.chain_gateway.fee_raises import FeeRaises
 from services.chain_gateway.fees import Fees
 from services.chain_gateway.ingest import Ingest, IngestSettings
 from services.chain_gateway.intents import Intents
@@ -27,6 +29,7 @@ from services.chain_gateway.keys import Keys
 from services.chain_gateway.message_signing import MessageSigner
 from services.chain_gateway.node_watch import NodeWatch
 from services.chain_gateway.nodes import NodePool
+from services.chain_gateway.nonce_reconciliation import NonceReconciliation
 from services.chain_gateway.pulse import Pulse
 from services.chain_gateway.servicer import ChainGatewayServicer
 from services.chain_gateway.signing import SigningPolicy
@@ -35,6 +38,7 @@ from services.chain_gateway.state import StateFollower
 from services.chain_gateway.store_transactions import INTENT_CHANNEL
 from services.chain_gateway.tables import Lease
 from services.chain_gateway.transaction_watch import TransactionWatch
+from services.chain_gateway.user_broadcasts import UserBroadcasts
 from services.chain_gateway.wallet_transactions import WalletTransactions
 
 MIGRATIONS: Final = Path(__file__).with_name("migrations")
@@ -43,7 +47,7 @@ _POOL_SIZE: Final = 10
 
 @dataclass(frozen=True)
 class Gateway:
-    """The parts that others hold on to. `ingest` and `dispatch` each run under a lease of their own."""
+    """The parts that others hold on to. Of several replicas one ingests, under a lease; all dispatch."""
 
     database: Database
     nodes: NodePool
@@ -52,10 +56,8 @@ class Gateway:
     pulse: Pulse
     ingest: Ingest
     dispatcher: Dispatcher
-    broadcaster: Broadcaster
     servicer: ChainGatewayServicer
     ingest_lease: LeaderLease
-    dispatch_lease: LeaderLease
 
     @property
     def background(self) -> tuple[Callable[[], Awaitable[None]], ...]:
@@ -64,9 +66,13 @@ class Gateway:
             self.state.follow,
             self.pulse.follow,
             self.node_watch.run,
-            lambda: self.ingest_lease.lead(self.ingest.run),
-            lambda: self.dispatch_lease.lead(self.dispatcher.run),
+            self._ingest,
+            self.dispatcher.run,
         )
+
+    async def _ingest(self) -> None:
+        await self.dispatcher.declare()
+        await self.ingest_lease.lead(self.ingest.run)
 
     def process(self, settings: Settings, verifier: TokenVerifier) -> Process:
         """The gRPC process around them."""
@@ -87,16 +93,15 @@ def build(settings: Settings, keys: Keys, database: Database, http: aiohttp.Clie
     fees = Fees(nodes, settings.fee_floor_ustx, settings.fee_cap_ustx)
     authority = SigningAuthority(database, load_rules(settings.signing_policy_file))
     policy = SigningPolicy(contracts, keys, fees, authority, state)
-    broadcaster = Broadcaster(database, nodes, state, policy, confirmations, settings.stuck_seconds)
+    users = UserBroadcasts(database, nodes, confirmations)
     ingest_lease = LeaderLease(database, Lease, "ingest")
-    dispatch_lease = LeaderLease(database, Lease, "dispatch")
     devnet = settings.market_clock == "devnet"
     poll_seconds = settings.poll_interval_ms / 1000
     ingest_settings = IngestSettings(confirmations, poll_seconds, settings.start_stacks_height, devnet, keys.addresses)
     reads = ContractReads(nodes, contracts, state)
     messages = MessageSigner(database, contracts, keys, authority, state, reads)
     intents = Intents(database, contracts, pulse, settings.queue_limit)
-    wallets = WalletTransactions(database, nodes, contracts, fees, messages, broadcaster)
+    wallets = WalletTransactions(database, nodes, contracts, fees, messages, users)
     transactions = TransactionWatch(database, nodes, contracts, state, pulse)
     return Gateway(
         database=database,
@@ -105,13 +110,26 @@ def build(settings: Settings, keys: Keys, database: Database, http: aiohttp.Clie
         state=state,
         pulse=pulse,
         ingest=Ingest(database, nodes, contracts, ingest_lease, ingest_settings),
-        dispatcher=Dispatcher(database, nodes, keys, dispatch_lease, policy, broadcaster),
-        broadcaster=broadcaster,
+        dispatcher=_dispatcher(database, nodes, settings, keys, policy, state),
         servicer=ChainGatewayServicer(
             database, nodes, contracts, state, reads, intents, messages, wallets, transactions
         ),
         ingest_lease=ingest_lease,
-        dispatch_lease=dispatch_lease,
+    )
+
+
+def _dispatcher(
+    database: Database, nodes: NodePool, settings: Settings, keys: Keys, policy: SigningPolicy, state: StateFollower
+) -> Dispatcher:
+    raises = FeeRaises(database, keys, policy)
+    return Dispatcher(
+        database,
+        keys,
+        Allocation(database, policy),
+        Broadcaster(database, nodes, state, raises, settings.stuck_blocks),
+        UserBroadcasts(database, nodes, settings.finality_burn_confirmations),
+        NonceReconciliation(database, nodes, keys),
+        from_genesis=settings.start_stacks_height == 1,
     )
 
 
@@ -123,5 +141,5 @@ def open_nodes(settings: Settings, http: aiohttp.ClientSession) -> NodePool:
 
 
 def open_database(settings: Settings) -> Database:
-    """The service's database; streams and two leaders share its connections."""
+    """The service's database; streams, ingestion and dispatch share its connections."""
     return Database(settings.database_url, _POOL_SIZE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from kernel.errors import Unavailable
 from kernel.log import get_logger
@@ -12,6 +13,9 @@ from services.chain_gateway.nodes import NodePool
 from services.chain_gateway.stacks.node import StacksNode
 from services.chain_gateway.stacks.node_errors import BroadcastRejected, NodeRefused
 from services.chain_gateway.tables import ChainTransaction
+
+CLAIM_SECONDS: Final = 5.0
+"""How long whoever stored or claimed a transaction has it for itself; then any replica may hand it in."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from kernel.errors import Aborted, Unavailable
 from kernel.lease import LeaderLease, LeaseLost
 from kernel.log import get_logger
 from services.chain_gateway import metrics, store_chain, store_transactions
-from services.chain_gateway.block_content import BlockContent, UnknownEventForm, mined, read_contents
+from services.chain_gateway.block_content import BlockContent, UnknownEventForm, mined, nonce_uses, read_contents
 from services.chain_gateway.chain_reader import ChainReader
 from services.chain_gateway.contracts import PARAMETER, Contracts
 from services.chain_gateway.domain.confirmation import final_burn_height
@@ -148,7 +148,8 @@ class Ingest:
         state.latest_sequence += len(events)
 
     async def _note_mined(self, session: AsyncSession, contents: Sequence[BlockContent]) -> None:
-        """Notes what the blocks say of the transactions that went through us, a few among many."""
+        """Notes what the blocks say of the transactions that went through us, a few among many, and of their nonces."""
+        await store_transactions.note_nonces(session, [use for content in contents for use in nonce_uses(content)])
         txids = [record.txid for content in contents for record in content.records]
         known = await store_transactions.known(session, txids)
         found = [

@@ -25,3 +25,9 @@ REJECTIONS = Counter("bithedge_gateway_broadcast_rejections_total", "Broadcasts 
 SIGNING_REFUSALS = Counter(
     "bithedge_gateway_signing_refusals_total", "Signatures that the signing policy refused", ["what", "reason"]
 )
+FEE_RAISES = Counter("bithedge_gateway_fee_raises_total", "Transactions replaced by one with a higher fee")
+FEE_CAPPED = Counter("bithedge_gateway_fee_capped_total", "Transactions that wait although they pay the highest fee")
+FILLERS = Counter("bithedge_gateway_nonce_fillers_total", "Nonces that nothing had, filled with a transfer")
+LOST_NONCES = Counter("bithedge_gateway_lost_nonces_total", "Nonces of intents that another transaction took finally")
+GIVEN_UP = Counter("bithedge_gateway_given_up_total", "Transactions that nodes refused for good")
+REFUSED_TO_SIGN = Counter("bithedge_gateway_refused_to_sign_total", "Intents that the signing policy refused")

@@ -1,8 +1,9 @@
-"""SQL of intents, their queue and the ledger of nonces."""
+"""SQL of intents and their queue."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import datetime as dt
+from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
@@ -11,9 +12,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from kernel.clock import wall_now
 from kernel.database import notify
-from services.chain_gateway.domain.confirmation import IntentState, TransactionState
+from services.chain_gateway.domain.confirmation import IntentState
 from services.chain_gateway.store_transactions import INTENT_CHANNEL
-from services.chain_gateway.tables import ChainTransaction, Intent, NonceSlot, SigningAccount
+from services.chain_gateway.tables import Intent
 
 
 async def add(session: AsyncSession, intent: Intent) -> Intent:
@@ -46,10 +47,13 @@ async def count_by_state(session: AsyncSession) -> dict[int, int]:
 
 
 async def lock_queued(session: AsyncSession, limit: int) -> Sequence[Intent]:
-    """The queued intents that go first, in order, locked."""
+    """The queued intents that go first, in order, locked; without those that another replica has locked."""
     statement = (
         select(Intent)
-        .where(col(Intent.state) == IntentState.QUEUED)
+        .where(
+            col(Intent.state) == IntentState.QUEUED,
+            sa.or_(col(Intent.hold_time).is_(None), col(Intent.hold_time) <= sa.func.now()),
+        )
         .order_by(col(Intent.priority), col(Intent.create_time), col(Intent.id))
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -57,78 +61,55 @@ async def lock_queued(session: AsyncSession, limit: int) -> Sequence[Intent]:
     return (await session.exec(statement)).all()
 
 
-async def end(session: AsyncSession, intent_id: str, state: IntentState, reason: str) -> None:
-    """Ends an intent that has not ended."""
-    statement = (
-        sa.update(Intent)
-        .where(col(Intent.id) == intent_id, col(Intent.state) <= IntentState.SUBMITTED)
-        .values(state=state, reason=reason, end_time=wall_now())
+async def any_queued(session: AsyncSession) -> bool:
+    """Whether an intent waits that may be sent now."""
+    statement = select(col(Intent.id)).where(
+        col(Intent.state) == IntentState.QUEUED,
+        sa.or_(col(Intent.hold_time).is_(None), col(Intent.hold_time) <= sa.func.now()),
     )
-    await session.exec(statement)
+    return (await session.exec(statement.limit(1))).first() is not None
+
+
+async def end_unsigned(session: AsyncSession, intent: Intent, state: IntentState, reason: str) -> None:
+    """Ends an intent for which nothing was ever signed that could still be mined."""
+    intent.state, intent.reason, intent.end_time = state, reason, wall_now()
+    session.add(intent)
+    await session.flush()
     await notify(session, INTENT_CHANNEL)
 
 
-async def requeue(session: AsyncSession, intent_id: str) -> None:
-    """Puts a submitted intent back into the queue: what was signed for it was provably never taken."""
-    statement = (
+async def hold(session: AsyncSession, intent: Intent, reason: str, until: dt.datetime) -> None:
+    """Leaves an intent in the queue for a while, saying why."""
+    intent.reason, intent.hold_time = reason, until
+    session.add(intent)
+    await session.flush()
+    await notify(session, INTENT_CHANNEL)
+
+
+async def give_up(session: AsyncSession, intent_id: str, reason: str) -> None:
+    """Nothing more is signed for a submitted intent; it ends when another transaction has its nonce finally."""
+    await session.exec(
         sa.update(Intent)
         .where(col(Intent.id) == intent_id, col(Intent.state) == IntentState.SUBMITTED)
-        .values(state=IntentState.QUEUED)
+        .values(give_up_reason=reason, reason=reason)
     )
-    await session.exec(statement)
     await notify(session, INTENT_CHANNEL)
 
 
-async def take_back(session: AsyncSession, rows: Sequence[ChainTransaction]) -> None:
-    """Undoes signed transactions that never left this process: nonces are free, intents queued as before.
-
-    Those stay that another replica has handed in meanwhile, such as while this one was suspended.
-    """
-    statement = sa.delete(ChainTransaction).where(
-        sa.tuple_(col(ChainTransaction.txid), col(ChainTransaction.sends)).in_([(row.txid, row.sends) for row in rows]),
-        col(ChainTransaction.state) == TransactionState.SIGNED,
-    )
-    intents = (await session.exec(statement.returning(col(ChainTransaction.intent_id)))).scalars().all()
-    await session.exec(sa.delete(NonceSlot).where(col(NonceSlot.intent_id).in_(intents)))
-    await session.exec(sa.update(Intent).where(col(Intent.id).in_(intents)).values(state=IntentState.QUEUED))
-    await notify(session, INTENT_CHANNEL)
-
-
-async def declare_accounts(session: AsyncSession, addresses: Sequence[str]) -> None:
-    """Makes sure that each of our accounts has its row."""
-    rows = [{"address": address, "floor_nonce": 0} for address in addresses]
-    await session.exec(insert(SigningAccount).values(rows).on_conflict_do_nothing())
-
-
-async def lock_account(session: AsyncSession, address: str) -> SigningAccount:
-    """An account's row, locked: nonces of a key are given one after the other."""
-    statement = select(SigningAccount).where(col(SigningAccount.address) == address).with_for_update()
-    return (await session.exec(statement)).one()
-
-
-async def taken_nonces(session: AsyncSession, address: str, from_nonce: int) -> set[int]:
-    """Nonces from a number on that were given to intents."""
-    statement = select(col(NonceSlot.nonce)).where(
-        col(NonceSlot.address) == address, col(NonceSlot.nonce) >= from_nonce
-    )
-    return set((await session.exec(statement)).all())
-
-
-async def has_unsent(session: AsyncSession, address: str) -> bool:
-    """Whether a transaction of ours may not have reached a node: nothing is signed behind it, to leave no gap."""
-    statement = (
-        select(col(ChainTransaction.txid))
+async def explain(session: AsyncSession, intent_id: str, reason: str) -> None:
+    """Says why an open intent does not get on; empty when it does."""
+    await session.exec(
+        sa.update(Intent)
         .where(
-            col(ChainTransaction.sender) == address,
-            col(ChainTransaction.intent_id).is_not(None),
-            col(ChainTransaction.mined_index_hash).is_(None),
-            col(ChainTransaction.state).in_((TransactionState.SIGNED, TransactionState.UNKNOWN)),
+            col(Intent.id) == intent_id,
+            col(Intent.state) <= IntentState.SUBMITTED,
+            col(Intent.give_up_reason) == "",
         )
-        .limit(1)
+        .values(reason=reason)
     )
-    return (await session.exec(statement)).first() is not None
 
 
-async def free_nonce(session: AsyncSession, intent_id: str) -> None:
-    """Takes the nonce back from an intent whose transactions were provably never taken."""
-    await session.exec(sa.delete(NonceSlot).where(col(NonceSlot.intent_id) == intent_id))
+async def requeue(session: AsyncSession, intent_ids: Collection[str]) -> None:
+    """Puts intents back into the queue whose transactions never left this process."""
+    await session.exec(sa.update(Intent).where(col(Intent.id).in_(intent_ids)).values(state=IntentState.QUEUED))
+    await notify(session, INTENT_CHANNEL)

@@ -1,11 +1,11 @@
-"""SQL of transactions: what the chain says of them, and the ends of their intents, which follow from it."""
+"""SQL of transactions and of what the chain says of them: mined, withdrawn."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, insert
@@ -14,11 +14,12 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from kernel.clock import wall_now
 from kernel.database import notify
+from services.chain_gateway import store_outcomes
 from services.chain_gateway.domain import confirmation
-from services.chain_gateway.domain.confirmation import IntentState, TransactionState
-from services.chain_gateway.tables import ChainTransaction, Intent
+from services.chain_gateway.domain.confirmation import TransactionState
+from services.chain_gateway.tables import ChainTransaction, MinedNonce, SigningAccount
 
-INTENT_CHANNEL: Final = "chain_gateway_intent"
+INTENT_CHANNEL: Final = store_outcomes.INTENT_CHANNEL
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,17 @@ class Mined:
     txid: str
     status: str
     result: str
+    index_hash: str
+    stacks_height: int
+    burn_height: int
+
+
+class NonceUse(NamedTuple):
+    """Which transaction of a block used a nonce of an account; fields as the columns of `mined_nonce`."""
+
+    sender: str
+    nonce: int
+    txid: str
     index_hash: str
     stacks_height: int
     burn_height: int
@@ -61,9 +73,14 @@ async def known(session: AsyncSession, txids: Sequence[str]) -> set[str]:
 
 
 async def note_mined(session: AsyncSession, mined: Sequence[Mined]) -> None:
-    """Notes the transactions that we know among those of a block."""
+    """Notes the transactions that we know among those of blocks."""
     by_txid = {one.txid: one for one in mined}
-    statement = select(ChainTransaction).where(col(ChainTransaction.txid).in_(by_txid)).with_for_update()
+    statement = (
+        select(ChainTransaction)
+        .where(col(ChainTransaction.txid) == sa.any_(_array(sa.Text, list(by_txid))))
+        .order_by(col(ChainTransaction.txid))
+        .with_for_update()
+    )
     rows = (await session.exec(statement)).all()
     for row in rows:
         one = by_txid[row.txid]
@@ -78,23 +95,32 @@ async def note_mined(session: AsyncSession, mined: Sequence[Mined]) -> None:
         await notify(session, INTENT_CHANNEL)
 
 
-async def accept(session: AsyncSession, txids: Sequence[str], due_time: dt.datetime) -> None:
-    """Signed transactions that a node has taken; those that a block has meanwhile stay as they are."""
-    statement = (
-        sa.update(ChainTransaction)
-        .where(
-            col(ChainTransaction.txid).in_(txids),
-            col(ChainTransaction.state) == TransactionState.SIGNED,
-            col(ChainTransaction.mined_index_hash).is_(None),
-        )
-        .values(state=TransactionState.ACCEPTED, node_status="pending", due_time=due_time)
+def _array(kind: type[Any], values: Sequence[object]) -> sa.BindParameter[Any]:
+    return sa.bindparam(None, values, type_=ARRAY(kind))
+
+
+async def note_nonces(session: AsyncSession, uses: Sequence[NonceUse]) -> None:
+    """Notes who used the nonces of our accounts, and those of users' transactions that we follow."""
+    if not uses:
+        return
+    kinds = (sa.Text, sa.BigInteger, sa.Text, sa.Text, sa.BigInteger, sa.BigInteger)
+    names = NonceUse._fields
+    arrays = [_array(kind, values) for kind, values in zip(kinds, zip(*uses, strict=True), strict=True)]
+    columns: list[sa.ColumnClause[Any]] = [sa.column(name, kind) for name, kind in zip(names, kinds, strict=True)]
+    found = sa.func.unnest(*arrays).table_valued(*columns).render_derived()
+    ours = sa.exists().where(col(SigningAccount.address) == found.c.sender)
+    followed = sa.exists().where(
+        col(ChainTransaction.sender) == found.c.sender, col(ChainTransaction.nonce) == found.c.nonce
     )
-    await session.exec(statement)
-    await notify(session, INTENT_CHANNEL)
+    rows = sa.select(*(found.c[name] for name in names), sa.false()).where(sa.or_(ours, followed))
+    statement = insert(MinedNonce).from_select([*names, "final"], rows)
+    renewed = {name: statement.excluded[name] for name in (*names, "final")}
+    await session.exec(statement.on_conflict_do_update(index_elements=["sender", "nonce"], set_=renewed))
 
 
 async def withdraw_mined_above(session: AsyncSession, stacks_height: int) -> None:
     """Transactions of withdrawn blocks wait again; what had ended stays so, for a person to judge."""
+    await session.exec(sa.delete(MinedNonce).where(col(MinedNonce.stacks_height) > stacks_height))
     statement = (
         sa.update(ChainTransaction)
         .where(col(ChainTransaction.mined_stacks_height) > stacks_height)
@@ -105,6 +131,7 @@ async def withdraw_mined_above(session: AsyncSession, stacks_height: int) -> Non
             mined_index_hash=None,
             mined_stacks_height=None,
             mined_burn_height=None,
+            waiting_stacks_height=None,
             due_time=wall_now(),
         )
     )
@@ -113,68 +140,8 @@ async def withdraw_mined_above(session: AsyncSession, stacks_height: int) -> Non
 
 
 async def finalize(session: AsyncSession, final_burn_height: int) -> None:
-    """Ends every transaction mined at or below a final burn height, and its intent with it."""
-    statement = (
-        select(ChainTransaction)
-        .where(
-            col(ChainTransaction.state) == TransactionState.PENDING,
-            col(ChainTransaction.mined_burn_height) <= final_burn_height,
-        )
-        .with_for_update()
-    )
-    rows = (await session.exec(statement)).all()
-    for row in rows:
-        row.state = confirmation.moved(row.state, confirmation.final_state(row.node_status))
-        session.add(row)
-        await session.flush()
-        await _supersede(session, row)
-        if row.intent_id is not None:
-            await _end_intent(session, row)
-    if rows:
-        await notify(session, INTENT_CHANNEL)
-
-
-async def _supersede(session: AsyncSession, final: ChainTransaction) -> None:
-    """Whatever else was signed for the same nonce can never be mined now."""
-    statement = (
-        sa.update(ChainTransaction)
-        .where(
-            col(ChainTransaction.sender) == final.sender,
-            col(ChainTransaction.nonce) == final.nonce,
-            col(ChainTransaction.txid) != final.txid,
-            col(ChainTransaction.state).in_(confirmation.OPEN_TRANSACTIONS),
-        )
-        .values(state=TransactionState.REPLACED)
-    )
-    await session.exec(statement)
-
-
-async def _end_intent(session: AsyncSession, final: ChainTransaction) -> None:
-    intent = await session.get(Intent, final.intent_id, with_for_update=True)
-    if intent is None or IntentState(intent.state).ended:
-        return
-    intent.state = confirmation.intent_end(final.node_status)
-    if intent.state == IntentState.ABORTED:
-        intent.contract_error = confirmation.contract_error(final.result)
-        intent.reason = final.node_status
-    intent.end_time = wall_now()
-    session.add(intent)
-    await session.flush()
-
-
-async def due(session: AsyncSession, now: dt.datetime, limit: int) -> Sequence[ChainTransaction]:
-    """Transactions in no block whose turn it is to be sent or looked at, in the order of their nonces."""
-    statement = (
-        select(ChainTransaction)
-        .where(
-            col(ChainTransaction.state).in_(confirmation.OPEN_TRANSACTIONS),
-            col(ChainTransaction.mined_index_hash).is_(None),
-            col(ChainTransaction.due_time) <= now,
-        )
-        .order_by(col(ChainTransaction.sender), col(ChainTransaction.nonce), col(ChainTransaction.fee_ustx).desc())
-        .limit(limit)
-    )
-    return (await session.exec(statement)).all()
+    """Ends every transaction that the final blocks decide, and its intent with it."""
+    await store_outcomes.settle_final(session, final_burn_height)
 
 
 async def lock_open(session: AsyncSession, txid: str) -> ChainTransaction | None:
@@ -183,6 +150,58 @@ async def lock_open(session: AsyncSession, txid: str) -> ChainTransaction | None
     if row is None or row.mined_index_hash is not None or row.state not in confirmation.OPEN_TRANSACTIONS:
         return None
     return row
+
+
+async def update_open(
+    session: AsyncSession, txid: str, state: TransactionState, reason: str, due_time: dt.datetime
+) -> ChainTransaction | None:
+    """Stores what became of an attempt to send or to look, unless the transaction has ended or a block has it."""
+    row = await lock_open(session, txid)
+    if row is None:
+        return None
+    row.state, row.reason, row.due_time = confirmation.moved(row.state, state), reason, due_time
+    row.node_status = "pending" if state in (TransactionState.ACCEPTED, TransactionState.PENDING) else ""
+    session.add(row)
+    await session.flush()
+    await notify(session, INTENT_CHANNEL)
+    return row
+
+
+async def has_successor(session: AsyncSession, row: ChainTransaction) -> bool:
+    """Whether one with a higher fee is followed at the same nonce: that one is to be sent."""
+    statement = select(col(ChainTransaction.txid)).where(
+        col(ChainTransaction.sender) == row.sender,
+        col(ChainTransaction.nonce) == row.nonce,
+        col(ChainTransaction.fee_ustx) > row.fee_ustx,
+        col(ChainTransaction.state).in_(confirmation.OPEN_TRANSACTIONS),
+    )
+    return (await session.exec(statement.limit(1))).first() is not None
+
+
+async def accept(session: AsyncSession, txids: Sequence[str], due_time: dt.datetime, stacks_height: int) -> None:
+    """Signed transactions that a node has taken at a height; those that a block has meanwhile stay as they are."""
+    chosen = (
+        select(col(ChainTransaction.txid))
+        .where(
+            col(ChainTransaction.txid).in_(txids),
+            col(ChainTransaction.state) == TransactionState.SIGNED,
+            col(ChainTransaction.mined_index_hash).is_(None),
+        )
+        .order_by(col(ChainTransaction.txid))
+        .with_for_update()
+    )
+    statement = (
+        sa.update(ChainTransaction)
+        .where(col(ChainTransaction.txid).in_(chosen))
+        .values(
+            state=TransactionState.ACCEPTED,
+            node_status="pending",
+            due_time=due_time,
+            waiting_stacks_height=stacks_height,
+        )
+    )
+    await session.exec(statement)
+    await notify(session, INTENT_CHANNEL)
 
 
 async def count_open(session: AsyncSession) -> int:

@@ -105,7 +105,11 @@ class ChainState(SQLModel, table=True):
 
 
 class Intent(SQLModel, table=True):
-    """What shall happen on chain once. `state` is a number of IntentState; lower `priority` goes first."""
+    """What shall happen on chain once. `state` is a number of IntentState; lower `priority` goes first.
+
+    While it is queued it is not sent before `hold_time`. With a `give_up_reason` nothing more is signed for it, and it
+    ends CANCELLED once another transaction has its nonce finally.
+    """
 
     metadata = METADATA
     __tablename__ = "intent"
@@ -122,35 +126,58 @@ class Intent(SQLModel, table=True):
     state: int
     contract_error: int = Field(default=0, sa_type=_BIG)
     reason: str = ""
+    give_up_reason: str = ""
+    hold_time: dt.datetime | None = Field(default=None, sa_type=_TIME)
     create_time: dt.datetime = Field(default_factory=wall_now, sa_type=_TIME)
     end_time: dt.datetime | None = Field(default=None, sa_type=_TIME)
 
 
 class NonceSlot(SQLModel, table=True):
-    """A nonce of one of our keys and the intent that has it; the ledger of nonces."""
+    """A nonce of one of our keys and the intent that has it; null when whoever had it was given up or lost it."""
 
     metadata = METADATA
     __tablename__ = "nonce_slot"
     address: str = Field(primary_key=True)
     nonce: int = Field(primary_key=True, sa_type=_BIG)
-    intent_id: str
+    intent_id: str | None = None
 
 
 class SigningAccount(SQLModel, table=True):
-    """One of our keys' accounts. Its row is locked while a nonce is given; nonces start at `floor_nonce`."""
+    """One of our keys' accounts. Its row is locked while a nonce is given.
+
+    `base_nonce` is where its nonces start as long as no block that we ingested has a transaction of it; null until
+    that is known. `complete`: it was known before the very first block, so that no transaction of it was missed.
+    """
 
     metadata = METADATA
     __tablename__ = "signing_account"
     address: str = Field(primary_key=True)
-    floor_nonce: int = Field(default=0, sa_type=_BIG)
+    base_nonce: int | None = Field(default=None, sa_type=_BIG)
+    complete: bool = False
+
+
+class MinedNonce(SQLModel, table=True):
+    """Which transaction has a nonce in the canonical chain, ours or anybody's: for our own accounts, and for the
+    nonces of users' transactions that we follow. `final` once that was acted upon."""
+
+    metadata = METADATA
+    __tablename__ = "mined_nonce"
+    sender: str = Field(primary_key=True)
+    nonce: int = Field(primary_key=True, sa_type=_BIG)
+    txid: str
+    index_hash: str
+    stacks_height: int = Field(sa_type=_BIG)
+    burn_height: int = Field(sa_type=_BIG)
+    final: bool = False
 
 
 class ChainTransaction(SQLModel, table=True):
-    """A signed transaction, of an intent or of a user. Stored before it is broadcast.
+    """A signed transaction, of an intent or of a user, or a `filler` of a gap. Stored before it is broadcast.
 
     `state` is a number of TransactionState. The fields from `node_status` on are what the chain says;
-    `mined_index_hash` is null while it is in no canonical block. `sends` counts broadcasts that may have arrived.
-    `doubt_burn_height`: when it was first seen that another transaction has its nonce.
+    `mined_index_hash` is null while it is in no canonical block. `sends` counts broadcasts that may have arrived,
+    `refusals` those in a row that a node refused for good. Whoever works on it moves `due_time` on first: until then
+    no other replica does. `waiting_stacks_height`: since when a mempool holds its nonce.
     """
 
     metadata = METADATA
@@ -165,14 +192,16 @@ class ChainTransaction(SQLModel, table=True):
     function: str
     raw: bytes = Field(sa_type=_BYTES)
     state: int
+    filler: bool = False
     sends: int = 0
+    refusals: int = 0
     due_time: dt.datetime = Field(default_factory=wall_now, sa_type=_TIME)
     node_status: str = ""
     result: str = ""
     mined_index_hash: str | None = None
     mined_stacks_height: int | None = Field(default=None, sa_type=_BIG)
     mined_burn_height: int | None = Field(default=None, sa_type=_BIG)
-    doubt_burn_height: int | None = Field(default=None, sa_type=_BIG)
+    waiting_stacks_height: int | None = Field(default=None, sa_type=_BIG)
     reason: str = ""
     create_time: dt.datetime = Field(default_factory=wall_now, sa_type=_TIME)
 

@@ -14,7 +14,6 @@ from kernel.errors import FailedPrecondition, NotFound, PermissionDenied
 from kernel.ids import new_id, parse_resource_name
 from kernel.rpc.caller import Caller, Role
 from services.chain_gateway import convert, convert_terms, store_transactions
-from services.chain_gateway.broadcaster import Broadcaster
 from services.chain_gateway.contract_calls import Call, wallet_call
 from services.chain_gateway.contracts import Contracts
 from services.chain_gateway.domain.confirmation import TransactionState, moved
@@ -25,6 +24,7 @@ from services.chain_gateway.signed_check import check_signed
 from services.chain_gateway.stacks.post_condition import PostConditionMode
 from services.chain_gateway.stacks.transaction import Transaction, serialize_transaction
 from services.chain_gateway.tables import ChainTransaction, PreparedTransaction, Request
+from services.chain_gateway.user_broadcasts import UserBroadcasts
 from services.chain_gateway.wallet_accounts import Unsigned, unsigned_account
 
 # Until the call that stored it has sent it, nobody else shall.
@@ -41,14 +41,14 @@ class WalletTransactions:
         contracts: Contracts,
         fees: Fees,
         messages: MessageSigner,
-        broadcaster: Broadcaster,
+        broadcasts: UserBroadcasts,
     ) -> None:
         self._database = database
         self._nodes = nodes
         self._contracts = contracts
         self._fees = fees
         self._messages = messages
-        self._broadcaster = broadcaster
+        self._broadcasts = broadcasts
 
     async def prepare(self, caller: Caller, request: pb.PrepareTransactionRequest) -> pb.PrepareTransactionResponse:
         """All that a wallet needs; a repeat answers what the first call did."""
@@ -128,7 +128,7 @@ class WalletTransactions:
             async with self._database.transaction() as session:
                 row.state, row.sends = moved(row.state, TransactionState.UNKNOWN), row.sends + 1
                 session.add(row)
-        rejection = await self._broadcaster.send(row, first=first)
+        rejection = await self._broadcasts.send(row, first=first)
         async with self._database.transaction() as session:
             current = await store_transactions.get(session, row.txid)
         assert current is not None

@@ -37,7 +37,13 @@ class TransactionState(enum.IntEnum):
 
 
 class IntentState(enum.IntEnum):
-    """States of an intent; the values are stored and are those of the API."""
+    """States of an intent; the values are stored and are those of the API. Each end is proven by the chain.
+
+    CONFIRMED: its effect is final, by one of its transactions, or by somebody's who did the same.
+    ABORTED: one of its transactions is final, and the contract refused it.
+    CANCELLED: it has and will have no effect: never signed, or given up and another transaction has its nonce finally.
+    An intent that merely loses its nonce is queued again.
+    """
 
     QUEUED = 1
     SUBMITTED = 2

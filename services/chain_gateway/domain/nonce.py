@@ -1,4 +1,8 @@
-"""Which nonce a new transaction of ours takes."""
+"""Which nonces of an account are free, and which must be filled although nothing waits for one.
+
+A block takes an account's nonces one by one: whatever lies above a nonce that no transaction has stalls. So the lowest
+free nonce is always given first, and a gap is filled by whatever comes, if need be by a transfer that does nothing.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +13,21 @@ MAX_PENDING: Final = 25
 """Transactions of one account that a node keeps waiting."""
 
 
-def next_nonce(chain_nonce: int, floor_nonce: int, taken: Collection[int]) -> int:
-    """The lowest nonce that is free: not used on chain, not below the floor, not given to another intent.
+def free_nonces(chain_nonce: int, occupied: Collection[int]) -> list[int]:
+    """Nonces that no transaction has and for which a node has room, in the order in which they are given.
 
-    A gap that a cancelled intent left is thus filled first, since it stalls every nonce after it.
+    `chain_nonce` is the account's next one in the chain; `occupied` are those that may still be mined with what has
+    them.
     """
-    nonce = max(chain_nonce, floor_nonce)
-    while nonce in taken:
-        nonce += 1
-    return nonce
+    return [nonce for nonce in range(chain_nonce, chain_nonce + MAX_PENDING) if nonce not in occupied]
 
 
-def has_room(chain_nonce: int, nonce: int) -> bool:
-    """Whether a node would keep a transaction of this nonce waiting."""
-    return nonce < chain_nonce + MAX_PENDING
+def holes(chain_nonce: int, occupied: Collection[int], abandoned: Collection[int]) -> set[int]:
+    """Free nonces that must not stay so.
+
+    Those below one that is occupied, for it stalls; and the `abandoned` ones, with what is below them: their intents
+    were given up, and end only when another transaction has their nonce.
+    """
+    highest = max((*occupied, *abandoned), default=chain_nonce)
+    wanted = {*range(chain_nonce, highest), *abandoned}
+    return {nonce for nonce in wanted if nonce >= chain_nonce and nonce not in occupied}

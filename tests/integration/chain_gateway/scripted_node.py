@@ -122,7 +122,8 @@ class ScriptedNode:
         """A block with a transaction of the mempool."""
         transaction = deserialize_transaction(self.mempool.pop(txid))
         self.nonce = max(self.nonce, transaction.nonce + 1)
-        mined = ScriptedTransaction(txid, status=status, result=result, nonce=transaction.nonce)
+        sender, nonce = transaction.sender.text, transaction.nonce
+        mined = ScriptedTransaction(txid, status=status, result=result, sender=sender, nonce=nonce)
         return self.add(burn_height, mined)
 
     def _block_json(self, block: ScriptedBlock) -> dict[str, Any]:

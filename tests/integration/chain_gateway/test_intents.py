@@ -13,7 +13,6 @@ from sqlmodel import select
 
 from kernel.ids import new_id
 from kernel.rpc.caller import Role
-from services.chain_gateway import store_intents
 from services.chain_gateway.tables import METADATA, ChainTransaction
 from tests.integration.chain_gateway.world import SERVICE, USD, RunningGateway, World, running_gateway
 from tests.tokens import metadata
@@ -82,10 +81,7 @@ async def test_what_is_stored_and_not_sent_is_sent_after_a_restart(world: World,
     async with running_gateway(settings, only=("state", "pulse", "ingest")) as running:
         await running.tip((await world.devnet.clock()).burn_height)
         intent = await running.create_intent(f"publish/{new_id()}", await _publish_call(world))
-        gateway = running.gateway
-        nonce = (await gateway.nodes.ask(lambda node: node.account(world.backend_address))).nonce
-        await _declare(running, world)
-        row = await _sign_without_sending(running, world, nonce)
+        [row] = await running.gateway.dispatcher.allocation.sign_next(world.backend_address)
         assert row.intent_id == intent.name.removeprefix("intents/")
     async with running_gateway(settings) as running:
         done = await running.intent_where(intent.name, lambda one: any(tx.stacks_height for tx in one.transactions))
@@ -93,28 +89,6 @@ async def test_what_is_stored_and_not_sent_is_sent_after_a_restart(world: World,
         async with running.gateway.database.transaction() as session:
             stored = (await session.exec(select(ChainTransaction))).one()
         assert (stored.raw, stored.sends) == (row.raw, 2)
-
-
-async def _declare(running: RunningGateway, world: World) -> None:
-    async with running.gateway.database.transaction() as session:
-        await store_intents.declare_accounts(session, [world.backend_address])
-
-
-async def _sign_without_sending(running: RunningGateway, world: World, nonce: int) -> ChainTransaction:
-    """What the dispatcher does up to the moment before it broadcasts."""
-    dispatcher, lease = running.gateway.dispatcher, running.gateway.dispatch_lease
-    signed: list[ChainTransaction] = []
-
-    async def work() -> None:
-        signed.extend(await dispatcher.sign_next(world.backend_address, nonce))
-
-    leading = asyncio.ensure_future(lease.lead(work))
-    async with asyncio.timeout(10):
-        while not signed:
-            await asyncio.sleep(0.02)
-    leading.cancel()
-    await asyncio.gather(leading, return_exceptions=True)
-    return signed[0]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from kernel.errors import BitHedgeError, FailedPrecondition, InvalidArgument
 from services.chain_gateway.domain import confirmation, contract_call, rejection
 from services.chain_gateway.domain.confirmation import IntentState, TransactionState
 from services.chain_gateway.domain.cursor import Cursor, encode_cursor, parse_cursor
-from services.chain_gateway.domain.nonce import MAX_PENDING, has_room, next_nonce
+from services.chain_gateway.domain.nonce import MAX_PENDING, free_nonces, holes
 from services.chain_gateway.domain.rejection import Remedy
 from services.chain_gateway.domain.terms import Quote, check_quote, check_voucher
 
@@ -33,19 +33,22 @@ _QUOTE = Quote(
 )
 
 
-@given(chain=_NONCES, floor=_NONCES, taken=st.sets(_NONCES))
-def test_the_next_nonce_is_the_lowest_free_one(chain: int, floor: int, taken: set[int]) -> None:
-    """Never used on chain, below the floor or taken; and everything between is taken, so gaps fill first."""
-    nonce = next_nonce(chain, floor, taken)
-    assert nonce >= max(chain, floor)
-    assert nonce not in taken
-    assert set(range(max(chain, floor), nonce)) <= taken
+@given(chain=_NONCES, occupied=st.sets(_NONCES))
+def test_free_nonces_are_the_lowest_ones_within_25(chain: int, occupied: set[int]) -> None:
+    """Never used on chain nor occupied, ascending, and none of the 25 that a node keeps is left out."""
+    free = free_nonces(chain, occupied)
+    assert free == sorted(free)
+    assert set(free) == set(range(chain, chain + MAX_PENDING)) - occupied
 
 
-@given(chain=_NONCES, ahead=st.integers(min_value=0, max_value=100))
-def test_a_node_keeps_25_waiting(chain: int, ahead: int) -> None:
-    """There is room for exactly 25 nonces from the chain's on."""
-    assert has_room(chain, chain + ahead) == (ahead < MAX_PENDING)
+@given(chain=_NONCES, occupied=st.sets(_NONCES), abandoned=st.sets(_NONCES))
+def test_filling_the_holes_leaves_no_gap(chain: int, occupied: set[int], abandoned: set[int]) -> None:
+    """With the holes filled, all from the chain's nonce up to the highest taken one are; nothing else is filled."""
+    found = holes(chain, occupied, abandoned)
+    ahead = {nonce for nonce in occupied | abandoned if nonce >= chain}
+    assert not found & occupied
+    filled = found | {nonce for nonce in occupied if nonce >= chain}
+    assert filled == (set(range(chain, max(ahead) + 1)) if ahead else set())
 
 
 def test_no_transition_leaves_an_end() -> None:

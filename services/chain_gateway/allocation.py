@@ -1,0 +1,119 @@
+"""Gives nonces to what is queued: nonce, signature and storage in one transaction under the lock of the account.
+
+Nothing leaves this process here. Whatever line a crash hits, the tables say what to do: what was stored is handed in by
+whoever finds it due.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import deque
+from typing import Final
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from kernel.clock import wall_now
+from kernel.database import Database
+from kernel.errors import Aborted, PermissionDenied, ResourceExhausted
+from kernel.log import get_logger
+from services.chain_gateway import metrics, store_intents, store_nonces, store_transactions
+from services.chain_gateway.domain.confirmation import IntentState
+from services.chain_gateway.domain.contract_call import raised_fee
+from services.chain_gateway.domain.nonce import free_nonces, holes
+from services.chain_gateway.hand_in import CLAIM_SECONDS
+from services.chain_gateway.signing import SigningPolicy
+from services.chain_gateway.tables import ChainTransaction, Intent
+
+_MOST_AT_ONCE: Final = 8
+"""Signed together; after a failure those behind it are signed again."""
+_HOLD_SECONDS: Final = 10.0
+
+
+class Allocation:
+    """Signs the next transactions of an account."""
+
+    def __init__(self, database: Database, policy: SigningPolicy) -> None:
+        self._database = database
+        self._policy = policy
+
+    async def sign_next(self, address: str, most: int = _MOST_AT_ONCE) -> list[ChainTransaction]:
+        """Gives the lowest free nonces of this key to the next intents, and those that must not stay free to fillers;
+        stores the signed transactions, and answers them in order.
+
+        Empty when there is nothing to do or no room, when another replica is at it, and while a transaction of this
+        key may not have arrived: nothing is signed behind that, so that no gap can arise.
+        """
+        async with self._database.transaction() as session:
+            if await store_nonces.lock_account(session, address) is None:
+                return []
+            ledger = await store_nonces.ledger(session, address)
+            if ledger is None or ledger.unsent:
+                return []
+            free = free_nonces(ledger.chain_nonce, ledger.occupied)[:most]
+            must_fill = holes(ledger.chain_nonce, ledger.occupied, ledger.abandoned)
+            queued = deque(await store_intents.lock_queued(session, len(free))) if free else deque()
+            rows: list[ChainTransaction] = []
+            for nonce in free:
+                row = await self._next(session, address, nonce, queued)
+                if row is None and nonce in must_fill:
+                    row = await self._filler(session, address, nonce)
+                if row is None:
+                    break
+                row.due_time = wall_now() + dt.timedelta(seconds=CLAIM_SECONDS)
+                session.add(row)
+                await session.flush()
+                rows.append(row)
+        return rows
+
+    async def _next(
+        self, session: AsyncSession, address: str, nonce: int, queued: deque[Intent]
+    ) -> ChainTransaction | None:
+        """The signed transaction of the first queued intent that may be sent; None when there is none."""
+        while queued:
+            intent = queued.popleft()
+            row = await self._sign(session, intent, address, nonce)
+            if row is not None:
+                intent.state, intent.reason, intent.hold_time = IntentState.SUBMITTED, "", None
+                session.add(intent)
+                await store_nonces.give(session, address, nonce, intent.id)
+                return row
+        return None
+
+    async def _sign(self, session: AsyncSession, intent: Intent, address: str, nonce: int) -> ChainTransaction | None:
+        try:
+            fee = await self._fee_above(session, address, nonce)
+            row = await self._policy.sign(session, intent, address, nonce, fee)
+            # The same call at the same nonce and fee, signed before, would be the same transaction.
+            while await store_transactions.get(session, row.txid) is not None:
+                row = await self._policy.sign(session, intent, address, nonce, row.fee_ustx + 1)
+        except PermissionDenied as error:
+            # Nothing of it was ever signed, or what was has lost its nonce finally.
+            get_logger().error("intent is never signed", intent=intent.id, reason=error.reason, message=error.message)
+            metrics.REFUSED_TO_SIGN.inc()
+            await store_intents.end_unsigned(session, intent, IntentState.CANCELLED, error.reason)
+            return None
+        except (ResourceExhausted, Aborted) as error:
+            until = wall_now() + dt.timedelta(seconds=_HOLD_SECONDS)
+            await store_intents.hold(session, intent, error.reason, until)
+            return None
+        return row
+
+    async def _fee_above(self, session: AsyncSession, address: str, nonce: int) -> int | None:
+        """A fee that replaces whatever was signed for the nonce, as far as the cap allows; None where nothing was."""
+        before = await store_nonces.highest_fee(session, address, nonce)
+        if before is None:
+            return None
+        fees = self._policy.fees
+        return raised_fee(before, fees.floor_ustx, fees.cap_ustx) or fees.cap_ustx
+
+    async def _filler(self, session: AsyncSession, address: str, nonce: int) -> ChainTransaction:
+        """A transaction that does nothing: what lies above this nonce stalls without it."""
+        fee = await self._fee_above(session, address, nonce) or self._policy.fees.filler_ustx
+        row = await self._policy.sign_filler(session, address, nonce, fee)
+        while await store_transactions.get(session, row.txid) is not None:
+            row = await self._policy.sign_filler(session, address, nonce, row.fee_ustx + 1)
+        row.filler = True
+        await store_nonces.give(session, address, nonce, None)
+        metrics.FILLERS.inc()
+        get_logger().warning("a nonce that nothing has is filled", address=address, nonce=nonce)
+        return row

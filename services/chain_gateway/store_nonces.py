@@ -1,0 +1,188 @@
+"""SQL of the ledger of nonces: accounts, what they have in the chain, and which intent has which nonce."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from services.chain_gateway import store_intents
+from services.chain_gateway.domain.confirmation import OPEN_TRANSACTIONS, IntentState, TransactionState
+from services.chain_gateway.tables import ChainState, ChainTransaction, Intent, MinedNonce, NonceSlot, SigningAccount
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """An account's nonces from its next one in the chain on. `occupied`: those of open transactions.
+
+    `abandoned`: free ones whose intent was given up. `unsent`: whether one of them may not have reached a node.
+    """
+
+    chain_nonce: int
+    occupied: frozenset[int]
+    abandoned: frozenset[int]
+    unsent: bool
+
+
+async def declare_accounts(session: AsyncSession, addresses: Sequence[str], *, from_genesis: bool) -> None:
+    """Makes sure that each of our accounts has its row.
+
+    Where blocks are ingested from the first one of all, and none is yet, an account's nonces start at 0.
+    """
+    started = (await session.exec(select(col(ChainState.id)))).first() is not None
+    complete = from_genesis and not started
+    rows = [{"address": address, "base_nonce": 0 if complete else None, "complete": complete} for address in addresses]
+    await session.exec(insert(SigningAccount).values(rows).on_conflict_do_nothing())
+
+
+async def lock_account(session: AsyncSession, address: str) -> SigningAccount | None:
+    """An account's row, locked: nonces of a key are given one after the other. None while another replica does."""
+    statement = select(SigningAccount).where(col(SigningAccount.address) == address).with_for_update(skip_locked=True)
+    return (await session.exec(statement)).first()
+
+
+async def chain_nonces(session: AsyncSession, addresses: Collection[str]) -> dict[str, int]:
+    """The next nonce of each account as the canonical blocks have it; accounts of which that is unknown are left out.
+
+    Nonces are used in order: all below the highest one that a block has are used, whoever used them.
+    """
+    mined = (
+        select(sa.func.max(col(MinedNonce.nonce)) + 1)
+        .where(col(MinedNonce.sender) == col(SigningAccount.address))
+        .correlate(SigningAccount)
+        .scalar_subquery()
+    )
+    statement = select(col(SigningAccount.address), sa.func.coalesce(mined, col(SigningAccount.base_nonce))).where(
+        col(SigningAccount.address).in_(addresses)
+    )
+    return {address: int(nonce) for address, nonce in (await session.exec(statement)).all() if nonce is not None}
+
+
+async def of_unknown_past(session: AsyncSession, addresses: Collection[str]) -> list[str]:
+    """Accounts of which no block that we ingested has a transaction, while earlier blocks may have some."""
+    mined = sa.exists().where(col(MinedNonce.sender) == col(SigningAccount.address))
+    statement = select(col(SigningAccount.address)).where(
+        col(SigningAccount.address).in_(addresses), ~col(SigningAccount.complete), ~mined
+    )
+    return list((await session.exec(statement)).all())
+
+
+async def set_base(session: AsyncSession, address: str, nonce: int) -> None:
+    """Where an account's nonces start, as nodes say."""
+    account = await lock_account(session, address)
+    if account is not None:
+        account.base_nonce = nonce
+        session.add(account)
+
+
+async def ledger(session: AsyncSession, address: str) -> Ledger | None:
+    """An account's nonces; None while its next one in the chain is unknown."""
+    chain_nonce = (await chain_nonces(session, [address])).get(address)
+    if chain_nonce is None:
+        return None
+    statement = select(col(ChainTransaction.nonce), col(ChainTransaction.state)).where(
+        col(ChainTransaction.sender) == address,
+        col(ChainTransaction.nonce) >= chain_nonce,
+        col(ChainTransaction.state).in_(OPEN_TRANSACTIONS),
+    )
+    rows = (await session.exec(statement)).all()
+    unsent = any(state in (TransactionState.SIGNED, TransactionState.UNKNOWN) for _, state in rows)
+    occupied = {nonce for nonce, _ in rows} | await _ended(session, address, chain_nonce)
+    abandoned = await _abandoned(session, address, chain_nonce)
+    return Ledger(chain_nonce, frozenset(occupied), frozenset(abandoned), unsent)
+
+
+async def _ended(session: AsyncSession, address: str, chain_nonce: int) -> set[int]:
+    """Nonces of transactions that were final before a deeper reorganisation: only these same bytes fill them again."""
+    return {row.nonce for row in await withdrawn_ends(session, address, chain_nonce)}
+
+
+async def withdrawn_ends(session: AsyncSession, address: str, chain_nonce: int) -> Sequence[ChainTransaction]:
+    """Transactions that had ended final and are in the chain no more."""
+    statement = (
+        select(ChainTransaction)
+        .where(
+            col(ChainTransaction.sender) == address,
+            col(ChainTransaction.nonce) >= chain_nonce,
+            col(ChainTransaction.state).in_((TransactionState.CONFIRMED, TransactionState.ABORTED)),
+        )
+        .order_by(col(ChainTransaction.nonce))
+    )
+    return (await session.exec(statement)).all()
+
+
+async def _abandoned(session: AsyncSession, address: str, chain_nonce: int) -> set[int]:
+    statement = (
+        select(col(ChainTransaction.nonce))
+        .join(Intent, col(Intent.id) == col(ChainTransaction.intent_id))
+        .where(
+            col(Intent.state) == IntentState.SUBMITTED,
+            col(Intent.give_up_reason) != "",
+            col(ChainTransaction.sender) == address,
+            col(ChainTransaction.nonce) >= chain_nonce,
+        )
+    )
+    return set((await session.exec(statement)).all())
+
+
+async def give(session: AsyncSession, address: str, nonce: int, intent_id: str | None) -> None:
+    """Gives a free nonce to an intent, or to nobody."""
+    statement = insert(NonceSlot).values(address=address, nonce=nonce, intent_id=intent_id)
+    await session.exec(
+        statement.on_conflict_do_update(index_elements=["address", "nonce"], set_={"intent_id": intent_id})
+    )
+
+
+async def highest_fee(session: AsyncSession, address: str, nonce: int) -> int | None:
+    """The highest fee of anything that was signed for a nonce; None where nothing was."""
+    statement = select(sa.func.max(col(ChainTransaction.fee_ustx))).where(
+        col(ChainTransaction.sender) == address, col(ChainTransaction.nonce) == nonce
+    )
+    return (await session.exec(statement)).one()
+
+
+async def take_back(session: AsyncSession, rows: Sequence[ChainTransaction]) -> None:
+    """Undoes signed transactions that never left this process: nonces are free, intents queued as before.
+
+    Those stay that another replica has handed in meanwhile, such as while this one was suspended.
+    """
+    statement = sa.delete(ChainTransaction).where(
+        sa.tuple_(col(ChainTransaction.txid), col(ChainTransaction.sends)).in_([(row.txid, row.sends) for row in rows]),
+        col(ChainTransaction.state) == TransactionState.SIGNED,
+    )
+    intents = (await session.exec(statement.returning(col(ChainTransaction.intent_id)))).scalars().all()
+    queued = [intent_id for intent_id in intents if intent_id is not None]
+    await free(session, queued)
+    await store_intents.requeue(session, queued)
+
+
+async def free(session: AsyncSession, intent_ids: Collection[str]) -> None:
+    """Takes nonces back from intents."""
+    statement = sa.update(NonceSlot).where(col(NonceSlot.intent_id).in_(intent_ids)).values(intent_id=None)
+    await session.exec(statement)
+
+
+async def claim_due(session: AsyncSession, until: dt.datetime, limit: int) -> Sequence[ChainTransaction]:
+    """Transactions in no block whose turn it is, by nonce; no other replica works on them before `until`."""
+    statement = (
+        select(ChainTransaction)
+        .where(
+            col(ChainTransaction.state).in_(OPEN_TRANSACTIONS),
+            col(ChainTransaction.mined_index_hash).is_(None),
+            col(ChainTransaction.due_time) <= sa.func.now(),
+        )
+        .order_by(col(ChainTransaction.sender), col(ChainTransaction.nonce), col(ChainTransaction.fee_ustx).desc())
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    rows = (await session.exec(statement)).all()
+    for row in rows:
+        row.due_time = until
+        session.add(row)
+    await session.flush()
+    return rows
