@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, Final
 
 
@@ -106,7 +107,11 @@ class Row:
 
 
 def of_samples(
-    ours: Sequence[float], yardstick: Sequence[float], unit: str, goal: Goal | None = None, **notes: Any
+    ours: Sequence[float],
+    yardstick: Sequence[float],
+    unit: str,
+    goal: Goal | None = None,
+    notes: Mapping[str, Any] = MappingProxyType({}),
 ) -> Row:
     """A row of medians over as many samples of the yardstick as of ours."""
     return Row(
