@@ -40,7 +40,7 @@ async def ingestion_row(bench: Workbench, history: Callable[[World], Awaitable[i
             return (await _ingested_per_second(bench, world, identity, server_url, before))[0]
 
         samples = await bench.in_turns(ours, inserts.per_second, _TURNS)
-        return of_samples(*samples, "events/s", at_least(0.5), events=inserts.count)
+        return of_samples(*samples, "events/s", at_least(0.5), {"events": inserts.count})
 
 
 async def _ingested_per_second(

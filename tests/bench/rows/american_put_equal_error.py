@@ -52,7 +52,7 @@ async def measure(bench: Workbench) -> Row:
         return milliseconds_each(_COUNT, lambda: finite_differences(put(), grid))
 
     notes = {"error_of_spot": error / 100, "error_of_spot_yardstick": theirs / 100, "grid_yardstick": grid}
-    return of_samples(*await bench.in_turns(ours, yardstick), "ms", None, **notes)
+    return of_samples(*await bench.in_turns(ours, yardstick), "ms", notes=notes)
 
 
 def _ours(put: Vanilla) -> float:

@@ -77,4 +77,4 @@ async def _row(bench: Workbench, world: World, calls: Calls, bare: Calls, databa
     samples = await bench.in_turns(ours, yardstick)
     dispatched = await database.fetchval("SELECT count(*) FROM chain_gateway.chain_transaction")
     notes = {"client_busy": calls.client_busy, "client_busy_yardstick": bare.client_busy, "dispatched": dispatched}
-    return of_samples(*samples, "intents/s", at_least(0.5), **notes)
+    return of_samples(*samples, "intents/s", at_least(0.5), notes)

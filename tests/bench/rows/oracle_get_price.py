@@ -49,7 +49,7 @@ async def measure(bench: Workbench) -> Row:
         requests = [_REQUEST] * _COUNT
         samples = await bench.in_turns(lambda: calls.rate(requests), lambda: bare.rate(requests))
         busy = {"client_busy": calls.client_busy, "client_busy_yardstick": bare.client_busy}
-        return of_samples(*samples, "calls/s", at_least(0.8), **busy)
+        return of_samples(*samples, "calls/s", at_least(0.8), busy)
 
 
 def _settings(world: World, bench: Workbench) -> dict[str, str]:

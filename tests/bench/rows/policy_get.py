@@ -23,7 +23,7 @@ from tests.postgres import create_database
 _POLICIES = 1_000
 _COUNT = 3_000
 _GET = "/bithedge.policy.v1.PolicyService/GetPolicy"
-_NOBODY = "127.0.0.1:1"
+_OTHERS = ("CHAIN_GATEWAY_ADDRESS", "ORACLE_ADDRESS", "POOL_ADDRESS", "TEMPORAL_ADDRESS")
 _COLUMNS = (
     "SELECT string_agg(quote_ident(column_name), ', ') FROM information_schema.columns "
     "WHERE table_schema = 'policy' AND table_name = $1 AND column_name <> ALL($2)"
@@ -37,10 +37,7 @@ async def measure(bench: Workbench) -> Row:
         database_url, other_url = await create_database(server_url), await create_database(server_url)
         names = [f"policies/{one}" for one in await _policies(database_url)]
         identity = await stack.enter_async_context(running_identity(bench.folder, database_url))
-        settings = dict.fromkeys(
-            ("CHAIN_GATEWAY_ADDRESS", "ORACLE_ADDRESS", "POOL_ADDRESS", "TEMPORAL_ADDRESS"), _NOBODY
-        )
-        settings |= {
+        settings = dict.fromkeys(_OTHERS, "127.0.0.1:1") | {
             "DATABASE_URL": database_url,
             "IDENTITY_ADDRESS": identity.address,
             "SERVICE_SECRET_FILE": str(identity.keys.secret("policy")),
