@@ -2,7 +2,8 @@
 import { AddressVersion } from '@stacks/transactions';
 import { c32addressDecode } from 'c32check';
 import { argumentFault } from './arguments.mjs';
-import { InvalidTransaction, verify } from './transaction.mjs';
+import { InvalidTransaction } from './signatures.mjs';
+import { verify } from './transaction.mjs';
 import { CHAINING_MESSAGE, Rejection, amountHex } from './rejection.mjs';
 import { SBTC_CONTRACT } from './clarity_session.mjs';
 
@@ -39,13 +40,19 @@ function checkFee(tx) {
   if (tx.fee < expected) throw new Rejection('FeeTooLow', { expected: Number(expected), actual: Number(tx.fee) });
 }
 
-/** @param {Transaction} tx @param {bigint} next the account's nonce @param {bigint} pending how many may wait */
-function checkNonce({ nonce, sender }, next, pending) {
-  const data = { expected: Number(next), actual: Number(nonce), is_origin: true, principal: sender };
+/** @param {string} principal @param {bigint} nonce @param {boolean} isOrigin or the sponsor
+ * @param {bigint} next the account's nonce @param {bigint} pending how many may wait */
+function checkNonce(principal, nonce, isOrigin, next, pending) {
+  const data = { expected: Number(next), actual: Number(nonce), is_origin: isOrigin, principal };
   if (nonce < next) throw new Rejection('BadNonce', data);
   const last = next + pending - 1n;
   if (nonce > last) throw new Rejection('TooMuchChaining', { message: CHAINING_MESSAGE, ...data, expected: Number(last) });
 }
+
+/** Who sponsors themselves signs twice for the one nonce that the transaction uses. */
+const ownSponsorData = ({ nonce, payer, payerNonce }) => ({
+  expected: Number(nonce), actual: Number(payerNonce), is_origin: false, principal: payer,
+});
 
 /** @param {bigint} needed @param {bigint} balance */
 function checkFunds(needed, balance) {
@@ -69,8 +76,8 @@ function checkCall(body, chain) {
   if (fault !== null) throw new Rejection('BadFunctionArgument', { message: fault });
 }
 
-/** @param {Transaction} tx @param {Chain} chain @param {bigint} balance */
-function checkBody({ body, sender, fee }, chain, balance) {
+/** @param {Transaction} tx @param {Chain} chain */
+function checkBody({ body, sender, payer, fee }, chain) {
   if (body.kind === 'contract_call') {
     checkCall(body, chain);
   } else if (body.kind === 'smart_contract') {
@@ -80,7 +87,7 @@ function checkBody({ body, sender, fee }, chain, balance) {
     if (!isTestnet(body.recipient)) throw new Rejection('BadAddressVersionByte');
     if (body.recipient === sender) throw new Rejection('TransferRecipientCannotEqualSender', { recipient: sender });
     if (BigInt(body.amount) === 0n) throw new Rejection('TransferAmountMustBePositive');
-    checkFunds(BigInt(body.amount) + fee, balance);
+    checkFunds(BigInt(body.amount) + (payer === sender ? fee : 0n), chain.account(sender).ustx);
   }
 }
 
@@ -92,10 +99,13 @@ function checkBody({ body, sender, fee }, chain, balance) {
 export function admit(tx, chain, mempool, pending = MAXIMUM_PENDING) {
   checkSignature(tx);
   checkFee(tx);
-  const { nonce, ustx } = chain.account(tx.sender);
-  checkNonce(tx, nonce, pending);
-  if (tx.body.kind !== 'token_transfer') checkFunds(tx.fee, ustx);
-  checkBody(tx, chain, ustx);
-  const waiting = mempool.get(tx.sender, tx.nonce);
-  if (waiting !== undefined && tx.fee <= waiting.tx.fee) throw new Rejection('ConflictingNonceInMempool');
+  const origin = chain.account(tx.sender);
+  const payer = chain.account(tx.payer);
+  checkNonce(tx.sender, tx.nonce, true, origin.nonce, pending);
+  checkNonce(tx.payer, tx.payerNonce, false, payer.nonce, pending);
+  if (tx.payer === tx.sender && tx.payerNonce !== tx.nonce) throw new Rejection('BadNonce', ownSponsorData(tx));
+  if (tx.body.kind !== 'token_transfer' || tx.payer !== tx.sender) checkFunds(tx.fee, payer.ustx);
+  checkBody(tx, chain);
+  const waiting = mempool.conflicts(tx);
+  if (waiting.some((entry) => tx.fee <= entry.tx.fee)) throw new Rejection('ConflictingNonceInMempool');
 }

@@ -83,8 +83,7 @@ export class Applier {
       tx, arrival: this.#arrivals, receivedMs: received.received_ms, receivedBurnHeight: received.received_burn_height,
       status: 'pending', block: null, index: 0, result: '', events: [], error: null, replacedBy: null,
     };
-    const replaced = this.mempool.add(entry);
-    if (replaced !== undefined) {
+    for (const replaced of this.mempool.add(entry)) {
       replaced.status = 'dropped_replace_by_fee';
       replaced.replacedBy = tx.txid;
     }
@@ -225,6 +224,6 @@ export class Applier {
 }
 
 /** @param {import('./transaction.mjs').Transaction} tx @returns {import('./executor.mjs').TransactionInput} */
-const inputOf = ({ sender, fee, body, mode, conditions }) => ({
-  kind: 'transaction', sender, fee: String(fee), body, mode, conditions,
+const inputOf = ({ sender, payer, fee, body, mode, conditions }) => ({
+  kind: 'transaction', sender, ...(payer === sender ? {} : { payer }), fee: String(fee), body, mode, conditions,
 });

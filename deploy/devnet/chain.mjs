@@ -144,22 +144,22 @@ export class Chain {
 
   /** @param {Entry} entry @param {StacksBlock} block @param {number} index */
   #settle(entry, block, index) {
-    const { sender, fee, nonce } = entry.tx;
+    const { sender, nonce, payer, payerNonce, fee } = entry.tx;
     entry.block = block;
     entry.index = index;
-    this.#nonces.set(sender, nonce + 1n);
-    this.#fees.set(sender, (this.#fees.get(sender) ?? 0n) + fee);
-    if (fee > 0n) this.balances.move(STX, fee, sender, MINER);
+    this.#nonces.set(sender, nonce + 1n).set(payer, payerNonce + 1n);
+    this.#fees.set(payer, (this.#fees.get(payer) ?? 0n) + fee);
+    if (fee > 0n) this.balances.move(STX, fee, payer, MINER);
     this.balances.apply(entry.events);
   }
 
   /** @param {Entry} entry the last one of its sender that is in a block */
   #unsettle(entry) {
-    const { sender, fee, nonce } = entry.tx;
+    const { sender, nonce, payer, payerNonce, fee } = entry.tx;
     this.balances.apply(entry.events, -1n);
-    if (fee > 0n) this.balances.move(STX, -fee, sender, MINER);
-    this.#fees.set(sender, this.#fees.get(sender) - fee);
-    this.#nonces.set(sender, nonce);
+    if (fee > 0n) this.balances.move(STX, -fee, payer, MINER);
+    this.#fees.set(payer, this.#fees.get(payer) - fee);
+    this.#nonces.set(sender, nonce).set(payer, payerNonce);
     Object.assign(entry, { status: 'pending', block: null, index: 0, result: '', events: [], error: null });
   }
 }

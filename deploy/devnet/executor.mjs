@@ -13,6 +13,8 @@ import { violation } from './post_conditions.mjs';
 
 /** Fees go here: an address that nobody has the key of (the hash160 is all zero). */
 export const MINER = 'ST000000000000000000002AMW42H';
+/** So many steps cost as much as a copy. */
+const MANY_STEPS = 50;
 /** The (err none) that a runtime error or a failed analysis leaves as result. */
 const ERR_NONE = '0809';
 const OK_TRUE = '0703';
@@ -21,20 +23,20 @@ const OK_TRUE = '0703';
  * @typedef {{kind: 'token_transfer', recipient: string, amount: string, memo: string}
  *   | {kind: 'contract_call', contract: string, function: string, args: string[]}
  *   | {kind: 'smart_contract', name: string, code: string}} Body
- * @typedef {{kind: 'transaction', sender: string, fee: string, body: Body, mode: 'deny' | 'allow',
+ * @typedef {{kind: 'transaction', sender: string, payer?: string, fee: string, body: Body, mode: 'deny' | 'allow',
  *   conditions: import('./post_conditions.mjs').Condition[]}} TransactionInput
  * @typedef {{kind: 'stacks_block'} | {kind: 'burn_blocks', count: number}
  *   | {kind: 'mint', principal: string, ustx: string, sats: string} | TransactionInput} Input
  * @typedef {{status: 'success' | 'abort_by_response' | 'abort_by_post_condition' | 'unpaid', result: string,
- *   events: import('./clarity_session.mjs').VmEvent[], error?: string}} Outcome  unpaid: the sender has not the fee, or
- *   an earlier transaction of theirs in this block was unpaid; nothing happened
+ *   events: import('./clarity_session.mjs').VmEvent[], error?: string}} Outcome  unpaid: the payer has not the fee, or
+ *   an earlier transaction of sender or payer in this block was unpaid; nothing happened
  */
 
 /** A smart contract is deployed in a Stacks block of its own: the VM knows no other way. */
 export const isDeployment = (input) => input.kind === 'transaction' && input.body.kind === 'smart_contract';
 
 export class Executor {
-  /** @type {Set<string>} senders whose next nonce was left out of this block */
+  /** @type {Set<string>} accounts whose next nonce was left out of this block */
   #stopped = new Set();
 
   /** @param {import('./clarity_session.mjs').ClaritySession} session */
@@ -63,6 +65,8 @@ export class Executor {
     if (found === null) return false;
     this.#stopped = new Set(found.stopped);
     for (const step of found.steps) this.#run(step);
+    // Whoever goes back once often does so again soon.
+    if (found.steps.length >= MANY_STEPS) this.past.mark([...this.#stopped]);
     return true;
   }
 
@@ -99,8 +103,9 @@ export class Executor {
   /** @param {TransactionInput} input @param {boolean} undone only the fee is taken @returns {Outcome} */
   #transaction(input, undone) {
     if (isDeployment(input)) this.#stopped.clear();
-    if (this.#stopped.has(input.sender) || !this.#payFee(input)) {
-      this.#stopped.add(input.sender);
+    const { sender, payer = sender, fee } = input;
+    if (this.#stopped.has(sender) || this.#stopped.has(payer) || !this.#payFee(payer, fee)) {
+      this.#stopped.add(sender).add(payer);
       return { status: 'unpaid', result: '', events: [] };
     }
     if (undone) {
@@ -118,10 +123,9 @@ export class Executor {
     }
   }
 
-  /** @param {TransactionInput} input */
-  #payFee({ sender, fee }) {
+  #payFee(payer, fee) {
     if (BigInt(fee) === 0n) return true;
-    return this.session.execute(sender, `(stx-transfer? u${fee} tx-sender '${MINER})`).ok;
+    return this.session.execute(payer, `(stx-transfer? u${fee} tx-sender '${MINER})`).ok;
   }
 
   /** @param {string} sender @param {Body} body @returns {import('./clarity_session.mjs').VmResult} */

@@ -13,6 +13,8 @@ const CLOCK_TICK_MS = 5;
 /** How often the market time is noted while it runs: at most so much wall time of it is lost in a crash. */
 const CLOCK_NOTE_MS = 1000;
 
+const isAmong = (entries, { txid }) => entries.some(({ tx }) => tx.txid === txid);
+
 export class Producer {
   #turn = Promise.resolve();
   #mining = null;
@@ -78,7 +80,7 @@ export class Producer {
     const tx = this.decoded(raw);
     if (this.#isNew(tx)) return tx.txid;
     await this.#inTurn(async () => {
-      if (this.mempool.get(tx.sender, tx.nonce)?.tx.txid !== tx.txid) return;
+      if (!isAmong(this.mempool.conflicts(tx), tx)) return;
       const record = { t: 'forget', txid: tx.txid };
       await this.log.append(record);
       this.applier.forget(record);
@@ -98,10 +100,10 @@ export class Producer {
 
   /** Whether the mempool would take it; false: it has it already. Throws a Rejection. */
   #isNew(tx, pending) {
-    const waiting = this.mempool.get(tx.sender, tx.nonce);
-    if (waiting?.tx.txid === tx.txid) return false;
+    const waiting = this.mempool.conflicts(tx);
+    if (isAmong(waiting, tx)) return false;
     admit(tx, this.chain, this.mempool, pending);
-    if (this.#executing.has(waiting)) throw new Rejection('ConflictingNonceInMempool');
+    if (waiting.some((entry) => this.#executing.has(entry))) throw new Rejection('ConflictingNonceInMempool');
     return true;
   }
 
@@ -163,7 +165,7 @@ export class Producer {
       await this.log.append(record);
       await this.applier.apply(record);
       const { height } = this.chain.tip;
-      await this.#mineReady(fate === 'shuffle' ? Math.max(1, Math.ceil(order.length / depth)) : undefined);
+      await this.#mineReady(fate === 'shuffle' ? Math.ceil(order.length / Math.min(depth, MAX_ROUNDS / 2)) || 1 : undefined);
       if (this.chain.tip.height === height) await this.#block([]);
       return true;
     });
@@ -216,8 +218,10 @@ export class Producer {
     const tried = new Set();
     for (let round = 0; round < MAX_ROUNDS; round += 1) {
       // Who turned out unable to pay stays behind, with all that follows in nonce.
-      const behind = new Set([...tried].filter(({ status }) => status === 'pending').map(({ tx }) => tx.sender));
-      const ready = this.mempool.ready(this.chain).filter(({ tx }) => !behind.has(tx.sender)).slice(0, limit);
+      const unpaid = [...tried].filter(({ status }) => status === 'pending');
+      const behind = new Set(unpaid.flatMap(({ tx }) => [tx.sender, tx.payer]));
+      const mineable = ({ tx }) => !behind.has(tx.sender) && !behind.has(tx.payer);
+      const ready = this.mempool.ready(this.chain).filter(mineable).slice(0, limit);
       if (ready.length === 0) return;
       const deployment = ready.findIndex(({ tx }) => tx.body.kind === 'smart_contract');
       const chosen = ready.slice(0, deployment === -1 ? ready.length : Math.max(1, deployment));

@@ -50,7 +50,7 @@ function status({ chain: { tip } }) {
 function nonces({ chain, mempool }, lie, request) {
   const address = principal(request.params[0]);
   const next = Number(chain.account(address).nonce);
-  const waiting = mempool.of(address).map(({ tx }) => Number(tx.nonce));
+  const waiting = mempool.noncesOf(address).map(Number);
   const last = waiting.length === 0 ? null : waiting[waiting.length - 1];
   const missing = [];
   for (let nonce = next; last !== null && nonce < last; nonce += 1) if (!waiting.includes(nonce)) missing.push(nonce);

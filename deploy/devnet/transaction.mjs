@@ -1,25 +1,18 @@
-/** Raw transactions: strict decoding, and the check of the signature. Nothing here knows the chain's state. */
-import { createHash } from 'node:crypto';
+/** Raw transactions: strict decoding, and whom they are by. Nothing here knows the chain's state. */
 import {
   addressFromVersionHash, addressToString, AddressVersion, AuthType, cvToHex, deserializeTransaction, PayloadType,
-  PostConditionMode, PostConditionPrincipalId, PostConditionType, publicKeyFromSignatureVrs,
+  PostConditionMode, PostConditionPrincipalId, PostConditionType,
 } from '@stacks/transactions';
+import { checkSignatures, InvalidTransaction, sha512_256 } from './signatures.mjs';
 
 export const CHAIN_ID = 0x80000000;
 export const TESTNET_VERSION = 0x80;
-const P2PKH = 0x00;
+/** A transfer ends with its memo. */
+const MEMO_BYTES = 34;
 const MULTISIG_MODES = new Set([0x01, 0x03, 0x05, 0x07]);
-/** Where a single-signature origin's nonce, fee, key encoding and signature lie, after version, chain id and hash. */
-const NONCE_AT = 27;
-const KEY_ENCODING_AT = 43;
-const SIGNATURE_END = 109;
-/** Half the order of secp256k1: a larger s is the other signature of the same message. */
-const HALF_ORDER = 0x7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0n;
 
 /** The bytes are no transaction. */
 export class DecodeError extends Error {}
-/** The transaction is not validly signed, or not for this chain. */
-export class InvalidTransaction extends Error {}
 
 /**
  * @typedef {object} Transaction
@@ -28,8 +21,10 @@ export class InvalidTransaction extends Error {}
  * @property {number} version
  * @property {number} chainId
  * @property {string} sender
- * @property {number} hashMode
  * @property {bigint} nonce
+ * @property {boolean} sponsored
+ * @property {string} payer of the fee: the sponsor, or the sender
+ * @property {bigint} payerNonce
  * @property {bigint} fee
  * @property {string} anchorMode
  * @property {'deny' | 'allow'} mode
@@ -38,19 +33,16 @@ export class InvalidTransaction extends Error {}
  * @property {any} wire as the library has it
  */
 
-const sha512_256 = (bytes) => createHash('sha512-256').update(bytes).digest();
-const hash160 = (bytes) => createHash('ripemd160').update(createHash('sha256').update(bytes).digest()).digest('hex');
-
 /** @param {Uint8Array} raw @returns {string} */
 export const txidOf = (raw) => sha512_256(raw).toString('hex');
 
-/** @param {number} hashMode @param {number} version the transaction's @param {string} hash */
-function senderOf(hashMode, version, hash) {
+/** @param {any} condition @param {number} version the transaction's */
+function addressOf({ hashMode, signer }, version) {
   const testnet = version === TESTNET_VERSION;
   const addressVersion = MULTISIG_MODES.has(hashMode)
     ? (testnet ? AddressVersion.TestnetMultiSig : AddressVersion.MainnetMultiSig)
     : (testnet ? AddressVersion.TestnetSingleSig : AddressVersion.MainnetSingleSig);
-  return addressToString(addressFromVersionHash(addressVersion, hash));
+  return addressToString(addressFromVersionHash(addressVersion, signer));
 }
 
 /** @param {any} wire a post-condition @param {string} sender @returns {import('./post_conditions.mjs').Condition} */
@@ -70,11 +62,11 @@ function conditionOf(wire, sender) {
   return { principal, asset: name, code: wire.conditionCode, item: cvToHex(wire.assetName) };
 }
 
-/** @param {any} payload @returns {import('./executor.mjs').Body} */
-function bodyOf(payload) {
+/** @param {any} payload @param {Buffer} raw @returns {import('./executor.mjs').Body} */
+function bodyOf(payload, raw) {
   switch (payload.payloadType) {
     case PayloadType.TokenTransfer: {
-      const memo = Buffer.from(payload.memo.content.replace(/^0x/, ''), 'hex').toString('hex').replace(/(00)+$/, '');
+      const memo = raw.subarray(-MEMO_BYTES).toString('hex').replace(/(00)+$/, '');
       return {
         kind: 'token_transfer', recipient: payload.recipient.value, amount: String(payload.amount), memo,
       };
@@ -94,26 +86,37 @@ function bodyOf(payload) {
   }
 }
 
+/** Whether the bytes are just what the library makes of them. It reads a memo as text, which need not be one. */
+function isWritten(wire, raw) {
+  const written = Buffer.from(wire.serializeBytes());
+  if (wire.payload.payloadType !== PayloadType.TokenTransfer) return written.equals(raw);
+  const end = written.length - Math.max(MEMO_BYTES, Buffer.byteLength(wire.payload.memo.content));
+  return raw.length === end + MEMO_BYTES && written.subarray(0, end).equals(raw.subarray(0, end));
+}
+
 /** @param {Buffer} raw @returns {Transaction} */
 function parsed(raw) {
   const wire = deserializeTransaction(raw.toString('hex'));
-  if (wire.auth.authType !== AuthType.Standard) throw new DecodeError('sponsored transactions are not taken');
-  if (!Buffer.from(wire.serializeBytes()).equals(raw)) throw new DecodeError('bytes are left over, or not canonical');
-  const { hashMode, signer, nonce, fee } = wire.auth.spendingCondition;
-  const sender = senderOf(hashMode, wire.transactionVersion, signer);
+  if (!isWritten(wire, raw)) throw new DecodeError('bytes are left over, or not canonical');
+  const sponsored = wire.auth.authType === AuthType.Sponsored;
+  const origin = wire.auth.spendingCondition;
+  const paying = sponsored ? wire.auth.sponsorSpendingCondition : origin;
+  const sender = addressOf(origin, wire.transactionVersion);
   return {
     txid: txidOf(raw),
     raw,
     version: wire.transactionVersion,
     chainId: wire.chainId,
     sender,
-    hashMode,
-    nonce: BigInt(nonce),
-    fee: BigInt(fee),
+    nonce: BigInt(origin.nonce),
+    sponsored,
+    payer: addressOf(paying, wire.transactionVersion),
+    payerNonce: BigInt(paying.nonce),
+    fee: BigInt(paying.fee),
     anchorMode: { 1: 'on_chain_only', 2: 'off_chain_only', 3: 'any' }[wire.anchorMode],
     mode: wire.postConditionMode === PostConditionMode.Allow ? 'allow' : 'deny',
     conditions: wire.postConditions.values.map((one) => conditionOf(one, sender)),
-    body: bodyOf(wire.payload),
+    body: bodyOf(wire.payload, raw),
     wire,
   };
 }
@@ -128,44 +131,9 @@ export function decode(raw) {
   }
 }
 
-/** The digest that a single-signature origin signs. @param {Buffer} raw */
-function signedDigest(raw) {
-  const cleared = Buffer.from(raw);
-  cleared.fill(0, NONCE_AT, KEY_ENCODING_AT);
-  cleared.fill(0, KEY_ENCODING_AT + 1, SIGNATURE_END);
-  const nonce = raw.subarray(NONCE_AT, NONCE_AT + 8);
-  const fee = raw.subarray(NONCE_AT + 8, NONCE_AT + 16);
-  return sha512_256(Buffer.concat([sha512_256(cleared), Buffer.from([AuthType.Standard]), fee, nonce]));
-}
-
-/** @param {Transaction} transaction */
-function checkSingleSignature({ raw, wire }) {
-  const { signature, signer, keyEncoding } = wire.auth.spendingCondition;
-  if (BigInt(`0x${signature.data.slice(66)}`) > HALF_ORDER) throw new InvalidTransaction('high-s signature');
-  const encoding = keyEncoding === 0 ? 'compressed' : 'uncompressed';
-  const digest = signedDigest(raw).toString('hex');
-  let key;
-  try {
-    key = publicKeyFromSignatureVrs(digest, signature.data, keyEncoding);
-  } catch (error) {
-    throw new InvalidTransaction(`no public key of ${encoding} form has this signature: ${error.message}`);
-  }
-  if (hash160(Buffer.from(key, 'hex')) !== signer) {
-    throw new InvalidTransaction('the signer hash is not that of the public key that signed');
-  }
-}
-
-/** The signature is by the sender, and the transaction is for this chain; throws InvalidTransaction. */
-export function verify(/** @type {Transaction} */ transaction) {
-  if (transaction.hashMode === P2PKH) {
-    checkSingleSignature(transaction);
-  } else {
-    try {
-      transaction.wire.verifyOrigin();
-    } catch (error) {
-      throw new InvalidTransaction(error.message);
-    }
-  }
+/** It is signed by those it names, and for this chain; throws InvalidTransaction. @param {Transaction} transaction */
+export function verify(transaction) {
+  checkSignatures(transaction);
   if (transaction.chainId !== CHAIN_ID) {
     throw new InvalidTransaction(`invalid chain ID ${transaction.chainId} (expected ${CHAIN_ID})`);
   }

@@ -68,7 +68,8 @@ class Wallet:
 
     `call`, `deploy` and `transfer` only sign; `broadcast` sends. They also take `nonce`, `fee` (uSTX; both asked of
     the node when left out), `post_conditions` (each hex as on the wire, or a mapping as `@stacks/transactions` has
-    it), `post_condition_mode` ("deny" | "allow"), `network` and `chain_id`.
+    it), `post_condition_mode` ("deny" | "allow"), `network`, `chain_id` and `sponsored` (another signs
+    after us and pays the fee).
     """
 
     def __init__(self, api_url: str) -> None:

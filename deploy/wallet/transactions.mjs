@@ -16,6 +16,7 @@ import { privateKeyOf } from './keyring.mjs';
  * @property {number} [chain_id] instead of the network's own
  * @property {(string | object)[]} [post_conditions] each in hex as on the wire, or an object of `@stacks/transactions`
  * @property {"deny" | "allow"} [post_condition_mode] default deny
+ * @property {boolean} [sponsored] another will sign after us and pay the fee
  */
 
 const PLACEHOLDER_FEE = 0n;
@@ -31,6 +32,7 @@ function common(request, paid) {
     fee: paid.fee,
     postConditions: request.post_conditions ?? [],
     postConditionMode: request.post_condition_mode ?? 'deny',
+    sponsored: request.sponsored ?? false,
   };
 }
 

@@ -14,7 +14,7 @@
  *   broadcast        {raw}                                    -> {txid}
  *
  * signed = {raw, txid, sender, nonce, fee}. call, deploy and transfer also take nonce, fee, post_conditions,
- * post_condition_mode, network and chain_id (see transactions.mjs).
+ * post_condition_mode, network, chain_id and sponsored (see transactions.mjs).
  */
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
