@@ -5,6 +5,7 @@ When the process dies its session ends with it, so another replica need not wait
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ class Presence:
         self._url = url
         self._settings = dict(settings)
         self._name = f"{_PREFIX}{new_id()}"
+        self._opening = asyncio.Lock()
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
 
     def new_holder(self) -> str:
@@ -31,11 +33,12 @@ class Presence:
         return f"{self._name}{_SEPARATOR}{new_id()}"
 
     async def ensure(self) -> None:
-        """Opens the session unless it is open."""
-        if self._connection is None or self._connection.is_closed():
-            connection = await asyncpg.connect(self._url, server_settings=self._settings)
-            await connection.execute("SELECT pg_advisory_lock(hashtextextended($1, 0))", self._name)
-            self._connection = connection
+        """Opens the session unless it is open; one for all leases of the process."""
+        async with self._opening:
+            if self._connection is None or self._connection.is_closed():
+                connection = await asyncpg.connect(self._url, server_settings=self._settings)
+                await connection.execute("SELECT pg_advisory_lock(hashtextextended($1, 0))", self._name)
+                self._connection = connection
 
     async def close(self) -> None:
         """Ends the session."""

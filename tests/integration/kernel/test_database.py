@@ -184,6 +184,13 @@ async def test_a_lease_is_free_as_soon_as_its_holder_is_dead(database: Database,
     await killed.close()
 
 
+async def test_a_process_holds_several_leases_at_once(database: Database) -> None:
+    """Leases that are taken at the same time share the session of their process."""
+    leases = [LeaderLease(database, Lease, f"work {number}") for number in range(4)]
+    async with asyncio.timeout(10):
+        assert await asyncio.gather(*(lease._acquire() for lease in leases)) == [True] * 4
+
+
 async def test_one_replica_leads_and_a_lost_lease_rolls_its_write_back(database: Database) -> None:
     """Of two replicas one works; when its lease lapses the other takes over and fences its writes."""
     working: list[str] = []
