@@ -19,7 +19,10 @@ async def main() -> None:
     """Serves until it is told to stop."""
     settings = config.read()
     keys = Keys.open(
-        settings.backend_signers, settings.contracts().account_version, config.take_key_variables(settings)
+        settings.backend_signers,
+        settings.contracts().account_version,
+        config.take_key_variables(settings),
+        settings.sponsor_signer,
     )
     await migrate(settings.database_url, SCHEMA, MIGRATIONS)
     database = open_database(settings)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -51,7 +52,7 @@ class Allocation:
                 return []
             free = free_nonces(ledger.chain_nonce, ledger.occupied)[:most]
             must_fill = holes(ledger.chain_nonce, ledger.occupied, ledger.abandoned)
-            queued = deque(await store_intents.lock_queued(session, len(free))) if free else deque()
+            queued = deque(await self._queued(session, address, len(free))) if free else deque()
             rows: list[ChainTransaction] = []
             for nonce in free:
                 row = await self._next(session, address, nonce, queued)
@@ -64,6 +65,10 @@ class Allocation:
                 await session.flush()
                 rows.append(row)
         return rows
+
+    async def _queued(self, session: AsyncSession, address: str, most: int) -> Sequence[Intent]:
+        """What waits for this key: users' transactions for the sponsor's, all else for the others."""
+        return await store_intents.lock_queued(session, most, sponsored=address == self._policy.sponsor)
 
     async def _next(
         self, session: AsyncSession, address: str, nonce: int, queued: deque[Intent]

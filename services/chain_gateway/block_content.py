@@ -89,7 +89,7 @@ def _events(
 ) -> list[EventRecord]:
     """The prints of our contracts, known by their whole principal: a namesake of another deployer is not ours."""
     found: list[EventRecord] = []
-    fee = record.fee_ustx if record.sender in backend else 0
+    fee = record.fee_ustx if record.payer in backend else 0
     for event in record.events:
         if not isinstance(event, ContractLog) or event.topic != _PRINT:
             continue
@@ -132,7 +132,11 @@ def mined(record: TransactionRecord, index_hash: str, stacks_height: int, burn_h
 
 
 def nonce_uses(content: BlockContent) -> list[NonceUse]:
-    """Which nonces the transactions of a block used."""
+    """Which nonces the transactions of a block used; a sponsored one uses two."""
     block = content.block
     place = block.index_hash, block.height, block.burn_height
-    return [NonceUse(record.sender, record.nonce, record.txid, *place) for record in content.records]
+    uses = [NonceUse(record.sender, record.nonce, record.txid, *place) for record in content.records]
+    for record in content.records:
+        if record.sponsor is not None and record.sponsor_nonce is not None:
+            uses.append(NonceUse(record.sponsor, record.sponsor_nonce, record.txid, *place))
+    return uses

@@ -33,11 +33,13 @@ class Settings:
     `network` is `mainnet` or `testnet` (also the devnet's).
     `contract_deployer`: the address that deployed the contracts; `sbtc_asset`: `contract::asset` of sBTC.
     `backend_signers`: one `file:/path` (mode 0600), `env:VARIABLE` (never on mainnet) or `awskms:key id, ARN or alias`
-    per backend key. `signing_policy_file`: TOML, the built-in policy if empty. `market_clock` `devnet` takes market
-    time from a devnet, which must then be the node. `finality_burn_confirmations`: burn blocks until a block is final.
-    `poll_interval_ms`: how often a node is asked for new blocks. `fee_floor_ustx` and `fee_cap_ustx` bound the fee of a
-    transaction. `stuck_blocks`: how many Stacks blocks the next transaction of an account may wait in the mempool
-    before its fee is raised. `queue_limit`: intents that may wait.
+    per backend key. `sponsor_signer`: the same for the key that pays the fees of users' transactions, another one that
+    needs STX and no rights; none does if empty. `sponsor_fee_cap_ustx` bounds such a fee, `sponsor_most_per_day` how
+    many an account is given in a UTC day. `signing_policy_file`: TOML, the built-in policy if empty. `market_clock`
+    `devnet` takes market time from a devnet, which must then be the node. `finality_burn_confirmations`: burn blocks
+    until a block is final. `poll_interval_ms`: how often a node is asked for new blocks. `fee_floor_ustx` and
+    `fee_cap_ustx` bound the fee of a transaction. `stuck_blocks`: how many Stacks blocks the next transaction of an
+    account may wait in the mempool before its fee is raised. `queue_limit`: intents that may wait.
     `start_stacks_height`: the first block whose events matter, at or before deployment.
     """
 
@@ -64,6 +66,9 @@ class Settings:
     start_stacks_height: int = 1
     sbtc_asset: str = _SBTC
     signing_policy_file: str = ""
+    sponsor_signer: str = ""
+    sponsor_fee_cap_ustx: int = 100_000
+    sponsor_most_per_day: int = 10
 
     def __post_init__(self) -> None:
         if self.network not in NETWORKS:
@@ -72,8 +77,10 @@ class Settings:
             raise SettingsError("MARKET_CLOCK is neither wall nor devnet")
         self._check_nodes()
         self._check_signers()
-        if not 0 <= self.fee_floor_ustx <= self.fee_cap_ustx:
-            raise SettingsError("FEE_FLOOR_USTX is above FEE_CAP_USTX")
+        if not 0 <= self.fee_floor_ustx <= min(self.fee_cap_ustx, self.sponsor_fee_cap_ustx):
+            raise SettingsError("FEE_FLOOR_USTX is above FEE_CAP_USTX or SPONSOR_FEE_CAP_USTX")
+        if self.sponsor_most_per_day < 1:
+            raise SettingsError("SPONSOR_MOST_PER_DAY starts at 1; without SPONSOR_SIGNER nothing is sponsored")
         if min(self.finality_burn_confirmations, self.poll_interval_ms, self.start_stacks_height) < 1:
             raise SettingsError("FINALITY_BURN_CONFIRMATIONS, POLL_INTERVAL_MS and START_STACKS_HEIGHT start at 1")
 
@@ -89,13 +96,18 @@ class Settings:
     def _check_signers(self) -> None:
         if not self.backend_signers:
             raise SettingsError("BACKEND_SIGNERS names no signer")
-        for uri in self.backend_signers:
+        for uri in self.signers:
             scheme, _, rest = uri.partition(":")
             if scheme not in SCHEMES or not rest:
                 # The rest is not shown: somebody may have put a key here.
-                raise SettingsError("BACKEND_SIGNERS: each is file:/path, env:VARIABLE or awskms:key")
+                raise SettingsError("BACKEND_SIGNERS, SPONSOR_SIGNER: each is file:/path, env:VARIABLE or awskms:key")
             if scheme == ENVIRONMENT and self.network == "mainnet":
                 raise SettingsError("BACKEND_SIGNERS: a key in the environment is for development, not for mainnet")
+
+    @property
+    def signers(self) -> tuple[str, ...]:
+        """All keys of the gateway."""
+        return (*self.backend_signers, self.sponsor_signer) if self.sponsor_signer else self.backend_signers
 
     def contracts(self) -> Contracts:
         """The contracts of this deployment; SettingsError when an address is not one."""
@@ -113,7 +125,7 @@ def read() -> Settings:
 
 def take_key_variables(settings: Settings) -> dict[str, str]:
     """The keys that `env:` signers name, taken out of the environment, where child processes would inherit them."""
-    names = [uri.partition(":")[2] for uri in settings.backend_signers if uri.startswith(f"{ENVIRONMENT}:")]
+    names = [uri.partition(":")[2] for uri in settings.signers if uri.startswith(f"{ENVIRONMENT}:")]
     absent = [name for name in names if name not in os.environ]
     if absent:
         raise SettingsError(f"BACKEND_SIGNERS: {absent[0]} is not set")

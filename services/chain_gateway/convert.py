@@ -60,8 +60,9 @@ def transaction(row: ChainTransaction, contracts: Contracts, tip_burn_height: in
     """A transaction of ours or of a user."""
     message = pb.Transaction(
         txid=row.txid,
-        sender_principal=row.sender,
-        nonce=row.nonce,
+        sender_principal=row.origin or row.sender,
+        sponsor_principal=row.sender if row.origin else "",
+        nonce=row.nonce if row.origin_nonce is None else row.origin_nonce,
         fee_ustx=row.fee_ustx,
         state=pb.TransactionState.ValueType(row.state),
         node_status=row.node_status,
@@ -81,6 +82,7 @@ def node_transaction(record: TransactionRecord, state: int, result: str, tip_bur
     message = pb.Transaction(
         txid=record.txid,
         sender_principal=record.sender,
+        sponsor_principal=record.sponsor or "",
         nonce=record.nonce,
         fee_ustx=record.fee_ustx,
         state=pb.TransactionState.ValueType(state),
@@ -128,6 +130,7 @@ def prepared(row: PreparedTransaction, contracts: Contracts, unsigned: bytes) ->
         chain_id=contracts.network.chain_id,
         suggested_fee_ustx=row.suggested_fee_ustx,
         suggested_nonce=row.suggested_nonce,
+        sponsored=row.sponsored,
         unsigned_transaction=unsigned,
         create_time=timestamp(row.create_time),
     )

@@ -36,7 +36,7 @@ class FeeRaises:
         if row.sender not in self._keys.addresses:
             return None
         fees = self._policy.fees
-        fee = raised_fee(row.fee_ustx, max(fees.floor_ustx, at_least_ustx), fees.cap_ustx)
+        fee = raised_fee(row.fee_ustx, max(fees.floor_ustx, at_least_ustx), fees.cap_of(row))
         async with self._database.transaction() as session:
             current = await store_transactions.lock_open(session, row.txid)
             if current is None or await store_transactions.has_successor(session, current):

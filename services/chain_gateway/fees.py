@@ -11,6 +11,7 @@ from services.chain_gateway.domain.contract_call import bounded_fee
 from services.chain_gateway.nodes import NodePool
 from services.chain_gateway.stacks.node_errors import NodeRefused
 from services.chain_gateway.stacks.node_types import FeeEstimate
+from services.chain_gateway.tables import ChainTransaction
 
 _KEPT_SECONDS: Final = 10.0
 _ENVELOPE_BYTES: Final = 180
@@ -20,16 +21,21 @@ _ENVELOPE_BYTES: Final = 180
 class Fees:
     """Suggests fees in uSTX."""
 
-    def __init__(self, nodes: NodePool, floor_ustx: int, cap_ustx: int) -> None:
+    def __init__(self, nodes: NodePool, floor_ustx: int, cap_ustx: int, sponsor_cap_ustx: int) -> None:
         self._nodes = nodes
         self.floor_ustx = floor_ustx
         self.cap_ustx = cap_ustx
+        self.sponsor_cap_ustx = sponsor_cap_ustx
         self._kept: dict[tuple[str, str, int], tuple[float, int]] = {}
 
     @property
     def filler_ustx(self) -> int:
         """The fee of a transfer that only uses a nonce."""
         return bounded_fee(_ENVELOPE_BYTES, self.floor_ustx, self.cap_ustx)
+
+    def cap_of(self, row: ChainTransaction) -> int:
+        """The highest fee of a transaction: of a user's, what we pay for others."""
+        return self.cap_ustx if row.origin is None else self.sponsor_cap_ustx
 
     async def suggest(self, call: Call) -> int:
         """A fee for a call. While no node answers it is the last one known, or the least that a node takes."""

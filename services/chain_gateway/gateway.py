@@ -34,6 +34,7 @@ from services.chain_gateway.pulse import Pulse
 from services.chain_gateway.servicer import ChainGatewayServicer
 from services.chain_gateway.signing import SigningPolicy
 from services.chain_gateway.signing_authority import SigningAuthority, load_rules
+from services.chain_gateway.sponsorship import SponsorLimits, Sponsorship
 from services.chain_gateway.state import StateFollower
 from services.chain_gateway.store_transactions import INTENT_CHANNEL
 from services.chain_gateway.tables import Lease
@@ -90,7 +91,7 @@ def build(settings: Settings, keys: Keys, database: Database, http: aiohttp.Clie
     nodes = open_nodes(settings, http)
     state = StateFollower(database, confirmations)
     pulse = Pulse(database, INTENT_CHANNEL)
-    fees = Fees(nodes, settings.fee_floor_ustx, settings.fee_cap_ustx)
+    fees = Fees(nodes, settings.fee_floor_ustx, settings.fee_cap_ustx, settings.sponsor_fee_cap_ustx)
     authority = SigningAuthority(database, load_rules(settings.signing_policy_file))
     policy = SigningPolicy(contracts, keys, fees, authority, state)
     users = UserBroadcasts(database, nodes, confirmations)
@@ -101,7 +102,9 @@ def build(settings: Settings, keys: Keys, database: Database, http: aiohttp.Clie
     reads = ContractReads(nodes, contracts, state)
     messages = MessageSigner(database, contracts, keys, authority, state, reads)
     intents = Intents(database, contracts, pulse, settings.queue_limit)
-    wallets = WalletTransactions(database, nodes, contracts, fees, messages, users)
+    limits = SponsorLimits(settings.sponsor_most_per_day) if settings.sponsor_signer else None
+    sponsorship = Sponsorship(database, nodes, pulse, limits)
+    wallets = WalletTransactions(database, nodes, contracts, fees, messages, users, sponsorship)
     transactions = TransactionWatch(database, nodes, contracts, state, pulse)
     return Gateway(
         database=database,

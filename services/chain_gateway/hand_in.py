@@ -57,7 +57,13 @@ async def hand_in(nodes: NodePool, row: ChainTransaction) -> Answer:
         get_logger().warning("broadcast rejected", txid=row.txid, reason=error.reason)
         expected = error.reason_data.get("expected")
         fee = expected if error.reason == "FeeTooLow" and isinstance(expected, int) else 0
-        return Answer(Rejection(error.reason, remedy(error.reason), fee), "", asked)
+        return Answer(Rejection(error.reason, _remedy(row, error), fee), "", asked)
     except (Unavailable, NodeRefused) as error:
         return Answer(None, str(error)[:200] or "no answer", asked)
     return Answer(None, "", asked)
+
+
+def _remedy(row: ChainTransaction, error: BroadcastRejected) -> Remedy:
+    """As the reason says; but a user who used their nonce elsewhere has made what we sponsor impossible."""
+    used_by_user = row.origin is not None and error.reason == "BadNonce" and error.reason_data.get("is_origin") is True
+    return Remedy.CANCEL if used_by_user else remedy(error.reason)

@@ -19,22 +19,31 @@ _REMOTE_AT_ONCE: Final = 8
 
 
 class Keys:
-    """Signers by their account. The first one signs quotes and vouchers."""
+    """Signers by their account. The first one signs quotes and vouchers.
 
-    def __init__(self, signers: Sequence[Signer], version: AddressVersion) -> None:
-        self._signers = {signer.address(version).text: signer for signer in signers}
-        if len(self._signers) != len(signers):
-            raise SettingsError("BACKEND_SIGNERS names one key twice")
+    `sponsor` is the account that pays the fees of users' transactions and does nothing else; None where nobody does.
+    `addresses` are all accounts, the sponsor's too.
+    """
+
+    def __init__(self, signers: Sequence[Signer], version: AddressVersion, sponsor: Signer | None = None) -> None:
+        every = [*signers, sponsor] if sponsor is not None else signers
+        self._signers = {signer.address(version).text: signer for signer in every}
+        if len(self._signers) != len(every):
+            raise SettingsError("BACKEND_SIGNERS and SPONSOR_SIGNER name one key twice")
+        self.sponsor = None if sponsor is None else sponsor.address(version).text
         self._threads = ThreadPoolExecutor(_REMOTE_AT_ONCE, thread_name_prefix="signer")
         self.addresses = tuple(self._signers)
 
     @classmethod
-    def open(cls, uris: Sequence[str], version: AddressVersion, variables: Mapping[str, str]) -> Keys:
-        """The signers of the setting; SettingsError when one cannot be had. `variables` hold what `env:` names.
+    def open(
+        cls, uris: Sequence[str], version: AddressVersion, variables: Mapping[str, str], sponsor: str = ""
+    ) -> Keys:
+        """The signers of the settings; SettingsError when one cannot be had. `variables` hold what `env:` names.
 
         Asks a key vault for public keys, so it may take some seconds.
         """
-        return cls([open_signer(uri, variables) for uri in uris], version)
+        paying = open_signer(sponsor, variables) if sponsor else None
+        return cls([open_signer(uri, variables) for uri in uris], version, paying)
 
     def signer(self, address: str) -> Signer:
         """The signer of an account; Unavailable when this process has none, as another replica may."""

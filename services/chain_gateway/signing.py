@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from kernel.clock import wall_now
-from kernel.errors import PermissionDenied
+from kernel.errors import PermissionDenied, ResourceExhausted
 from services.chain_gateway.contract_calls import Call
 from services.chain_gateway.contracts import Contracts
 from services.chain_gateway.domain.confirmation import TransactionState
@@ -15,14 +15,19 @@ from services.chain_gateway.domain.signing_policy import FILLER
 from services.chain_gateway.fees import Fees
 from services.chain_gateway.keys import Keys
 from services.chain_gateway.signing_authority import SigningAuthority
-from services.chain_gateway.signing_requests import call_request, filler_request
+from services.chain_gateway.signing_requests import call_request, filler_request, sponsored_request
 from services.chain_gateway.stacks.clarity import StandardPrincipal
 from services.chain_gateway.stacks.payload import ContractCall, Payload, TokenTransfer, read_payload
 from services.chain_gateway.stacks.post_condition import PostCondition, PostConditionMode, read_post_condition
 from services.chain_gateway.stacks.reader import Reader
 from services.chain_gateway.stacks.signer import Signer
-from services.chain_gateway.stacks.transaction import Transaction, serialize_transaction, single_sig
-from services.chain_gateway.stacks.transaction_signing import sign_transaction
+from services.chain_gateway.stacks.transaction import (
+    Transaction,
+    deserialize_transaction,
+    serialize_transaction,
+    single_sig,
+)
+from services.chain_gateway.stacks.transaction_signing import sign_as_sponsor, sign_transaction
 from services.chain_gateway.state import StateFollower
 from services.chain_gateway.tables import ChainTransaction, Intent
 
@@ -62,13 +67,50 @@ class SigningPolicy:
         PermissionDenied, with a stable reason, for what is never signed: nothing of the intent has left, it may end.
         ResourceExhausted for what the signing policy does not allow now. An intent that was allowed once stays so.
         """
+        if intent.origin_signed is not None:
+            return await self._sign_as_sponsor(session, intent, intent.origin_signed, address, nonce, fee_ustx)
         call = stored_call(intent.payload, intent.post_conditions)
         market_time = self._state.snapshot.market_time()
         request = call_request(self._contracts, f"intents/{intent.id}", call, market_time)
         await self._authority.authorize(request, address, session)
         fee = await self.fees.suggest(call) if fee_ustx is None else fee_ustx
         signed = await self._sign(address, nonce, fee, call.payload, call.post_conditions)
-        return _row(signed, intent.id, address, intent.contract, intent.function)
+        return _row(signed, intent.id, address, nonce, intent.contract, intent.function)
+
+    @property
+    def sponsor(self) -> str | None:
+        """The account that pays for users."""
+        return self._keys.sponsor
+
+    async def _sign_as_sponsor(
+        self,
+        session: AsyncSession,
+        intent: Intent,
+        origin_signed: bytes,
+        address: str,
+        nonce: int,
+        fee_ustx: int | None,
+    ) -> ChainTransaction:
+        """A user's transaction with our key for its fee: that key signs nothing else, and no other key this."""
+        if address != self.sponsor:
+            raise PermissionDenied("CALL_NOT_ALLOWED", "the sponsor's key alone pays for users")
+        transaction, cap = deserialize_transaction(origin_signed), self.fees.sponsor_cap_ustx
+        try:
+            request = sponsored_request(f"intents/{intent.id}", origin_signed, cap)
+            await self._authority.authorize(request, address, session)
+        except ResourceExhausted as error:
+            # The user is told now, and may pay the fee themselves; it shall not leave when they expect it no more.
+            raise PermissionDenied(error.reason, error.message) from error
+        call = stored_call(intent.payload, intent.post_conditions)
+        fee = min(await self.fees.suggest(call), cap) if fee_ustx is None else fee_ustx
+        if fee > cap:
+            raise ResourceExhausted("FEE_CAP_REACHED", f"a fee of {fee} uSTX is above what is paid for users")
+        signed = await self._keys.use(
+            address, lambda signer: sign_as_sponsor(transaction, single_sig(signer.public_key, nonce, fee), signer)
+        )
+        row = _row(signed, intent.id, address, nonce, intent.contract, intent.function)
+        row.origin, row.origin_nonce = signed.sender.text, signed.nonce
+        return row
 
     async def sign_filler(self, session: AsyncSession, address: str, nonce: int, fee_ustx: int) -> ChainTransaction:
         """A transaction that does nothing but use a nonce, as a row to store in `session`: the one transfer allowed.
@@ -78,7 +120,7 @@ class SigningPolicy:
         payload = TokenTransfer(StandardPrincipal(self._contracts.deployer), 1)
         await self._authority.authorize(filler_request(address, nonce, payload), address, session)
         signed = await self._sign(address, nonce, fee_ustx, payload)
-        return _row(signed, None, address, "", FILLER)
+        return _row(signed, None, address, nonce, "", FILLER)
 
     async def _sign(
         self, address: str, nonce: int, fee_ustx: int, payload: Payload, conditions: Sequence[PostCondition] = ()
@@ -91,12 +133,14 @@ class SigningPolicy:
         return await self._keys.use(address, work)
 
 
-def _row(signed: Transaction, intent_id: str | None, address: str, contract: str, function: str) -> ChainTransaction:
+def _row(
+    signed: Transaction, intent_id: str | None, address: str, nonce: int, contract: str, function: str
+) -> ChainTransaction:
     return ChainTransaction(
         txid=signed.txid,
         intent_id=intent_id,
         sender=address,
-        nonce=signed.nonce,
+        nonce=nonce,
         fee_ustx=signed.fee_ustx,
         contract=contract,
         function=function,

@@ -15,7 +15,7 @@ from services.chain_gateway import clarity_fields as read
 from services.chain_gateway.contract_calls import Call
 from services.chain_gateway.contracts import VAULT, Contracts
 from services.chain_gateway.domain import signing_policy
-from services.chain_gateway.domain.signing_policy import FILLER, QUOTE, VOUCHER, Request, Value
+from services.chain_gateway.domain.signing_policy import FILLER, QUOTE, SPONSORED, VOUCHER, Request, Value
 from services.chain_gateway.stacks.clarity import ClarityValue, ListValue, TupleValue, serialize
 from services.chain_gateway.stacks.errors import CodecError
 from services.chain_gateway.stacks.payload import TokenTransfer, write_payload
@@ -119,6 +119,11 @@ def voucher_request(withdrawal_id: str, message: TupleValue, terms: pb.VoucherTe
     facts = {"valid_blocks": terms.expiration_burn_height - tip_burn_height}
     value = _of(Token(terms.amount.token), terms.amount.base_units)
     return Request(VOUCHER, f"withdrawals/{withdrawal_id}", _sha256(serialize(message)), value, facts)
+
+
+def sponsored_request(subject: str, origin_signed: bytes, fee_cap_ustx: int) -> Request:
+    """The fee of a user's transaction, which pays for nothing but blocks: so its value is the most that it may be."""
+    return Request(SPONSORED, subject, _sha256(origin_signed), Value(ustx=fee_cap_ustx))
 
 
 def filler_request(address: str, nonce: int, payload: TokenTransfer) -> Request:

@@ -46,13 +46,18 @@ async def count_by_state(session: AsyncSession) -> dict[int, int]:
     return {int(state): int(count) for state, count in (await session.exec(statement)).all()}
 
 
-async def lock_queued(session: AsyncSession, limit: int) -> Sequence[Intent]:
-    """The queued intents that go first, in order, locked; without those that another replica has locked."""
+async def lock_queued(session: AsyncSession, limit: int, *, sponsored: bool) -> Sequence[Intent]:
+    """The queued intents that go first, in order, locked; without those that another replica has locked.
+
+    `sponsored`: those that pay for users, which are for another key than the rest.
+    """
+    signed_by_user = col(Intent.origin_signed)
     statement = (
         select(Intent)
         .where(
             col(Intent.state) == IntentState.QUEUED,
             sa.or_(col(Intent.hold_time).is_(None), col(Intent.hold_time) <= sa.func.now()),
+            signed_by_user.is_not(None) if sponsored else signed_by_user.is_(None),
         )
         .order_by(col(Intent.priority), col(Intent.create_time), col(Intent.id))
         .limit(limit)

@@ -108,7 +108,8 @@ class Intent(SQLModel, table=True):
     """What shall happen on chain once. `state` is a number of IntentState; lower `priority` goes first.
 
     While it is queued it is not sent before `hold_time`. With a `give_up_reason` nothing more is signed for it, and it
-    ends CANCELLED once another transaction has its nonce finally.
+    ends CANCELLED once another transaction has its nonce finally. `origin_signed` is a user's transaction of which it
+    pays the fee: the bytes that they signed.
     """
 
     metadata = METADATA
@@ -127,6 +128,7 @@ class Intent(SQLModel, table=True):
     contract_error: int = Field(default=0, sa_type=_BIG)
     reason: str = ""
     give_up_reason: str = ""
+    origin_signed: bytes | None = Field(default=None, sa_type=_BYTES)
     hold_time: dt.datetime | None = Field(default=None, sa_type=_TIME)
     create_time: dt.datetime = Field(default_factory=wall_now, sa_type=_TIME)
     end_time: dt.datetime | None = Field(default=None, sa_type=_TIME)
@@ -177,7 +179,8 @@ class ChainTransaction(SQLModel, table=True):
     `state` is a number of TransactionState. The fields from `node_status` on are what the chain says;
     `mined_index_hash` is null while it is in no canonical block. `sends` counts broadcasts that may have arrived,
     `refusals` those in a row that a node refused for good. Whoever works on it moves `due_time` on first: until then
-    no other replica does. `waiting_stacks_height`: since when a mempool holds its nonce.
+    no other replica does. `waiting_stacks_height`: since when a mempool holds its nonce. Of a user's transaction whose
+    fee we pay, `sender` and `nonce` are the sponsor's, and `origin` and `origin_nonce` the user's.
     """
 
     metadata = METADATA
@@ -187,6 +190,8 @@ class ChainTransaction(SQLModel, table=True):
     prepared_id: str | None = None
     sender: str
     nonce: int = Field(sa_type=_BIG)
+    origin: str | None = None
+    origin_nonce: int | None = Field(default=None, sa_type=_BIG)
     fee_ustx: int = Field(sa_type=_BIG)
     contract: str
     function: str
@@ -276,4 +281,5 @@ class PreparedTransaction(SQLModel, table=True):
     post_conditions: list[bytes] = Field(sa_type=_BYTES_LIST)
     suggested_fee_ustx: int = Field(sa_type=_BIG)
     suggested_nonce: int = Field(sa_type=_BIG)
+    sponsored: bool = False
     create_time: dt.datetime = Field(default_factory=wall_now, sa_type=_TIME)

@@ -21,8 +21,9 @@ from services.chain_gateway.fees import Fees
 from services.chain_gateway.message_signing import MessageSigner
 from services.chain_gateway.nodes import NodePool
 from services.chain_gateway.signed_check import check_signed
+from services.chain_gateway.sponsorship import Sponsorship
 from services.chain_gateway.stacks.post_condition import PostConditionMode
-from services.chain_gateway.stacks.transaction import Transaction, serialize_transaction
+from services.chain_gateway.stacks.transaction import Transaction, pending_sponsor, serialize_transaction
 from services.chain_gateway.tables import ChainTransaction, PreparedTransaction, Request
 from services.chain_gateway.user_broadcasts import UserBroadcasts
 from services.chain_gateway.wallet_accounts import Unsigned, unsigned_account
@@ -42,6 +43,7 @@ class WalletTransactions:
         fees: Fees,
         messages: MessageSigner,
         broadcasts: UserBroadcasts,
+        sponsorship: Sponsorship,
     ) -> None:
         self._database = database
         self._nodes = nodes
@@ -49,6 +51,7 @@ class WalletTransactions:
         self._fees = fees
         self._messages = messages
         self._broadcasts = broadcasts
+        self._sponsorship = sponsorship
 
     async def prepare(self, caller: Caller, request: pb.PrepareTransactionRequest) -> pb.PrepareTransactionResponse:
         """All that a wallet needs; a repeat answers what the first call did."""
@@ -56,6 +59,8 @@ class WalletTransactions:
         sender = convert_terms.account("principal", principal, self._contracts)
         account = unsigned_account(self._contracts, sender, request)
         call = wallet_call(self._contracts, sender, request)
+        if request.sponsored:
+            self._sponsorship.check_offered()
         await self._messages.check_signed(request)
         nonces = await self._nodes.ask(lambda node: node.nonces(sender.text))
         row = PreparedTransaction(
@@ -65,8 +70,9 @@ class WalletTransactions:
             function=call.payload.function_name,
             payload=call.payload_bytes,
             post_conditions=call.post_condition_bytes,
-            suggested_fee_ustx=await self._fees.suggest(call),
+            suggested_fee_ustx=0 if request.sponsored else await self._fees.suggest(call),
             suggested_nonce=nonces.possible_next,
+            sponsored=request.sponsored,
         )
         unsigned = self._unsigned(row, call, account)
         response = pb.PrepareTransactionResponse(prepared_transaction=convert.prepared(row, self._contracts, unsigned))
@@ -85,7 +91,12 @@ class WalletTransactions:
             return b""
         condition = account(row.suggested_nonce, row.suggested_fee_ustx)
         transaction = Transaction(
-            self._contracts.network, condition, call.payload, call.post_conditions, PostConditionMode.DENY
+            self._contracts.network,
+            condition,
+            call.payload,
+            call.post_conditions,
+            PostConditionMode.DENY,
+            sponsor=pending_sponsor() if row.sponsored else None,
         )
         return serialize_transaction(transaction)
 
@@ -99,6 +110,8 @@ class WalletTransactions:
         if not caller.has(Role.SERVICE) and prepared.principal != caller.principal:
             raise PermissionDenied("NOT_YOURS", "the transaction was prepared for another principal")
         transaction = check_signed(self._contracts, prepared, request.signed_transaction, self._fees.cap_ustx)
+        if prepared.sponsored:
+            return await self._sponsorship.submit(prepared, transaction)
         row = ChainTransaction(
             txid=transaction.txid,
             prepared_id=prepared.id,

@@ -18,6 +18,8 @@ class AllowedCall:
 SETTLE: Final = AllowedCall("policy-registry", "settle-policy", 0)
 EXPIRE: Final = AllowedCall("policy-registry", "expire-policies", 1)
 PUBLISH: Final = AllowedCall("oracle", "publish-price", 2)
+SPONSORED_PRIORITY: Final = 3
+"""Of users' transactions of which we pay the fee."""
 
 
 def raised_fee(fee_ustx: int, floor_ustx: int, cap_ustx: int) -> int | None:

@@ -17,6 +17,8 @@ QUOTE: Final = "quote"
 VOUCHER: Final = "voucher"
 FILLER: Final = "stx-transfer"
 """One uSTX that moves nothing but a nonce."""
+SPONSORED: Final = "sponsored-transaction"
+"""The fee of a user's transaction: its value is the highest fee that it may come to."""
 _RECEIPT: Final = ("btc_price_usd_e8", "stx_price_usd_e8")
 FACTS: Final[Mapping[str, tuple[str, ...]]] = {
     PUBLISH: (*_RECEIPT, "round_ahead_seconds"),
@@ -25,6 +27,7 @@ FACTS: Final[Mapping[str, tuple[str, ...]]] = {
     QUOTE: ("amount_sats", "duration_blocks"),
     VOUCHER: ("valid_blocks",),
     FILLER: (),
+    SPONSORED: (),
 }
 """What can be signed, and the numbers in each that can be bounded. A round has the price of its own feed alone."""
 

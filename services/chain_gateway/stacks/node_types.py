@@ -131,6 +131,8 @@ class TransactionRecord:
     kind: str
     nonce: int
     sender: str
+    sponsor: str | None
+    sponsor_nonce: int | None
     fee_ustx: int
     canonical: bool
     block_hash: str | None
@@ -145,6 +147,11 @@ class TransactionRecord:
     replaced_by: str | None
     event_count: int
     events: tuple[Event, ...]
+
+    @property
+    def payer(self) -> str:
+        """Who paid the fee."""
+        return self.sponsor or self.sender
 
     def result(self) -> ClarityValue | None:
         """What the transaction returned, None while pending; raises `CodecError` when we do not read it."""
@@ -225,6 +232,8 @@ def read_transaction(fields: Fields) -> TransactionRecord:
         kind=fields.text("tx_type"),
         nonce=fields.integer("nonce"),
         sender=fields.text("sender_address"),
+        sponsor=fields.optional_text("sponsor_address"),
+        sponsor_nonce=fields.optional_integer("sponsor_nonce"),
         fee_ustx=fields.integer("fee_rate"),
         canonical=fields.flag("canonical") if "canonical" in fields.content else False,
         block_hash=fields.hash("block_hash") if mined else None,

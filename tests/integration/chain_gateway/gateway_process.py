@@ -20,7 +20,10 @@ async def main() -> None:
     await migrate(settings.database_url, SCHEMA, MIGRATIONS)
     database = open_database(settings)
     keys = Keys.open(
-        settings.backend_signers, settings.contracts().account_version, config.take_key_variables(settings)
+        settings.backend_signers,
+        settings.contracts().account_version,
+        config.take_key_variables(settings),
+        settings.sponsor_signer,
     )
     async with aiohttp.ClientSession() as http:
         gateway = build(settings, keys, database, http)

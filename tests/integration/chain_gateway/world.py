@@ -222,7 +222,7 @@ async def running_gateway(settings: Settings, *, only: Sequence[str] = ()) -> As
     """A migrated, serving gateway with all its background work, or `only` some of it by name."""
     await migrate(settings.database_url, SCHEMA, MIGRATIONS)
     database = open_database(settings)
-    keys = Keys.open(settings.backend_signers, settings.contracts().account_version, {})
+    keys = Keys.open(settings.backend_signers, settings.contracts().account_version, {}, settings.sponsor_signer)
     async with aiohttp.ClientSession() as http:
         gateway = build(settings, keys, database, http)
         server, port, _ = await start_server(gateway.process(settings, TestTokens()))

@@ -82,7 +82,7 @@ def test_what_is_no_key_is_refused_without_repeating_it(content: str) -> None:
 def test_a_setting_of_another_form_is_refused_without_repeating_it(uri: str) -> None:
     """A setting that is none of the three forms is refused; if it was a key, the error does not show it."""
     with pytest.raises(
-        SettingsError, match="BACKEND_SIGNERS: each is file:/path, env:VARIABLE or awskms:key"
+        SettingsError, match="BACKEND_SIGNERS, SPONSOR_SIGNER: each is file:/path, env:VARIABLE or awskms:key"
     ) as caught:
         _settings(uri)
     assert _SECRET[:16] not in str(caught.value)

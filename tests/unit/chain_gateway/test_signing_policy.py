@@ -17,6 +17,7 @@ from services.chain_gateway.domain.signing_policy import (
     PUBLISH,
     QUOTE,
     SETTLE,
+    SPONSORED,
     VOUCHER,
     Bound,
     Request,
@@ -98,7 +99,7 @@ def test_a_smaller_request_is_allowed_where_a_larger_one_is(used: Value, value: 
 def test_the_built_in_policy_covers_everything_that_is_signed() -> None:
     """The file that is used without a setting is valid and has a rule for each thing, each with a rate."""
     rules = load_rules("").rules
-    assert set(rules) == set(FACTS) == {PUBLISH, SETTLE, EXPIRE, QUOTE, VOUCHER, FILLER}
+    assert set(rules) == set(FACTS) == {PUBLISH, SETTLE, EXPIRE, QUOTE, VOUCHER, FILLER, SPONSORED}
     assert all(rule.most_per_minute > 0 for rule in rules.values())
     assert rules[PUBLISH].most == Value()
     assert rules[FILLER].most == Value(ustx=1)

@@ -852,6 +852,7 @@ class Transaction(_message.Message):
     CONTRACT_FIELD_NUMBER: _builtins.int
     FUNCTION_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    SPONSOR_PRINCIPAL_FIELD_NUMBER: _builtins.int
     txid: _builtins.str
     sender_principal: _builtins.str
     nonce: _builtins.int
@@ -866,6 +867,8 @@ class Transaction(_message.Message):
     burn_confirmations: _builtins.int
     contract: _builtins.str
     function: _builtins.str
+    sponsor_principal: _builtins.str
+    """Who pays the fee, where that is not the sender. The nonce is the sender's."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -884,10 +887,11 @@ class Transaction(_message.Message):
         contract: _builtins.str = ...,
         function: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        sponsor_principal: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["burn_confirmations", b"burn_confirmations", "burn_height", b"burn_height", "contract", b"contract", "create_time", b"create_time", "fee_ustx", b"fee_ustx", "function", b"function", "node_status", b"node_status", "nonce", b"nonce", "result", b"result", "sender_principal", b"sender_principal", "stacks_height", b"stacks_height", "state", b"state", "txid", b"txid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["burn_confirmations", b"burn_confirmations", "burn_height", b"burn_height", "contract", b"contract", "create_time", b"create_time", "fee_ustx", b"fee_ustx", "function", b"function", "node_status", b"node_status", "nonce", b"nonce", "result", b"result", "sender_principal", b"sender_principal", "sponsor_principal", b"sponsor_principal", "stacks_height", b"stacks_height", "state", b"state", "txid", b"txid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1314,6 +1318,7 @@ class PrepareTransactionRequest(_message.Message):
     PRINCIPAL_FIELD_NUMBER: _builtins.int
     PUBLIC_KEY_FIELD_NUMBER: _builtins.int
     SHARED_ACCOUNT_FIELD_NUMBER: _builtins.int
+    SPONSORED_FIELD_NUMBER: _builtins.int
     CREATE_POLICY_FIELD_NUMBER: _builtins.int
     DEPOSIT_FIELD_NUMBER: _builtins.int
     WITHDRAW_FIELD_NUMBER: _builtins.int
@@ -1325,6 +1330,8 @@ class PrepareTransactionRequest(_message.Message):
     """Only from role service; otherwise it is the caller's own and must be empty or equal."""
     public_key: _builtins.bytes
     """Compressed public key of the wallet, when known."""
+    sponsored: _builtins.bool
+    """Whether we shall pay the fee: the wallet then signs a sponsored transaction, with a fee of 0."""
     @_builtins.property
     def shared_account(self) -> Global___SharedAccount:
         """The keys instead, when the principal is a shared account."""
@@ -1348,6 +1355,7 @@ class PrepareTransactionRequest(_message.Message):
         principal: _builtins.str = ...,
         public_key: _builtins.bytes = ...,
         shared_account: Global___SharedAccount | None = ...,
+        sponsored: _builtins.bool = ...,
         create_policy: Global___CreatePolicyCall | None = ...,
         deposit: Global___DepositCall | None = ...,
         withdraw: Global___WithdrawCall | None = ...,
@@ -1356,7 +1364,7 @@ class PrepareTransactionRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "create_policy", b"create_policy", "deposit", b"deposit", "request_activation", b"request_activation", "settle_policy", b"settle_policy", "shared_account", b"shared_account", "withdraw", b"withdraw"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "create_policy", b"create_policy", "deposit", b"deposit", "principal", b"principal", "public_key", b"public_key", "request_activation", b"request_activation", "request_id", b"request_id", "settle_policy", b"settle_policy", "shared_account", b"shared_account", "withdraw", b"withdraw"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "create_policy", b"create_policy", "deposit", b"deposit", "principal", b"principal", "public_key", b"public_key", "request_activation", b"request_activation", "request_id", b"request_id", "settle_policy", b"settle_policy", "shared_account", b"shared_account", "sponsored", b"sponsored", "withdraw", b"withdraw"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_call: _TypeAlias = _typing.Literal["create_policy", "deposit", "withdraw", "request_activation", "settle_policy"]  # noqa: Y015
     _WhichOneofArgType_call: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
@@ -1413,7 +1421,11 @@ class SubmitSignedTransactionResponse(_message.Message):
 
     TRANSACTION_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def transaction(self) -> Global___Transaction: ...
+    def transaction(self) -> Global___Transaction:
+        """Of a sponsored one: as our own key has signed it by now. A raised fee gives it another txid; the same bytes,
+        submitted again, answer the one that counts.
+        """
+
     def __init__(
         self,
         *,

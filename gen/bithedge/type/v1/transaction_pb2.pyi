@@ -37,10 +37,11 @@ class PreparedTransaction(_message.Message):
     SUGGESTED_NONCE_FIELD_NUMBER: _builtins.int
     UNSIGNED_TRANSACTION_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    SPONSORED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`preparedTransactions/{id}`."""
     principal: _builtins.str
-    """The account that must sign and pay the fee."""
+    """The account that must sign, and pay the fee unless it is sponsored."""
     contract: _builtins.str
     """`{address}.{contract}`."""
     function: _builtins.str
@@ -51,6 +52,8 @@ class PreparedTransaction(_message.Message):
     suggested_nonce: _builtins.int
     unsigned_transaction: _builtins.bytes
     """The whole transaction without its signature; empty when the public key is not known."""
+    sponsored: _builtins.bool
+    """Whether we pay the fee: the transaction is to be signed as a sponsored one, its own fee being 0."""
     @_builtins.property
     def arguments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """Clarity values in consensus form."""
@@ -76,10 +79,11 @@ class PreparedTransaction(_message.Message):
         suggested_nonce: _builtins.int = ...,
         unsigned_transaction: _builtins.bytes = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        sponsored: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "chain_id", b"chain_id", "contract", b"contract", "create_time", b"create_time", "function", b"function", "name", b"name", "network", b"network", "post_conditions", b"post_conditions", "principal", b"principal", "suggested_fee_ustx", b"suggested_fee_ustx", "suggested_nonce", b"suggested_nonce", "unsigned_transaction", b"unsigned_transaction"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "chain_id", b"chain_id", "contract", b"contract", "create_time", b"create_time", "function", b"function", "name", b"name", "network", b"network", "post_conditions", b"post_conditions", "principal", b"principal", "sponsored", b"sponsored", "suggested_fee_ustx", b"suggested_fee_ustx", "suggested_nonce", b"suggested_nonce", "unsigned_transaction", b"unsigned_transaction"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
