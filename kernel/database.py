@@ -11,7 +11,7 @@ import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 import sqlalchemy as sa
@@ -46,14 +46,23 @@ class Database:
             _async_url(url),
             pool_size=pool_size,
             max_overflow=0,
-            pool_pre_ping=True,
             connect_args={"server_settings": _SESSION_SETTINGS},
         )
+        # Instead of a ping, which would double the round trips of most transactions.
+        sa.event.listen(self.engine.sync_engine, "checkout", _check_open)
+        self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
         """One database transaction: committed at the end, rolled back on any exception."""
         async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        """A session for queries alone: each sees what is committed when it starts, as it would in a transaction of
+        READ COMMITTED, and costs one round trip instead of three. Nothing may be written or locked in it."""
+        async with AsyncSession(self._autocommit, expire_on_commit=False) as session:
             yield session
 
     async def notifications(self, channel: str) -> Notifications:
@@ -66,6 +75,12 @@ class Database:
         """Closes every connection but listeners'."""
         await self.presence.close()
         await self.engine.dispose()
+
+
+def _check_open(connection: Any, record: object, proxy: object) -> None:
+    """Has the pool replace a connection that the server has ended, as when it was restarted."""
+    if connection.driver_connection.is_closed():
+        raise sa.exc.DisconnectionError("the server has ended the connection")
 
 
 async def notify(session: AsyncSession, channel: str, payload: str = "") -> None:

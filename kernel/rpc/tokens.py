@@ -22,6 +22,7 @@ _CLOCK_LEEWAY_SECONDS: Final = 5
 _KEY_REFRESH_SECONDS: Final = 5.0
 _RENEW_BEFORE_SECONDS: Final = 60
 _DEADLINE_SECONDS: Final = 5.0
+_REMEMBERED: Final = 4_096
 
 
 class TokenVerifier(Protocol):
@@ -40,10 +41,19 @@ class JwksVerifier:
         self._keys: dict[str, jwt.PyJWK] = {}
         self._fetched = float("-inf")
         self._lock = asyncio.Lock()
+        # Tokens whose signature was found to be good, with the time at which they end.
+        self._verified: dict[str, tuple[Caller, float]] = {}
 
     async def verify(self, token: str) -> Caller:
         """The caller of a token."""
-        return decode_token(token, await self._key(token))
+        caller, end = self._verified.get(token, (None, 0.0))
+        if caller is not None and time.time() < end:
+            return caller
+        caller, end = _decode(token, await self._key(token))
+        if len(self._verified) >= _REMEMBERED:
+            self._verified.clear()
+        self._verified[token] = caller, end
+        return caller
 
     async def _key(self, token: str) -> jwt.PyJWK:
         try:
@@ -64,11 +74,17 @@ class JwksVerifier:
             raise Unavailable("IDENTITY_UNAVAILABLE", "tokens cannot be verified now") from error
         keys = jwt.PyJWKSet.from_dict(json.loads(answer.jwks_json)).keys
         self._keys = {key.key_id or "": key for key in keys}
+        self._verified.clear()
         self._fetched = time.monotonic()
 
 
 def decode_token(token: str, key: jwt.PyJWK) -> Caller:
     """The caller of a token signed with `key`; Unauthenticated otherwise."""
+    return _decode(token, key)[0]
+
+
+def _decode(token: str, key: jwt.PyJWK) -> tuple[Caller, float]:
+    """The caller, and until when the token may be used."""
     try:
         claims = jwt.decode(
             token,
@@ -84,7 +100,8 @@ def decode_token(token: str, key: jwt.PyJWK) -> Caller:
         raise Unauthenticated("TOKEN_EXPIRED", "the token has expired") from error
     except (jwt.InvalidTokenError, KeyError, TypeError) as error:
         raise Unauthenticated("INVALID_TOKEN", "the token is not valid") from error
-    return Caller(str(claims["sub"]), roles, str(claims.get("sid", "")))
+    caller = Caller(str(claims["sub"]), roles, str(claims.get("sid", "")))
+    return caller, float(claims["exp"]) + _CLOCK_LEEWAY_SECONDS
 
 
 class ServiceTokens:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator
+from typing import Any
 
+import asyncpg
 import pytest
 import sqlalchemy as sa
 from bithedge.policy.v1 import policy_service_pb2 as pb
 from sqlmodel import Field, MetaData, SQLModel, col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from kernel.database import Database
 from kernel.errors import AlreadyExists, InvalidArgument
@@ -58,6 +61,38 @@ async def database(database_url: str) -> AsyncIterator[Database]:
         await connection.run_sync(METADATA.create_all)
     yield database
     await database.close()
+
+
+async def _driver(session: AsyncSession) -> Any:
+    return (await (await session.connection()).get_raw_connection()).driver_connection
+
+
+async def test_connections_that_the_server_ended_are_replaced(database: Database) -> None:
+    """After the server has closed every session of the pool, as a restart does, the next transactions succeed."""
+    async with database.transaction() as one, database.transaction() as two:
+        ended = [await _driver(one), await _driver(two)]
+    observer = await asyncpg.connect(database.url)
+    for connection in ended:
+        await observer.execute("SELECT pg_terminate_backend($1)", connection.get_server_pid())
+    await observer.close()
+    async with asyncio.timeout(10):
+        while not all(connection.is_closed() for connection in ended):
+            await asyncio.sleep(0.01)
+    async with database.transaction() as one, database.reading() as two:
+        assert await one.scalar(sa.text("SELECT 1")) == await two.scalar(sa.text("SELECT 1")) == 1
+
+
+async def test_reading_sees_what_is_committed_at_each_query(database: Database) -> None:
+    """A query outside a transaction sees what another committed since the last one, and holds nothing afterwards."""
+    async with database.reading() as session:
+        assert (await session.exec(select(Effect))).all() == []
+        async with database.transaction() as writer:
+            writer.add(Effect())
+        assert len((await session.exec(select(Effect))).all()) == 1
+        assert not (await _driver(session)).is_in_transaction()
+    async with database.transaction() as session:
+        await session.exec(select(Effect))
+        assert (await _driver(session)).is_in_transaction()
 
 
 async def _request(database: Database, name: str, request_id: str = "r1") -> pb.GetPolicyResponse:

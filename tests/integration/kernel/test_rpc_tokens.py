@@ -63,9 +63,9 @@ async def _served(identity: Identity) -> AsyncIterator[grpc.aio.Channel]:
     await server.stop(0)
 
 
-def _token(keys: KeySet) -> str:
+def _token(keys: KeySet, seconds: float = 600) -> str:
     now = wall_now()
-    return keys.issue("ST1", ["HOLDER"], "", now, now + dt.timedelta(minutes=10))
+    return keys.issue("ST1", ["HOLDER"], "", now, now + dt.timedelta(seconds=seconds))
 
 
 async def test_the_key_set_is_fetched_once_for_many_tokens() -> None:
@@ -106,6 +106,24 @@ async def test_a_new_key_is_found_without_a_restart() -> None:
                 assert asyncio.get_running_loop().time() < deadline
                 await asyncio.sleep(0.25)
     assert identity.fetched == 2
+
+
+async def test_a_token_that_was_accepted_ends_in_time() -> None:
+    """What was verified once is not believed beyond its end, and a changed copy of it never."""
+    identity = Identity(_new_keys())  # type: ignore[abstract]
+    async with _served(identity) as channel:
+        verifier = JwksVerifier(channel)
+        token = _token(identity.keys, -3)
+        assert (await verifier.verify(token)).principal == "ST1"
+        assert (await verifier.verify(token)).principal == "ST1"
+        head, _, signature = token.rpartition(".")
+        with pytest.raises(Unauthenticated):
+            await verifier.verify(f"{head}.{signature[:10]}AAAA{signature[14:]}")
+        async with asyncio.timeout(10):
+            with pytest.raises(Unauthenticated) as refused:  # noqa: PT012
+                while await verifier.verify(token):
+                    await asyncio.sleep(0.05)
+    assert refused.value.reason == "TOKEN_EXPIRED"
 
 
 async def test_verification_waits_for_nobody() -> None:
