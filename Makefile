@@ -80,3 +80,7 @@ proto: setup ## Generate gen/ from proto/
 lock: setup ## Lock the Python packages of pyproject.toml anew, with hashes and without addresses
 	@python -m uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --extra development \
 		--no-emit-index-url --no-emit-find-links --no-header pyproject.toml --output-file requirements.txt
+
+.PHONY: chaos
+chaos: setup ## Play the chain gateway under fire: a thousand intents, with three seeds
+	@for seed in 1 2 3; do python -m tests.chaos.gateway --intents 1000 --seed $$seed; done
