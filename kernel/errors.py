@@ -88,9 +88,13 @@ class FailedPrecondition(BitHedgeError):
 
 
 class ResourceExhausted(BitHedgeError):
-    """A limit or capacity is used up."""
+    """A limit or capacity is used up; with `retry_after_seconds` where it is worth another try then."""
 
     code = "RESOURCE_EXHAUSTED"
+
+    def __init__(self, reason: str, message: str, *, retry_after_seconds: float = 0, **metadata: object) -> None:
+        super().__init__(reason, message, **metadata)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class Aborted(BitHedgeError):

@@ -9,7 +9,7 @@ from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 
 from kernel import errors
-from kernel.errors import BitHedgeError, FieldViolation, InvalidArgument
+from kernel.errors import BitHedgeError, FieldViolation, InvalidArgument, ResourceExhausted
 
 _DETAILS_KEY: Final = "grpc-status-details-bin"
 _DOMAIN: Final = "bithedge"
@@ -37,11 +37,17 @@ async def abort(context: grpc.aio.ServicerContext[object, object], error: BitHed
     details = [_packed(info)]
     if isinstance(error, InvalidArgument) and error.violations:
         details.append(_packed(_bad_request(error)))
+    if isinstance(error, ResourceExhausted) and error.retry_after_seconds:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromNanoseconds(int(error.retry_after_seconds * 1e9))
+        details.append(_packed(retry))
     status = status_pb2.Status(code=code.value[0], message=error.message, details=details)
     await context.abort(code, error.message, ((_DETAILS_KEY, status.SerializeToString()),))
 
 
-def _packed(message: error_details_pb2.ErrorInfo | error_details_pb2.BadRequest) -> any_pb2.Any:
+def _packed(
+    message: error_details_pb2.ErrorInfo | error_details_pb2.BadRequest | error_details_pb2.RetryInfo,
+) -> any_pb2.Any:
     packed = any_pb2.Any()
     packed.Pack(message)
     return packed

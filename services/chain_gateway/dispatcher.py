@@ -30,6 +30,7 @@ from services.chain_gateway.tables import ChainTransaction
 from services.chain_gateway.user_broadcasts import UserBroadcasts
 
 _POLL_SECONDS: Final = 0.5
+_PACE_SECONDS: Final = 0.05
 _RETRY_SECONDS: Final = 0.5
 _CLOCK_SECONDS: Final = 1.0
 _BATCH: Final = 100
@@ -69,9 +70,11 @@ class Dispatcher:
         notifications = await self._database.notifications(store_transactions.INTENT_CHANNEL)
         try:
             while True:
-                if not await self.step():
-                    await asyncio.sleep(_RETRY_SECONDS)
+                start = time.monotonic()
+                pause = _PACE_SECONDS if await self.step() else _RETRY_SECONDS
                 await notifications.wait(_POLL_SECONDS)
+                # However many notifications come, a step takes them all.
+                await asyncio.sleep(max(0.0, start + pause - time.monotonic()))
         finally:
             await notifications.close()
 
@@ -95,6 +98,8 @@ class Dispatcher:
 
     async def _serve(self, address: str) -> None:
         """This key takes what is queued in turns with the others, until nothing waits or it has no room."""
+        if not await self._reconciliation.is_ready():
+            return
         while signed := await self.allocation.sign_next(address):
             if not await self.broadcaster.send_all(signed):
                 return

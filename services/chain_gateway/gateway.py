@@ -24,6 +24,7 @@ from services.chain_gateway.domain.node_choice import HealthBounds
 from services.chain_gateway.fee_raises import FeeRaises
 from services.chain_gateway.fees import Fees
 from services.chain_gateway.ingest import Ingest, IngestSettings
+from services.chain_gateway.intent_batches import IntentBatches
 from services.chain_gateway.intents import Intents
 from services.chain_gateway.keys import Keys
 from services.chain_gateway.message_signing import MessageSigner
@@ -101,7 +102,7 @@ def build(settings: Settings, keys: Keys, database: Database, http: aiohttp.Clie
     ingest_settings = IngestSettings(confirmations, poll_seconds, settings.start_stacks_height, devnet, keys.addresses)
     reads = ContractReads(nodes, contracts, state)
     messages = MessageSigner(database, contracts, keys, authority, state, reads)
-    intents = Intents(database, contracts, pulse, settings.queue_limit)
+    intents = Intents(database, contracts, pulse, IntentBatches(database, settings.queue_limit))
     limits = SponsorLimits(settings.sponsor_most_per_day) if settings.sponsor_signer else None
     sponsorship = Sponsorship(database, nodes, pulse, limits)
     wallets = WalletTransactions(database, nodes, contracts, fees, messages, users, sponsorship)

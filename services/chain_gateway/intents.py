@@ -9,12 +9,13 @@ from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as pb
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from kernel.database import Database
-from kernel.errors import AlreadyExists, InvalidArgument, NotFound, ResourceExhausted
+from kernel.errors import AlreadyExists, InvalidArgument, NotFound
 from kernel.ids import new_id, parse_resource_name
 from services.chain_gateway import convert, store_chain, store_intents, store_transactions
 from services.chain_gateway.contract_calls import backend_call
 from services.chain_gateway.contracts import Contracts
 from services.chain_gateway.domain.confirmation import IntentState
+from services.chain_gateway.intent_batches import IntentBatches
 from services.chain_gateway.pulse import Pulse
 from services.chain_gateway.tables import Intent
 
@@ -25,11 +26,11 @@ _MAX_PURPOSE: Final = 500
 class Intents:
     """Serves CreateIntent, GetIntent and WatchIntent."""
 
-    def __init__(self, database: Database, contracts: Contracts, pulse: Pulse, queue_limit: int) -> None:
+    def __init__(self, database: Database, contracts: Contracts, pulse: Pulse, batches: IntentBatches) -> None:
         self._database = database
         self._contracts = contracts
         self._pulse = pulse
-        self._queue_limit = queue_limit
+        self._batches = batches
 
     async def create(self, principal: str, request: pb.CreateIntentRequest) -> pb.Intent:
         """The intent of the key; AlreadyExists when the key stands for another call."""
@@ -49,19 +50,15 @@ class Intents:
             priority=allowed.priority,
             state=IntentState.QUEUED,
         )
+        if await self._batches.add(intent):
+            return convert.intent(intent, (), self._contracts, 0)
         async with self._database.transaction() as session:
             stored = await store_intents.by_key(session, request.key)
             if stored is None:
-                await self._check_room(session)
-                stored = await store_intents.add(session, intent)
+                raise self._batches.full()
             if stored.payload != intent.payload or stored.post_conditions != intent.post_conditions:
                 raise AlreadyExists("INTENT_KEY_REUSED", "the key stands for another call", key=request.key)
             return await self._message(session, stored)
-
-    async def _check_room(self, session: AsyncSession) -> None:
-        queued = (await store_intents.count_by_state(session)).get(IntentState.QUEUED, 0)
-        if queued >= self._queue_limit:
-            raise ResourceExhausted("INTENT_QUEUE_FULL", f"{queued} intents wait already")
 
     async def get(self, name: str) -> pb.Intent:
         """An intent by name."""

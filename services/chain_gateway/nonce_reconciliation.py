@@ -13,12 +13,13 @@ from typing import Final
 from kernel.clock import wall_now
 from kernel.database import Database
 from kernel.log import get_logger
-from services.chain_gateway import store_nonces, store_outcomes
+from services.chain_gateway import store_chain, store_nonces, store_outcomes
 from services.chain_gateway.hand_in import hand_in
 from services.chain_gateway.keys import Keys
 from services.chain_gateway.nodes import NodePool
 
 _AGREEING: Final = 3
+_NEAR_BLOCKS: Final = 3
 _RESEND_SECONDS: Final = 5.0
 
 
@@ -30,6 +31,19 @@ class NonceReconciliation:
         self._nodes = nodes
         self._keys = keys
         self._answers: dict[str, deque[int]] = {}
+        self._caught_up = False
+
+    async def is_ready(self) -> bool:
+        """Whether ingestion has come near the top of the chain once since this process started: before that its blocks
+        may not hold yet what others, or a database since lost, have done with our accounts."""
+        if not self._caught_up:
+            head = await self._nodes.ask(lambda node: node.block("latest"))
+            async with self._database.transaction() as session:
+                state = await store_chain.read_state(session)
+            self._caught_up = (
+                head is not None and state is not None and state.stacks_height >= head.height - _NEAR_BLOCKS
+            )
+        return self._caught_up
 
     async def run(self) -> None:
         """One pass over all accounts; Unavailable when a node is needed and none answers."""

@@ -1,0 +1,56 @@
+"""SQL that takes in many intents at once: one statement, one commit, however many calls wait for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.chain_gateway.domain.confirmation import IntentState
+from services.chain_gateway.store_transactions import INTENT_CHANNEL
+from services.chain_gateway.tables import SCHEMA, Intent
+
+_COUNT: Final = (
+    f"SELECT count(*) FROM (SELECT 1 FROM {SCHEMA}.intent WHERE state = {int(IntentState.QUEUED)} LIMIT $1) AS queued"
+)
+# An array of arrays must be rectangular: each list of post-conditions travels as the text of an array.
+_ADD: Final = f"""
+WITH added AS (
+    INSERT INTO {SCHEMA}.intent (id, key, call, purpose, created_by, contract, function, payload, post_conditions,
+        priority, state, contract_error, reason, create_time)
+    SELECT id, key, call, purpose, created_by, contract, function, payload, conditions::bytea[],
+        priority, {int(IntentState.QUEUED)}, 0, '', create_time
+    FROM unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[],
+        $9::text[], $10::int[], $11::timestamptz[])
+        AS new (id, key, call, purpose, created_by, contract, function, payload, conditions, priority, create_time)
+    ON CONFLICT (key) DO NOTHING RETURNING id
+), told AS (SELECT pg_notify('{INTENT_CHANNEL}', '') WHERE EXISTS (SELECT FROM added))
+SELECT id FROM added, told"""
+
+
+async def count_queued(connection: AsyncConnection, most: int) -> int:
+    """How many intents wait, counted up to `most`."""
+    return int((await connection.exec_driver_sql(_COUNT, (most,))).scalar_one())
+
+
+async def add_all(connection: AsyncConnection, intents: Sequence[Intent]) -> set[str]:
+    """Stores those whose key is new; their ids. Of two with one key the first is stored."""
+    columns = (
+        [intent.id for intent in intents],
+        [intent.key for intent in intents],
+        [intent.call for intent in intents],
+        [intent.purpose for intent in intents],
+        [intent.created_by for intent in intents],
+        [intent.contract for intent in intents],
+        [intent.function for intent in intents],
+        [intent.payload for intent in intents],
+        [_array_text(intent.post_conditions) for intent in intents],
+        [intent.priority for intent in intents],
+        [intent.create_time for intent in intents],
+    )
+    return set((await connection.exec_driver_sql(_ADD, columns)).scalars())
+
+
+def _array_text(values: Sequence[bytes]) -> str:
+    return "{" + ",".join(f'"\\\\x{value.hex()}"' for value in values) + "}"
