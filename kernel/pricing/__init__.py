@@ -19,6 +19,7 @@ from kernel.pricing.policy import (
     PortfolioValue,
     mark_portfolio,
     value_policy,
+    value_policy_at,
     years_from_blocks,
 )
 from kernel.pricing.volatility import PastVolatility, VolatilityRules, VolatilityUsed, volatility_used
@@ -41,6 +42,7 @@ __all__ = [
     "mark_portfolio",
     "time_deviation",
     "value_policy",
+    "value_policy_at",
     "volatility_used",
     "years_from_blocks",
 ]

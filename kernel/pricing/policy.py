@@ -6,6 +6,7 @@ Volatility and rate are per year of 365 days; the rate is continuous and not neg
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -93,16 +94,25 @@ def value_policy(terms: PolicyTerms, spot: float, volatility: float, rate: float
 
     `spot` USD per BTC and `volatility` positive, `rate` and `time_years` not negative; else PricingError.
     """
-    check_not_negative("time_years", time_years)
+    return value_policy_at(terms, spot, volatility, rate, (time_years,))[0]
+
+
+def value_policy_at(
+    terms: PolicyTerms, spot: float, volatility: float, rate: float, times_years: Sequence[float]
+) -> Sequence[PolicyValue]:
+    """As `value_policy`, for several times to expiry in one go, which costs little more than one of them."""
+    for time_years in times_years:
+        check_not_negative("time_years", time_years)
+    count = len(times_years)
     portfolio = Portfolio(
-        is_sbtc=np.array([terms.token is Token.SBTC]),
-        strike_usd=np.array([terms.strike_usd]),
-        floor_usd=np.array([terms.floor_usd]),
-        time_years=np.array([time_years]),
+        is_sbtc=np.full(count, terms.token is Token.SBTC),
+        strike_usd=np.full(count, terms.strike_usd),
+        floor_usd=np.full(count, terms.floor_usd),
+        time_years=np.array(times_years, dtype=np.float64),
     )
     value = mark_portfolio(portfolio, spot, volatility, rate)
-    european, american = float(value.european[0]), float(value.american[0])
-    return PolicyValue(european, american, american - european)
+    pairs = zip(value.european.tolist(), value.american.tolist(), strict=True)
+    return [PolicyValue(european, american, american - european) for european, american in pairs]
 
 
 def mark_portfolio(portfolio: Portfolio, spot: float, volatility: float, rate: float) -> PortfolioValue:

@@ -3,8 +3,9 @@
 Two estimates of past variance are joined by the policy's time to expiry. The exponentially weighted one says how
 the market is now, the blend of longer windows how it usually is; the first decays towards the second with a half-life
 (variance that reverts to a mean, as in Heston, "A Closed-Form Solution for Options with Stochastic Volatility", 1993,
-averaged over the policy's time). A put below the spot costs more volatility than one at it, in proportion to the
-logarithm of spot over strike. All volatilities are per year of 365 days, 1.0 is 100%.
+averaged over the policy's time). A put below the spot costs more volatility than one at it, in proportion to the number
+of standard deviations that the price would have to fall: large falls are more frequent than a normal law of this
+variance allows. All volatilities are per year of 365 days, 1.0 is 100%.
 """
 
 from __future__ import annotations
@@ -13,16 +14,18 @@ import math
 from dataclasses import dataclass, fields
 from typing import Final
 
-from kernel.pricing.errors import PricingError, check_not_negative, check_positive
+from kernel.pricing.errors import PricingError, check_positive
 from kernel.units import Tier
 
 _DAYS_PER_YEAR: Final = 365.0
+# Beyond, history holds too few falls to say more.
+_MOST_DEVIATIONS: Final = 3.0
 _BOUNDS: Final = {
     "weight_30d": (0.0, 1.0),
     "weight_90d": (0.0, 1.0),
     "weight_parkinson": (0.0, 1.0),
     "half_life_days": (1.0, 365.0),
-    "skew": (0.0, 2.0),
+    "skew": (0.0, 1.0),
     "floor_conservative": (0.05, 3.0),
     "floor_balanced": (0.05, 3.0),
     "floor_aggressive": (0.05, 3.0),
@@ -48,18 +51,18 @@ class VolatilityRules:
     """Parameters of the volatility used; each within its bounds, the reasons for the defaults are in docs/adr.
 
     `weight_*`: shares of the windows in the blend of variances, which sum to 1. `half_life_days`: how fast the market
-    of now becomes the usual one. `skew`: relative rise of volatility per unit of ln(spot / strike), for strikes below
-    the spot. `floor_*`: the least volatility by tier, before the skew.
+    of now becomes the usual one. `skew`: relative rise of volatility per standard deviation from spot down to the
+    strike, three of them at most. `floor_*`: the least volatility by tier, before the skew.
     """
 
     weight_30d: float = 0.4
     weight_90d: float = 0.4
     weight_parkinson: float = 0.2
     half_life_days: float = 20.0
-    skew: float = 0.5
-    floor_conservative: float = 0.60
-    floor_balanced: float = 0.55
-    floor_aggressive: float = 0.50
+    skew: float = 0.20
+    floor_conservative: float = 0.65
+    floor_balanced: float = 0.60
+    floor_aggressive: float = 0.55
 
     def __post_init__(self) -> None:
         for name, (least, most) in _BOUNDS.items():
@@ -108,11 +111,13 @@ def volatility_used(
     """What a policy of these terms is priced with; `spot` and `strike` in USD per BTC, positive."""
     expected = expected_volatility(past, time_years, rules)
     floor = rules.floor(tier)
-    moneyness = math.log(check_positive("spot", spot) / check_positive("strike", strike))
-    lift = 1.0 + rules.skew * check_not_negative("moneyness", max(moneyness, 0.0))
+    basis = max(expected, floor)
+    fall = math.log(check_positive("spot", spot) / check_positive("strike", strike))
+    deviations = min(max(fall / (basis * math.sqrt(time_years)), 0.0), _MOST_DEVIATIONS)
+    lift = 1.0 + rules.skew * deviations
     source = f"EWMA {past.ewma:.1%} towards {blend(past, rules):.1%} over the policy's time: {expected:.1%}"
     if floor > expected:
         source += f", below the floor of {floor:.0%} of {tier.name}, which is used"
     if lift > 1.0:
-        source += f"; x {lift:.3f} for a strike below the spot"
-    return VolatilityUsed(max(expected, floor) * lift, source)
+        source += f"; x {lift:.3f} for a strike {deviations:.1f} standard deviations below the spot"
+    return VolatilityUsed(basis * lift, source)

@@ -216,15 +216,14 @@ def _model_value(terms: Terms, market: Market, bounds: TierBounds, rules: Volati
     policy = pricing.PolicyTerms(terms.token, strike, terms.floor_price_usd_e8 / USD_E8)
     years = pricing.years_from_blocks(terms.duration_blocks)
     used = pricing.volatility_used(market.past_volatility, bounds.tier, spot, strike, years, rules)
-    value = pricing.value_policy(policy, spot, used.value, RATE, years)
-    longer_years = years * (1.0 + pricing.time_deviation(terms.duration_blocks))
-    longer = pricing.value_policy(policy, spot, used.value, RATE, longer_years)
+    longer = years * (1.0 + pricing.time_deviation(terms.duration_blocks))
+    value, value_if_longer = pricing.value_policy_at(policy, spot, used.value, RATE, (years, longer))
     american = units.usd_e8_from_float(value.american)
     return _ModelValue(
         volatility=used,
         european_e8=min(units.usd_e8_from_float(value.european), american),
         american_e8=american,
-        duration_e8=max(units.usd_e8_from_float(longer.american) - american, 0),
+        duration_e8=max(units.usd_e8_from_float(value_if_longer.american) - american, 0),
     )
 
 

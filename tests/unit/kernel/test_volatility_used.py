@@ -52,12 +52,14 @@ def test_a_quote_is_never_below_the_floor(past: PastVolatility, tier: Tier, mone
         assert used.value == max(expected_volatility(past, years, RULES), RULES.floor(tier))
 
 
-def test_the_skew_is_in_proportion_to_the_logarithm() -> None:
-    """A strike at 1/e of spot costs 1 + skew times the volatility at the money."""
+@pytest.mark.parametrize(("deviations", "lifted"), [(0.5, 0.5), (1.0, 1.0), (2.9, 2.9), (3.0, 3.0), (5.0, 3.0)])
+def test_the_skew_is_in_proportion_to_standard_deviations(deviations: float, lifted: float) -> None:
+    """A strike n standard deviations below spot costs 1 + n x skew times the volatility at the money, up to three."""
     past = PastVolatility(0.8, 0.8, 0.8, 0.8)
+    strike = SPOT * math.exp(-deviations * 0.8 * math.sqrt(0.1))
     at_the_money = volatility_used(past, Tier.AGGRESSIVE, SPOT, SPOT, 0.1, RULES).value
-    below = volatility_used(past, Tier.AGGRESSIVE, SPOT, SPOT / math.e, 0.1, RULES).value
-    assert below == pytest.approx(at_the_money * (1 + RULES.skew), rel=1e-12)
+    below = volatility_used(past, Tier.AGGRESSIVE, SPOT, strike, 0.1, RULES).value
+    assert below == pytest.approx(at_the_money * (1 + lifted * RULES.skew), rel=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +69,7 @@ def test_the_skew_is_in_proportion_to_the_logarithm() -> None:
         {"weight_90d": -0.1, "weight_30d": 0.9},
         {"half_life_days": 0.5},
         {"half_life_days": math.nan},
-        {"skew": 2.1},
+        {"skew": 1.1},
         {"floor_conservative": 0.0},
     ],
 )

@@ -37,11 +37,25 @@ def _load(folder: Path, feed: Feed) -> RecordedSeries:
     files = sorted(folder.glob(pattern))
     if len(files) != 1:
         raise SettingsError(f"PRICE_DATA: {len(files)} files {pattern} in {folder}, one expected")
-    with files[0].open(newline="") as file:
-        bars = [_bar(files[0].name, row) for row in csv.DictReader(file)]
+    return load_file(files[0], "PRICE_DATA")
+
+
+def load_file(path: Path, setting: str) -> RecordedSeries:
+    """The series of one file; SettingsError that names `setting` unless it is a good one."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            bars = [_bar(path.name, row) for row in csv.DictReader(file)]
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{setting}: {path} cannot be read: {error}") from error
+    except _MalformedRow as error:
+        raise SettingsError(f"{setting}: {error}") from error
     if not bars or any(later.day <= earlier.day for earlier, later in itertools.pairwise(bars)):
-        raise SettingsError(f"PRICE_DATA: the days of {files[0].name} are not ascending")
-    return RecordedSeries(bars, "synthetic" in files[0].name)
+        raise SettingsError(f"{setting}: the days of {path.name} are not ascending")
+    return RecordedSeries(bars, "synthetic" in path.name)
+
+
+class _MalformedRow(ValueError):
+    """A row that is no daily bar."""
 
 
 def _bar(name: str, row: Mapping[str, str]) -> DailyBar:
@@ -49,9 +63,9 @@ def _bar(name: str, row: Mapping[str, str]) -> DailyBar:
         day = dt.date.fromisoformat(row["date"])
         opened, high, low, closed = (_usd_e8(row[column]) for column in ("open", "high", "low", "close"))
     except (KeyError, ValueError, InvalidOperation, TypeError) as error:
-        raise SettingsError(f"PRICE_DATA: {name} has a malformed row: {dict(row)}") from error
+        raise _MalformedRow(f"{name} has a malformed row: {dict(row)}") from error
     if not 0 < low <= min(opened, closed) <= max(opened, closed) <= high:
-        raise SettingsError(f"PRICE_DATA: {name} has an impossible bar: {day}")
+        raise _MalformedRow(f"{name} has an impossible bar: {day}")
     return DailyBar(day, opened, high, low, closed)
 
 
