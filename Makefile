@@ -71,6 +71,10 @@ check: setup ## Lint, types, import rules, protobuf rules, generated code
 	@buf lint proto
 	@tests/style/generated_code_is_current.sh
 
+.PHONY: backtest
+backtest: setup ## Replay daily prices through the product's rules: what providers would have earned (PRICES=FILE SEED=N)
+	@python -m backtest --seed $(or $(SEED),1) $(if $(PRICES),--prices "$(PRICES)")
+
 .PHONY: proto
 proto: setup ## Generate gen/ from proto/
 	@buf format -w proto

@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from kernel.settings import SettingsError
 from kernel.units import USD_E8, USTX_PER_STX
 from services.oracle.domain.history import DailyBar
 from services.oracle.domain.prices import Feed, Price, PriceStatus
@@ -18,6 +19,8 @@ from services.oracle.feeds.replay.path import price_at
 from services.oracle.feeds.replay.recorded import load_file, load_series
 
 DATA: Final = Path(__file__).resolve().parents[1] / "data"
+# Volatility needs eleven days, and something should happen after them.
+FEWEST_DAYS: Final = 30
 # The relation of STX to BTC of the synthetic series in data/.
 _STX_FIRST_OPEN_USD: Final = 0.25
 _STX_BETA: Final = 0.9
@@ -48,6 +51,8 @@ class PriceHistory:
             stx = series[Feed.STX_USD]
             return cls(series[Feed.BTC_USD].bars, stx.bars, "the synthetic series in data/")
         bars = load_file(file, "PRICES").bars
+        if len(bars) < FEWEST_DAYS:
+            raise SettingsError(f"PRICES: {file.name} has {len(bars)} days, at least {FEWEST_DAYS} are needed")
         return cls(bars, _synthetic_stx(bars, seed), f"a synthetic series made from seed {seed}")
 
     def at(self, feed: Feed, time: dt.datetime) -> int | None:

@@ -259,9 +259,7 @@ class Simulation:
                 worth = self._pool.share_price_e6(tier, token, prices, self._height(time))
                 used = utilization_bps(books)
                 paid = self._paid_today[tier, token]
-                self._record.days.append(
-                    DayEnd(time.date(), tier, token, worth, used, books.locked, books.total, paid)
-                )
+                self._record.days.append(DayEnd(time.date(), tier, token, worth, used, books.locked, books.total, paid))
         self._paid_today.clear()
 
 

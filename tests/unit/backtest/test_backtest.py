@@ -1,0 +1,138 @@
+"""The back-test: reproducible from its seed, solvent, honest about prices that cannot be used."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from pathlib import Path
+
+import pytest
+
+from backtest.__main__ import main
+from backtest.demand import Demand, DemandModel
+from backtest.holding import holdings
+from backtest.parameters import contract_defaults
+from backtest.pool import Insolvent, Pool, Written
+from backtest.prices import DATA, PriceHistory
+from backtest.simulation import Record, Simulation
+from kernel.pricing import PastVolatility
+from kernel.units import USD_E8, Tier, Token
+from services.oracle.domain.prices import Feed
+from services.policy.domain.quote import Market, make_quote
+from tests.integration.policy.stand_ins import PARAMETERS
+
+START = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+
+
+def price_file(folder: Path, days: int) -> Path:
+    """A CSV of a steadily falling price that never was, under a name of its own."""
+    lines = ["date,open,high,low,close"]
+    for number in range(days):
+        opened, closed = 50_000 - 400 * number, 50_000 - 400 * (number + 1)
+        day = dt.date(2023, 1, 1) + dt.timedelta(days=number)
+        lines.append(f"{day},{opened},{opened + 250},{closed - 250},{closed}")
+    path = folder / "falling.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def run(folder: Path, seed: int) -> Record:
+    """A short back-test."""
+    prices = PriceHistory.load(price_file(folder, 40), seed)
+    return Simulation(prices, contract_defaults(), DemandModel(), seed).run()
+
+
+def test_the_parameters_are_those_of_the_contract() -> None:
+    """What is read from the contract's text is what its own tests read from the VM, by name and value."""
+    values = contract_defaults().values
+    assert {name: values[name] for name in PARAMETERS} == PARAMETERS
+    assert values["aggressive.utilization-max-bps"] == 9_000
+
+
+def test_a_run_is_reproducible_from_its_seed(tmp_path: Path) -> None:
+    """The same seed gives the same record, another seed another one."""
+    first, again, other = run(tmp_path, 7), run(tmp_path, 7), run(tmp_path, 8)
+    assert first == again
+    assert first.ended != other.ended
+    assert {one.how for one in first.ended} >= {"activated", "at expiry"}
+
+
+def test_a_falling_market_is_paid_and_the_pool_stays_solvent(tmp_path: Path) -> None:
+    """Forty days of falls cost providers money, and every policy is paid in full; each hour is checked."""
+    record = run(tmp_path, 3)
+    assert record.steps_checked == 40 * 24
+    assert sum(one.payout_usd_e8 for one in record.ended) > sum(one.premium_usd_e8 for one in record.ended)
+    last = [day for day in record.days if day.day == record.days[-1].day]
+    assert all(day.locked <= day.total for day in last)
+
+
+def test_the_check_finds_collateral_that_is_missing() -> None:
+    """A pool whose books lost a policy, or that locked more than it has, is insolvent."""
+    pool, market = Pool(), Market(50_000 * USD_E8, USD_E8, 0, 0, PastVolatility(1, 1, 1, 1), 50_000 * USD_E8, USD_E8)
+    pool.deposit(Tier.AGGRESSIVE, Token.SBTC, 1_000, START)
+    request = next(
+        iter(Demand(DemandModel(requests_per_day=10_000, sbtc_share=1.0), 1).requests(50_000 * USD_E8, None))
+    )
+    written = Written(1, make_quote(request.terms, market, contract_defaults()), 0)
+    pool.write(written, START)
+    with pytest.raises(Insolvent, match="there"):
+        pool.check(START)
+    del pool.open[1]
+    pool.deposit(Tier.BALANCED, Token.SBTC, 1_000, START)
+    with pytest.raises(Insolvent, match="largest payouts"):
+        pool.check(START)
+
+
+def test_the_command_writes_both_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line per tier, a report for people and one for machines, for any CSV of the form."""
+    out = tmp_path / "out"
+    assert main(["--prices", str(price_file(tmp_path, 40)), "--seed", "5", "--out", str(out)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines[:3]] == [tier.name for tier in Tier]
+    for words in ("policies", "premiums", "payouts", "loss ratio", "annual return", "worst drawdown", "utilization"):
+        assert all(words in line for line in lines[:3])
+    content = json.loads((out / "report.json").read_text())
+    assert content["solvent"] and content["seed"] == 5 and content["prices"] == "falling.csv"
+    page = (out / "report.html").read_text()
+    assert page.count("<svg") == 4
+    assert "Where providers would not have ended ahead" in page
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("date,open,high,low,close\n2020-01-01,1,2,1,1.5\n", "at least 30"),
+        ("date,open,high,low,close\n2020-01-01,1,0,1,1.5\n", "impossible bar"),
+        ("date,open,high,low\n2020-01-01,1,2,1\n", "malformed row"),
+        ("date,open,high,low,close\n2020-01-02,1,2,1,1\n2020-01-01,1,2,1,1\n", "not ascending"),
+        ("", "not ascending"),
+    ],
+)
+def test_prices_that_cannot_be_used_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, said: str
+) -> None:
+    """A file that is no price history ends with one line that says why, and exit code 2."""
+    file = tmp_path / "prices.csv"
+    file.write_text(content)
+    assert main(["--prices", str(file), "--out", str(tmp_path / "out")]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert main(["--prices", str(tmp_path / "none.csv")]) == 2
+
+
+def test_holding_periods_are_all_of_a_length() -> None:
+    """Of five days four periods of one day exist; the one that lost is found, with its dates."""
+    worth = [(f"2020-01-{day:02d}", value) for day, value in enumerate([1.0] * 31 + [0.9, 1.2], start=1)]
+    (row,) = holdings("BALANCED", worth)
+    assert (row.days, row.periods, row.part_with_loss) == (30, 3, 1 / 3)
+    assert (row.worst_return, row.worst_from, row.worst_until) == (pytest.approx(-0.1), "2020-01-02", "2020-01-32")
+
+
+def test_days_without_a_price_have_none() -> None:
+    """A day that was not recorded has no price, and an expiry in it no average."""
+    prices = PriceHistory.load(None, 1)
+    missing = dt.datetime(2020, 4, 17, 12, tzinfo=dt.UTC)
+    assert prices.at(Feed.BTC_USD, missing) is None
+    assert prices.expiry(Feed.BTC_USD, missing) is None
+    assert prices.expiry(Feed.BTC_USD, missing - dt.timedelta(days=1)) is not None
+    assert (DATA / "btc_usd_daily_2020_2021.csv").exists()
