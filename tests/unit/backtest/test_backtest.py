@@ -70,9 +70,8 @@ def test_the_check_finds_collateral_that_is_missing() -> None:
     """A pool whose books lost a policy, or that locked more than it has, is insolvent."""
     pool, market = Pool(), Market(50_000 * USD_E8, USD_E8, 0, 0, PastVolatility(1, 1, 1, 1), 50_000 * USD_E8, USD_E8)
     pool.deposit(Tier.AGGRESSIVE, Token.SBTC, 1_000, START)
-    request = next(
-        iter(Demand(DemandModel(requests_per_day=10_000, sbtc_share=1.0), 1).requests(50_000 * USD_E8, None))
-    )
+    crowd = Demand(DemandModel(requests_per_day=10_000, sbtc_share=1.0), 1)
+    request = next(crowd.requests(50_000 * USD_E8, None))
     written = Written(1, make_quote(request.terms, market, contract_defaults()), 0)
     pool.write(written, START)
     with pytest.raises(Insolvent, match="there"):
@@ -121,11 +120,13 @@ def test_prices_that_cannot_be_used_are_refused(
 
 
 def test_holding_periods_are_all_of_a_length() -> None:
-    """Of five days four periods of one day exist; the one that lost is found, with its dates."""
-    worth = [(f"2020-01-{day:02d}", value) for day, value in enumerate([1.0] * 31 + [0.9, 1.2], start=1)]
+    """Of 33 days three periods of 30 days exist; the one that lost is found, with its dates."""
+    days = [(START.date() + dt.timedelta(days=number)).isoformat() for number in range(33)]
+    worth = list(zip(days, [1.0] * 31 + [0.9, 1.2], strict=True))
     (row,) = holdings("BALANCED", worth)
     assert (row.days, row.periods, row.part_with_loss) == (30, 3, 1 / 3)
-    assert (row.worst_return, row.worst_from, row.worst_until) == (pytest.approx(-0.1), "2020-01-02", "2020-01-32")
+    assert row.worst_return == pytest.approx(-0.1)
+    assert (row.worst_from, row.worst_until) == (days[1], days[31])
 
 
 def test_days_without_a_price_have_none() -> None:
