@@ -48,7 +48,7 @@ class PastVolatility:
 
 @dataclass(frozen=True, slots=True)
 class VolatilityRules:
-    """Parameters of the volatility used; each within its bounds, the reasons for the defaults are in ADR 0016.
+    """Parameters of the volatility used; each within its bounds, the reasons for the defaults are in ADR 0017.
 
     `weight_*`: shares of the windows in the blend of variances, which sum to 1. `half_life_days`: how fast the market
     of now becomes the usual one. `skew`: relative rise of volatility per standard deviation from spot down to the
