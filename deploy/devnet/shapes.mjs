@@ -34,8 +34,9 @@ function eventShape({ type, data }, index, txid) {
   return { ...common, event_type: type, data };
 }
 
-/** @param {import('./chain.mjs').Entry} entry @returns {object[]} all its events */
-export const eventShapes = (entry) => entry.events.map((event, index) => eventShape(event, index, entry.tx.txid));
+/** @param {import('./chain.mjs').Entry} entry @param {number} [limit] @returns {object[]} its events, or the first */
+export const eventShapes = (entry, limit = Infinity) =>
+  entry.events.slice(0, limit).map((event, index) => eventShape(event, index, entry.tx.txid));
 
 const conditionNames = {
   1: 'sent_equal_to', 2: 'sent_greater_than', 3: 'sent_greater_than_or_equal_to', 4: 'sent_less_than',
@@ -56,8 +57,17 @@ function conditionShape({ principal, asset, code, amount, item }) {
     : { ...common, type: 'non_fungible', asset: token, asset_value: clarityValue(item) };
 }
 
+/** @type {WeakMap<import('./transaction.mjs').Transaction, object>} what was signed never changes */
+const bodies = new WeakMap();
+
 /** @param {import('./transaction.mjs').Transaction} tx @param {import('./chain.mjs').Chain} chain */
-function bodyShape({ body, sender, wire }, chain) {
+function bodyShape(tx, chain) {
+  if (!bodies.has(tx)) bodies.set(tx, freshBodyShape(tx, chain));
+  return bodies.get(tx);
+}
+
+/** @param {import('./transaction.mjs').Transaction} tx @param {import('./chain.mjs').Chain} chain */
+function freshBodyShape({ body, sender, wire }, chain) {
   if (body.kind === 'token_transfer') {
     const memo = hex(Buffer.from(body.memo, 'hex').toString('hex').padEnd(68, '0'));
     const transfer = { recipient_address: body.recipient, amount: body.amount, memo };
@@ -117,7 +127,7 @@ export function transactionShape(entry, chain, eventLimit) {
     ...bodyShape(tx, chain),
   };
   if (block !== null) {
-    return { ...common, ...minedShape(entry, chain), events: eventShapes(entry).slice(0, eventLimit) };
+    return { ...common, ...minedShape(entry, chain), events: eventShapes(entry, eventLimit) };
   }
   const received = { receipt_time: receivedSeconds, receipt_time_iso: iso(receivedSeconds) };
   const replaced = entry.replacedBy === null ? {} : { replaced_by_tx_id: hex(entry.replacedBy) };

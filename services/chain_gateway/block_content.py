@@ -14,6 +14,7 @@ from services.chain_gateway.convert_event import read_topic
 from services.chain_gateway.domain.confirmation import SUCCESS
 from services.chain_gateway.domain.event_record import EventRecord
 from services.chain_gateway.nodes import Asker
+from services.chain_gateway.stacks.block_transactions import MinedLogs, TransactionSummary
 from services.chain_gateway.stacks.clarity_text import render
 from services.chain_gateway.stacks.errors import CodecError
 from services.chain_gateway.stacks.node_types import Block, ContractLog, TransactionRecord
@@ -31,7 +32,7 @@ class BlockContent:
 
     block: Block
     events: Sequence[EventRecord]
-    records: Sequence[TransactionRecord]
+    transactions: Sequence[TransactionSummary]
 
 
 class BlockMoved(Aborted):
@@ -70,36 +71,32 @@ async def read_content(nodes: Asker, contracts: Contracts, backend: Collection[s
     """
     if block.transaction_count == 0:
         return BlockContent(block, (), ())
-    records = await nodes.ask(lambda node: node.block_transactions(block.hash))
-    if records is None or len(records) != block.transaction_count:
+    summaries = await nodes.ask(lambda node: node.block_transactions(block.hash))
+    if summaries is None or len(summaries) != block.transaction_count:
         raise BlockMoved(block)
-    calling = [one.txid for one in records if one.status == SUCCESS and one.event_count and one.kind in _CALLS]
-    complete = await nodes.ask(lambda node: node.transactions(calling)) if calling else {}
+    calling = [one.txid for one in summaries if one.status == SUCCESS and one.event_count and one.kind in _CALLS]
+    complete = await nodes.ask(lambda node: node.logs(calling)) if calling else {}
     events: list[EventRecord] = []
     for txid in calling:
         record = complete[txid]
         if record is None or record.block_hash != block.hash or record.status != SUCCESS:
             raise BlockMoved(block)
         events.extend(_events(contracts, backend, block, record))
-    return BlockContent(block, events, records)
+    return BlockContent(block, events, summaries)
 
 
-def _events(
-    contracts: Contracts, backend: Collection[str], block: Block, record: TransactionRecord
-) -> list[EventRecord]:
+def _events(contracts: Contracts, backend: Collection[str], block: Block, record: MinedLogs) -> list[EventRecord]:
     """The prints of our contracts, known by their whole principal: a namesake of another deployer is not ours."""
     found: list[EventRecord] = []
     fee = record.fee_ustx if record.payer in backend else 0
-    for event in record.events:
-        if not isinstance(event, ContractLog) or event.topic != _PRINT:
-            continue
-        name = contracts.name_of(event.contract)
-        if name is not None:
-            found.append(_event(block, record, event, name, fee))
+    for log in record.logs:
+        name = contracts.name_of(log.contract)
+        if name is not None and log.topic == _PRINT:
+            found.append(_event(block, record, log, name, fee))
     return found
 
 
-def _event(block: Block, record: TransactionRecord, log: ContractLog, name: str, backend_fee_ustx: int) -> EventRecord:
+def _event(block: Block, record: MinedLogs, log: ContractLog, name: str, backend_fee_ustx: int) -> EventRecord:
     try:
         topic = read_topic(name, log.value)
     except CodecError as error:
@@ -111,7 +108,7 @@ def _event(block: Block, record: TransactionRecord, log: ContractLog, name: str,
         burn_height=block.burn_height,
         block_time=dt.datetime.fromtimestamp(block.time, dt.UTC),
         txid=record.txid,
-        transaction_index=record.index or 0,
+        transaction_index=record.index,
         event_index=log.index,
         sender=record.sender,
         backend_fee_ustx=backend_fee_ustx,
@@ -121,7 +118,9 @@ def _event(block: Block, record: TransactionRecord, log: ContractLog, name: str,
     )
 
 
-def mined(record: TransactionRecord, index_hash: str, stacks_height: int, burn_height: int) -> Mined:
+def mined(
+    record: TransactionRecord | TransactionSummary, index_hash: str, stacks_height: int, burn_height: int
+) -> Mined:
     """What a block says of a transaction."""
     try:
         result = record.result()
@@ -135,8 +134,8 @@ def nonce_uses(content: BlockContent) -> list[NonceUse]:
     """Which nonces the transactions of a block used; a sponsored one uses two."""
     block = content.block
     place = block.index_hash, block.height, block.burn_height
-    uses = [NonceUse(record.sender, record.nonce, record.txid, *place) for record in content.records]
-    for record in content.records:
-        if record.sponsor is not None and record.sponsor_nonce is not None:
-            uses.append(NonceUse(record.sponsor, record.sponsor_nonce, record.txid, *place))
+    uses = [NonceUse(one.sender, one.nonce, one.txid, *place) for one in content.transactions]
+    for one in content.transactions:
+        if one.sponsor is not None and one.sponsor_nonce is not None:
+            uses.append(NonceUse(one.sponsor, one.sponsor_nonce, one.txid, *place))
     return uses

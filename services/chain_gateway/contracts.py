@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from services.chain_gateway.stacks.c32 import Address, AddressVersion
@@ -32,8 +33,12 @@ class Contracts:
 
     def name_of(self, contract: str) -> str | None:
         """Which of `NAMES` the principal `contract` is, None when it is not ours."""
-        deployer, _, name = contract.partition(".")
-        return name if deployer == self.deployer.text and name in NAMES else None
+        return self._names.get(contract)
+
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        """By principal: spelling an address costs more than all else that is done with most events."""
+        return {f"{self.deployer.text}.{name}": name for name in NAMES}
 
     @property
     def is_mainnet(self) -> bool:

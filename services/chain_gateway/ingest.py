@@ -150,13 +150,13 @@ class Ingest:
     async def _note_mined(self, session: AsyncSession, contents: Sequence[BlockContent]) -> None:
         """Notes what the blocks say of the transactions that went through us, a few among many, and of their nonces."""
         await store_transactions.note_nonces(session, [use for content in contents for use in nonce_uses(content)])
-        txids = [record.txid for content in contents for record in content.records]
+        txids = [one.txid for content in contents for one in content.transactions]
         known = await store_transactions.known(session, txids)
         found = [
-            mined(record, content.block.index_hash, content.block.height, content.block.burn_height)
+            mined(one, content.block.index_hash, content.block.height, content.block.burn_height)
             for content in contents
-            for record in content.records
-            if record.txid in known
+            for one in content.transactions
+            if one.txid in known
         ]
         if found:
             await store_transactions.note_mined(session, found)

@@ -6,11 +6,18 @@ value or a `NodeError`. Paths are those of stacks-core (``/v2``) and of the Stac
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 
 import aiohttp
 
+from services.chain_gateway.stacks.block_transactions import (
+    MinedLogs,
+    TransactionSummary,
+    logs_of,
+    read_logs,
+    read_summary,
+)
 from services.chain_gateway.stacks.clarity import ClarityValue, ContractPrincipal, from_hex, to_hex
 from services.chain_gateway.stacks.errors import CodecError
 from services.chain_gateway.stacks.node_errors import NodeUnavailable, ReadRefused
@@ -41,8 +48,8 @@ from services.chain_gateway.stacks.transaction import transaction_hash
 BLOCKS_PER_PAGE = 30
 TRANSACTIONS_PER_PAGE = 50
 EVENTS_PER_PAGE = 100
-TRANSACTIONS_PER_QUESTION = 20
-"""How many ids fit into one address line without trouble."""
+TRANSACTIONS_PER_QUESTION = 50
+"""How many ids fit into one address line without trouble: 3.7 kB of the 8 kB that servers commonly take."""
 MAX_EVENTS = 100_000
 """More than any block can hold: an API that pages for ever is cut off."""
 
@@ -136,28 +143,41 @@ class StacksNode:
         fields = await self._http.find(f"/extended/v2/blocks/{_place(height_or_hash)}")
         return None if fields is None else read_block(fields)
 
-    async def block_transactions(self, block_hash: str) -> tuple[TransactionRecord, ...] | None:
-        """All transactions of a block by their index, events not included; None when the API knows no such
-        block, as after a reorganisation."""
+    async def block_transactions(self, block_hash: str) -> tuple[TransactionSummary, ...] | None:
+        """All transactions of a block by their index; None when the API knows no such block, as after a
+        reorganisation."""
         path = f"/extended/v2/blocks/{_place(block_hash)}/transactions"
-        found: dict[str, TransactionRecord] = {}
+        found: dict[str, TransactionSummary] = {}
         while True:
             page = await self._http.find(path, _page(TRANSACTIONS_PER_PAGE, len(found)))
             if page is None:
                 return None
-            records = read_list(page, "results", read_transaction)
+            summaries = read_list(page, "results", read_summary)
             before = len(found)
-            found.update((record.txid, record) for record in records)
+            found.update((summary.txid, summary) for summary in summaries)
             total = page.integer("total")
             if len(found) >= total:
-                return tuple(sorted(found.values(), key=lambda record: record.index or 0))
+                return tuple(sorted(found.values(), key=lambda summary: summary.index))
             if len(found) == before:
                 raise NodeUnavailable(f"{path}: {before} of {total} transactions and no more")
 
     async def transactions(self, txids: Iterable[str]) -> dict[str, TransactionRecord | None]:
         """Transactions by txid, each with all its events; None for those that the API does not know."""
+        answers: dict[str, TransactionRecord | None] = {}
+        async for txid, found in self._multiple(txids):
+            answers[txid] = None if found is None else await self._complete(read_transaction(found))
+        return answers
+
+    async def logs(self, txids: Iterable[str]) -> dict[str, MinedLogs | None]:
+        """All that contracts printed in transactions, by txid; None for those that the API does not know."""
+        answers: dict[str, MinedLogs | None] = {}
+        async for txid, found in self._multiple(txids):
+            answers[txid] = None if found is None else await self._all_logs(read_logs(found))
+        return answers
+
+    async def _multiple(self, txids: Iterable[str]) -> AsyncIterator[tuple[str, Fields | None]]:
+        """What the API tells of transactions, with the first of their events; None for one that it does not know."""
         wanted = list(dict.fromkeys(txid.removeprefix("0x").lower() for txid in txids))
-        answers: dict[str, TransactionRecord | None] = dict.fromkeys(wanted)
         for start in range(0, len(wanted), TRANSACTIONS_PER_QUESTION):
             part = wanted[start : start + TRANSACTIONS_PER_QUESTION]
             query = [("tx_id", f"0x{txid}") for txid in part] + [("event_limit", str(EVENTS_PER_PAGE))]
@@ -165,9 +185,18 @@ class StacksNode:
             known = {name.removeprefix("0x").lower(): name for name in found.content}
             for txid in part:
                 entry = found.object(known[txid]) if txid in known else None
-                if entry is not None and entry.flag("found"):
-                    answers[txid] = await self._complete(read_transaction(entry.object("result")))
-        return answers
+                yield txid, entry.object("result") if entry is not None and entry.flag("found") else None
+
+    async def _all_logs(self, answer: MinedLogs) -> MinedLogs:
+        """With the prints among the events that the first page left out; no event may be missing."""
+        if answer.events_told < answer.event_count:
+            more = await self.events(answer.txid, first=answer.events_told)
+            told, logs = answer.events_told + len(more), answer.logs + logs_of(more)
+            answer = replace(answer, events_told=told, logs=logs)
+        numbers = [log.index for log in answer.logs]
+        if answer.events_told != answer.event_count or numbers != sorted(set(numbers)):
+            raise NodeUnavailable(f"{answer.txid}: {answer.events_told} of {answer.event_count} events")
+        return answer
 
     async def transaction(self, txid: str) -> TransactionRecord | None:
         """One transaction with all its events; None when the API does not know it."""
@@ -207,7 +236,7 @@ class StacksNode:
         numbers = [event.index for event in events]
         if len(events) != record.event_count or numbers != sorted(set(numbers)):
             raise NodeUnavailable(f"{record.txid}: {len(events)} of {record.event_count} events")
-        return replace(record, events=events)
+        return record if events is record.events else replace(record, events=events)
 
 
 def _page(limit: int, offset: int) -> dict[str, str]:

@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from services.chain_gateway.stacks.node_errors import NodeUnavailable
 
 _Item = TypeVar("_Item")
+_HASH: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class Fields:
-    """One JSON object of an answer."""
+    """One JSON object of an answer. `place` is where it was found: a path, or an object and a name in it."""
 
-    def __init__(self, content: object, place: str) -> None:
+    __slots__ = ("_found_at", "content")
+
+    def __init__(self, content: object, place: str | tuple[Fields, str]) -> None:
+        self._found_at = place
         if not isinstance(content, dict):
-            raise NodeUnavailable(f"{place}: not an object")
+            raise NodeUnavailable(f"{self._place}: not an object")
         self.content: dict[str, Any] = content
-        self._place = place
+
+    @property
+    def _place(self) -> str:
+        """Spelled only when something is wrong there: most objects are read without."""
+        if isinstance(self._found_at, str):
+            return self._found_at
+        within, name = self._found_at
+        return f"{within._place}.{name}"
 
     def integer(self, name: str) -> int:
         """A number without fraction, or its decimal or 0x text."""
@@ -97,11 +109,11 @@ class Fields:
     def objects(self, name: str) -> Iterator[Fields]:
         """A list of objects."""
         for item in self.items(name):
-            yield Fields(item, f"{self._place}.{name}")
+            yield Fields(item, (self, name))
 
     def object(self, name: str) -> Fields:
         """An object within."""
-        return Fields(self.content.get(name), f"{self._place}.{name}")
+        return Fields(self.content.get(name), (self, name))
 
     def optional_object(self, name: str) -> Fields | None:
         """As `object`; None when null or missing."""
@@ -109,7 +121,7 @@ class Fields:
 
     def _hash(self, name: str, value: Any) -> str:
         digits = value.removeprefix("0x").lower() if isinstance(value, str) else ""
-        if len(digits) != 64 or not set(digits) <= set("0123456789abcdef"):
+        if not _HASH.fullmatch(digits):
             raise NodeUnavailable(f"{self._place}: {name} is not a hash")
         return digits
 
