@@ -81,7 +81,8 @@ export class Applier {
     this.#arrivals += 1;
     const entry = {
       tx, arrival: this.#arrivals, receivedMs: received.received_ms, receivedBurnHeight: received.received_burn_height,
-      status: 'pending', block: null, index: 0, result: '', events: [], error: null, replacedBy: null,
+      status: 'pending', block: null, index: 0, result: '', events: [], costs: null, error: null,
+      replacedBy: null,
     };
     for (const replaced of this.mempool.add(entry)) {
       replaced.status = 'dropped_replace_by_fee';
@@ -105,10 +106,12 @@ export class Applier {
     const entries = txids.map((txid) => this.chain.entries.get(txid));
     const inputs = entries.map(({ tx }) => inputOf(tx));
     const deployment = inputs.length === 1 && isDeployment(inputs[0]);
-    const opening = deployment ? null : this.vm.apply({ kind: 'stacks_block' });
     const known = entries.map(({ tx }) => this.#problematic.has(tx.txid));
+    const first = known[0] ? null : await this.#opened(inputs[0]);
+    const opening = deployment || first?.heights ? null : this.vm.apply({ kind: 'stacks_block' });
     const leftOut = { outcome: { status: 'problematic', result: '', events: [] }, heights: null };
-    const answers = await Promise.all(inputs.map((input, at) => (known[at] ? leftOut : this.vm.apply(input))));
+    const answers = await Promise.all(inputs.map((input, at) =>
+      (known[at] ? leftOut : at === 0 && first !== null ? first : this.vm.apply(input))));
     const included = entries.filter((entry, at) => this.#outcome(entry, answers[at].outcome));
     const heights = answers.map((one) => one.heights).filter((one) => one !== null).pop() ?? (await opening)?.heights;
     const place = { inputs: this.vm.applied, burns: 0, time: heights?.block_time ?? null };
@@ -121,15 +124,20 @@ export class Applier {
     return found.map(({ tx }) => tx.txid);
   }
 
+  /** The answer to a call that begins the block; null: the block begins otherwise. */
+  async #opened(input) {
+    return input?.body.kind === 'contract_call' ? this.vm.apply({ ...input, opens: true }) : null;
+  }
+
   /** Notes what became of a transaction. @returns {boolean} whether it is in the block */
-  #outcome(entry, { status, result, events, error }) {
+  #outcome(entry, { status, result, events, costs, error }) {
     if (status === 'unpaid') return false;
     this.mempool.remove(entry);
     if (status === 'problematic') {
       entry.status = 'dropped_problematic';
       return false;
     }
-    Object.assign(entry, { status, result, events, error: error ?? null });
+    Object.assign(entry, { status, result, events, costs: costs ?? null, error: error ?? null });
     return true;
   }
 

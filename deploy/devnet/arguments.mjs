@@ -10,12 +10,16 @@ const simple = {
   none: [],
 };
 
+/** What the VM takes as ASCII; it dies of anything else. */
+const ASCII = /^[\x20-\x7e\t\n\f\r]*$/;
+
 const isResponse = (value) => value.type === ClarityType.ResponseOk || value.type === ClarityType.ResponseErr;
 
 /** Each takes what the interface says inside, and the value. */
 const compound = {
   buffer: ({ length }, value) => value.type === ClarityType.Buffer && value.value.length / 2 <= length,
-  'string-ascii': ({ length }, value) => value.type === ClarityType.StringASCII && value.value.length <= length,
+  'string-ascii': ({ length }, value) =>
+    value.type === ClarityType.StringASCII && value.value.length <= length && ASCII.test(value.value),
   'string-utf8': ({ length }, value) =>
     value.type === ClarityType.StringUTF8 && Array.from(value.value).length <= length,
   optional: (inner, value) =>

@@ -20,6 +20,7 @@ export const GENESIS_HEIGHT = 1;
  * @property {number} index in the block
  * @property {string} result serialized, hex
  * @property {import('./clarity_session.mjs').VmEvent[]} events
+ * @property {import('./clarity_session.mjs').VmResult['costs']} costs where the VM tells them
  * @property {string | null} error what the VM said
  * @property {string | null} replacedBy
  *
@@ -160,6 +161,6 @@ export class Chain {
     if (fee > 0n) this.balances.move(STX, -fee, payer, MINER);
     this.#fees.set(payer, this.#fees.get(payer) - fee);
     this.#nonces.set(sender, nonce).set(payer, payerNonce);
-    Object.assign(entry, { status: 'pending', block: null, index: 0, result: '', events: [], error: null });
+    Object.assign(entry, { status: 'pending', block: null, index: 0, result: '', events: [], costs: null, error: null });
   }
 }

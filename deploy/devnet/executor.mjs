@@ -24,13 +24,17 @@ const OK_TRUE = '0703';
  *   | {kind: 'contract_call', contract: string, function: string, args: string[]}
  *   | {kind: 'smart_contract', name: string, code: string}} Body
  * @typedef {{kind: 'transaction', sender: string, payer?: string, fee: string, body: Body, mode: 'deny' | 'allow',
- *   conditions: import('./post_conditions.mjs').Condition[]}} TransactionInput
+ *   conditions: import('./post_conditions.mjs').Condition[], opens?: true}} TransactionInput  opens: a call that begins a
+ *   Stacks block, for of such a one the VM tells what it cost
  * @typedef {{kind: 'stacks_block'} | {kind: 'burn_blocks', count: number}
  *   | {kind: 'mint', principal: string, ustx: string, sats: string} | TransactionInput} Input
  * @typedef {{status: 'success' | 'abort_by_response' | 'abort_by_post_condition' | 'unpaid', result: string,
- *   events: import('./clarity_session.mjs').VmEvent[], error?: string}} Outcome  unpaid: the payer has not the fee, or
+ *   events: import('./clarity_session.mjs').VmEvent[], costs?: object, error?: string}} Outcome  unpaid: the payer has not the fee, or
  *   an earlier transaction of sender or payer in this block was unpaid; nothing happened
  */
+
+/** Whether it begins a Stacks block by itself. @param {TransactionInput} input */
+const opens = (input) => input.opens === true || isDeployment(input);
 
 /** A smart contract is deployed in a Stacks block of its own: the VM knows no other way. */
 export const isDeployment = (input) => input.kind === 'transaction' && input.body.kind === 'smart_contract';
@@ -56,7 +60,7 @@ export class Executor {
     if (violated === null) return outcome;
     step.undone = true;
     this.goBack(this.past.count);
-    return { status: 'abort_by_post_condition', result: outcome.result, events: [], error: violated };
+    return { ...outcome, status: 'abort_by_post_condition', events: [], error: violated };
   }
 
   /** Goes back to the state after the first inputs. @param {number} count @returns {boolean} false: too long ago */
@@ -102,21 +106,23 @@ export class Executor {
 
   /** @param {TransactionInput} input @param {boolean} undone only the fee is taken @returns {Outcome} */
   #transaction(input, undone) {
-    if (isDeployment(input)) this.#stopped.clear();
+    if (opens(input)) this.#stopped.clear();
     const { sender, payer = sender, fee } = input;
     if (this.#stopped.has(sender) || this.#stopped.has(payer) || !this.#payFee(payer, fee)) {
       this.#stopped.add(sender).add(payer);
+      if (input.opens) this.session.mineStacks(1);
       return { status: 'unpaid', result: '', events: [] };
     }
     if (undone) {
-      if (isDeployment(input)) this.session.mineStacks(1);
+      if (opens(input)) this.session.mineStacks(1);
       return { status: 'abort_by_post_condition', result: '', events: [] };
     }
     try {
-      const { result, ok, events } = this.#body(input.sender, input.body);
+      const { result, ok, events, costs } = this.#body(input);
+      const told = costs === null ? {} : { costs };
       return ok
-        ? { status: 'success', result: input.body.kind === 'smart_contract' ? OK_TRUE : result, events }
-        : { status: 'abort_by_response', result, events: [] };
+        ? { status: 'success', result: input.body.kind === 'smart_contract' ? OK_TRUE : result, events, ...told }
+        : { status: 'abort_by_response', result, events: [], ...told };
     } catch (error) {
       if (!(error instanceof VmError)) throw error;
       return { status: 'abort_by_response', result: ERR_NONE, events: [], error: error.message };
@@ -128,8 +134,8 @@ export class Executor {
     return this.session.execute(payer, `(stx-transfer? u${fee} tx-sender '${MINER})`).ok;
   }
 
-  /** @param {string} sender @param {Body} body @returns {import('./clarity_session.mjs').VmResult} */
-  #body(sender, body) {
+  /** @param {TransactionInput} input @returns {import('./clarity_session.mjs').VmResult} */
+  #body({ sender, body, opens: first }) {
     switch (body.kind) {
       case 'token_transfer': {
         const transfer = body.memo === '' ? 'stx-transfer?' : 'stx-transfer-memo?';
@@ -137,6 +143,7 @@ export class Executor {
         return this.session.execute(sender, `(${transfer} u${body.amount} tx-sender '${body.recipient}${memo})`);
       }
       case 'contract_call': {
+        if (first) return this.session.call(sender, body.contract, body.function, body.args);
         const args = body.args.map(sourceOfHex).join(' ');
         return this.session.execute(sender, `(contract-call? '${body.contract} ${body.function} ${args})`);
       }

@@ -84,8 +84,12 @@ function freshBodyShape({ body, sender, wire }, chain) {
   return { tx_type: 'contract_call', contract_call: call };
 }
 
+/** @param {Record<string, number> | null} costs */
+const costShape = (costs) =>
+  Object.fromEntries(Object.entries(costs ?? {}).map(([name, value]) => [`execution_cost_${name}`, value]));
+
 /** @param {import('./chain.mjs').Entry} entry @param {import('./chain.mjs').Chain} chain */
-function minedShape({ block, index, result, events, error }, chain) {
+function minedShape({ block, index, result, events, costs, error }, chain) {
   const burn = chain.burnBlockAt(block.burnHeight);
   return {
     block_hash: hex(block.hash),
@@ -103,6 +107,7 @@ function minedShape({ block, index, result, events, error }, chain) {
     tx_result: clarityValue(result),
     event_count: events.length,
     vm_error: error,
+    ...costShape(costs),
   };
 }
 

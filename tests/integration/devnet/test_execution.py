@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from services.chain_gateway.stacks.clarity import NoneValue, ResponseOk, UInt, parse_principal
 from tests.integration.devnet.chain import SBTC, Chain
+from tests.wallet import TransactionRejected
 
 
 async def test_call_succeeds_and_emits_its_event(chain: Chain) -> None:
@@ -28,6 +31,31 @@ async def test_err_rolls_back_and_costs_fee_and_nonce(chain: Chain) -> None:
     assert (aborted["tx_status"], aborted["tx_result"]["repr"]) == ("abort_by_response", "(err u7)")
     assert (aborted["event_count"], await chain.total(contract)) == (0, 0)
     assert (await chain.balance(address), await chain.nonce(address)) == (before - 5000, nonce + 1)
+
+
+COSTS = ("read_count", "read_length", "runtime", "write_count", "write_length")
+
+
+async def test_costs_of_deployments_and_calls(chain: Chain) -> None:
+    """The VM's costs stand where the API has them, of a deployment and of a call in a block of its own."""
+    contract = await chain.deploy_tiny("costs")
+    deployed = await chain.devnet.get("/extended/v2/blocks/latest/transactions")
+    called = await chain.call("costs", contract, "add", UInt(5))
+    for transaction in (deployed["results"][0], called):
+        assert all(isinstance(transaction[f"execution_cost_{name}"], int) for name in COSTS)
+        assert transaction["execution_cost_runtime"] > 0
+    assert (called["execution_cost_read_count"], called["execution_cost_write_count"]) > (0, 0)
+
+
+async def test_text_that_is_not_ascii_is_refused(chain: Chain) -> None:
+    """A string that the VM cannot hold never reaches it."""
+    address = await chain.fund("ascii")
+    await chain.send(await chain.wallet.deploy("ascii", "text", "(define-public (f (s (string-ascii 5))) (ok s))"))
+    good = await chain.wallet.call("ascii", f"{address}.text", "f", ["0d00000002410a"])
+    bad = await chain.wallet.call("ascii", f"{address}.text", "f", ["0d000000024101"])
+    with pytest.raises(TransactionRejected, match="BadFunctionArgument"):
+        await chain.wallet.broadcast(bad.raw)
+    assert (await chain.send(good))["tx_result"]["hex"] == "0x070d00000002410a"
 
 
 async def test_runtime_error_aborts(chain: Chain) -> None:
