@@ -17,7 +17,7 @@ from kernel.clock import wall_now
 from kernel.database import Database
 from kernel.errors import Aborted, PermissionDenied, ResourceExhausted
 from kernel.log import get_logger
-from services.chain_gateway import metrics, store_intents, store_nonces, store_transactions
+from services.chain_gateway import metrics, store_intents, store_keys, store_nonces, store_transactions
 from services.chain_gateway.domain.confirmation import IntentState
 from services.chain_gateway.domain.contract_call import raised_fee
 from services.chain_gateway.domain.nonce import free_nonces, holes
@@ -37,12 +37,15 @@ class Allocation:
         self._database = database
         self._policy = policy
 
-    async def sign_next(self, address: str, most: int = _MOST_AT_ONCE) -> list[ChainTransaction]:
+    async def sign_next(
+        self, address: str, most: int = _MOST_AT_ONCE, *, new_work: bool = True
+    ) -> list[ChainTransaction]:
         """Gives the lowest free nonces of this key to the next intents, and those that must not stay free to fillers;
         stores the signed transactions, and answers them in order.
 
         Empty when there is nothing to do or no room, when another replica is at it, and while a transaction of this
-        key may not have arrived: nothing is signed behind that, so that no gap can arise.
+        key may not have arrived: nothing is signed behind that, so that no gap can arise. Without `new_work`, and while
+        the key is draining, only fillers.
         """
         async with self._database.transaction() as session:
             if await store_nonces.lock_account(session, address) is None:
@@ -52,7 +55,7 @@ class Allocation:
                 return []
             free = free_nonces(ledger.chain_nonce, ledger.occupied)[:most]
             must_fill = holes(ledger.chain_nonce, ledger.occupied, ledger.abandoned)
-            queued = deque(await self._queued(session, address, len(free))) if free else deque()
+            queued = deque(await self._queued(session, address, len(free)) if free and new_work else ())
             rows: list[ChainTransaction] = []
             for nonce in free:
                 row = await self._next(session, address, nonce, queued)
@@ -67,8 +70,11 @@ class Allocation:
         return rows
 
     async def _queued(self, session: AsyncSession, address: str, most: int) -> Sequence[Intent]:
-        """What waits for this key: users' transactions for the sponsor's, all else for the others."""
-        return await store_intents.lock_queued(session, most, sponsored=address == self._policy.sponsor)
+        """What waits for this key: users' transactions for the sponsor's, all else for the others that take work."""
+        sponsored = address == self._policy.sponsor
+        if not sponsored and not await store_keys.takes_work(session, address):
+            return ()
+        return await store_intents.lock_queued(session, most, sponsored=sponsored)
 
     async def _next(
         self, session: AsyncSession, address: str, nonce: int, queued: deque[Intent]

@@ -23,6 +23,7 @@ from services.chain_gateway.allocation import Allocation
 from services.chain_gateway.broadcaster import Broadcaster
 from services.chain_gateway.domain.confirmation import IntentState
 from services.chain_gateway.hand_in import CLAIM_SECONDS
+from services.chain_gateway.key_roles import KeyRoles
 from services.chain_gateway.keys import Keys
 from services.chain_gateway.nonce_reconciliation import NonceReconciliation
 from services.chain_gateway.stacks.node_errors import NodeRefused
@@ -43,6 +44,7 @@ class Dispatcher:
         self,
         database: Database,
         keys: Keys,
+        roles: KeyRoles,
         allocation: Allocation,
         broadcaster: Broadcaster,
         users: UserBroadcasts,
@@ -52,6 +54,7 @@ class Dispatcher:
     ) -> None:
         self._database = database
         self._keys = keys
+        self._roles = roles
         self.allocation = allocation
         self.broadcaster = broadcaster
         self._users = users
@@ -100,7 +103,7 @@ class Dispatcher:
         """This key takes what is queued in turns with the others, until nothing waits or it has no room."""
         if not await self._reconciliation.is_ready():
             return
-        while signed := await self.allocation.sign_next(address):
+        while signed := await self.allocation.sign_next(address, new_work=await self._roles.takes_work(address)):
             if not await self.broadcaster.send_all(signed):
                 return
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Final
 
 import aiohttp
+from bithedge.chain_gateway.v1 import backend_key_service_pb2 as keys_pb
+from bithedge.chain_gateway.v1 import backend_key_service_pb2_grpc as keys_grpc
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as pb
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2_grpc as pb_grpc
 
@@ -16,6 +18,7 @@ from kernel.lease import LeaderLease
 from kernel.rpc.server import Process, Service
 from kernel.rpc.tokens import TokenVerifier
 from services.chain_gateway.allocation import Allocation
+from services.chain_gateway.backend_keys import BackendKeys
 from services.chain_gateway.broadcaster import Broadcaster
 from services.chain_gateway.config import Settings
 from services.chain_gateway.contract_reads import ContractReads
@@ -26,6 +29,7 @@ from services.chain_gateway.fees import Fees
 from services.chain_gateway.ingest import Ingest, IngestSettings
 from services.chain_gateway.intent_batches import IntentBatches
 from services.chain_gateway.intents import Intents
+from services.chain_gateway.key_roles import KeyRoles
 from services.chain_gateway.keys import Keys
 from services.chain_gateway.message_signing import MessageSigner
 from services.chain_gateway.node_watch import NodeWatch
@@ -33,6 +37,7 @@ from services.chain_gateway.nodes import NodePool
 from services.chain_gateway.nonce_reconciliation import NonceReconciliation
 from services.chain_gateway.pulse import Pulse
 from services.chain_gateway.servicer import ChainGatewayServicer
+from services.chain_gateway.servicer_keys import BackendKeyServicer
 from services.chain_gateway.signing import SigningPolicy
 from services.chain_gateway.signing_authority import SigningAuthority, load_rules
 from services.chain_gateway.sponsorship import SponsorLimits, Sponsorship
@@ -59,6 +64,7 @@ class Gateway:
     ingest: Ingest
     dispatcher: Dispatcher
     servicer: ChainGatewayServicer
+    key_servicer: BackendKeyServicer
     ingest_lease: LeaderLease
 
     @property
@@ -78,11 +84,17 @@ class Gateway:
 
     def process(self, settings: Settings, verifier: TokenVerifier) -> Process:
         """The gRPC process around them."""
-        descriptor = pb.DESCRIPTOR.services_by_name["ChainGatewayService"]
-        service = Service(
-            descriptor, lambda server: pb_grpc.add_ChainGatewayServiceServicer_to_server(self.servicer, server)
-        )
-        return Process(settings.listen, settings.metrics_port, [service], verifier, self.background)
+        services = [
+            Service(
+                pb.DESCRIPTOR.services_by_name["ChainGatewayService"],
+                lambda server: pb_grpc.add_ChainGatewayServiceServicer_to_server(self.servicer, server),
+            ),
+            Service(
+                keys_pb.DESCRIPTOR.services_by_name["BackendKeyService"],
+                lambda server: keys_grpc.add_BackendKeyServiceServicer_to_server(self.key_servicer, server),
+            ),
+        ]
+        return Process(settings.listen, settings.metrics_port, services, verifier, self.background)
 
 
 def build(settings: Settings, keys: Keys, database: Database, http: aiohttp.ClientSession) -> Gateway:
@@ -93,15 +105,13 @@ def build(settings: Settings, keys: Keys, database: Database, http: aiohttp.Clie
     state = StateFollower(database, confirmations)
     pulse = Pulse(database, INTENT_CHANNEL)
     fees = Fees(nodes, settings.fee_floor_ustx, settings.fee_cap_ustx, settings.sponsor_fee_cap_ustx)
+    reads = ContractReads(nodes, contracts, state)
+    roles = KeyRoles(database, keys, reads, state)
     authority = SigningAuthority(database, load_rules(settings.signing_policy_file))
     policy = SigningPolicy(contracts, keys, fees, authority, state)
     users = UserBroadcasts(database, nodes, confirmations)
     ingest_lease = LeaderLease(database, Lease, "ingest")
-    devnet = settings.market_clock == "devnet"
-    poll_seconds = settings.poll_interval_ms / 1000
-    ingest_settings = IngestSettings(confirmations, poll_seconds, settings.start_stacks_height, devnet, keys.addresses)
-    reads = ContractReads(nodes, contracts, state)
-    messages = MessageSigner(database, contracts, keys, authority, state, reads)
+    messages = MessageSigner(database, contracts, keys, roles, authority, state, reads)
     intents = Intents(database, contracts, pulse, IntentBatches(database, settings.queue_limit))
     limits = SponsorLimits(settings.sponsor_most_per_day) if settings.sponsor_signer else None
     sponsorship = Sponsorship(database, nodes, pulse, limits)
@@ -113,27 +123,45 @@ def build(settings: Settings, keys: Keys, database: Database, http: aiohttp.Clie
         node_watch=NodeWatch(nodes, keys.addresses, settings.node_watch_seconds),
         state=state,
         pulse=pulse,
-        ingest=Ingest(database, nodes, contracts, ingest_lease, ingest_settings),
-        dispatcher=_dispatcher(database, nodes, settings, keys, policy, state),
+        ingest=Ingest(database, nodes, contracts, ingest_lease, _ingest_settings(settings, keys)),
+        dispatcher=_dispatcher(database, nodes, settings, keys, roles, policy, state),
         servicer=ChainGatewayServicer(
             database, nodes, contracts, state, reads, intents, messages, wallets, transactions
         ),
+        key_servicer=BackendKeyServicer(BackendKeys(database, roles)),
         ingest_lease=ingest_lease,
     )
 
 
 def _dispatcher(
-    database: Database, nodes: NodePool, settings: Settings, keys: Keys, policy: SigningPolicy, state: StateFollower
+    database: Database,
+    nodes: NodePool,
+    settings: Settings,
+    keys: Keys,
+    roles: KeyRoles,
+    policy: SigningPolicy,
+    state: StateFollower,
 ) -> Dispatcher:
     raises = FeeRaises(database, keys, policy)
     return Dispatcher(
         database,
         keys,
+        roles,
         Allocation(database, policy),
         Broadcaster(database, nodes, state, raises, settings.stuck_blocks),
         UserBroadcasts(database, nodes, settings.finality_burn_confirmations),
         NonceReconciliation(database, nodes, keys),
         from_genesis=settings.start_stacks_height == 1,
+    )
+
+
+def _ingest_settings(settings: Settings, keys: Keys) -> IngestSettings:
+    return IngestSettings(
+        settings.finality_burn_confirmations,
+        settings.poll_interval_ms / 1000,
+        settings.start_stacks_height,
+        settings.market_clock == "devnet",
+        keys.addresses,
     )
 
 

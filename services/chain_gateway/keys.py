@@ -19,10 +19,10 @@ _REMOTE_AT_ONCE: Final = 8
 
 
 class Keys:
-    """Signers by their account. The first one signs quotes and vouchers.
+    """Signers by their account.
 
     `sponsor` is the account that pays the fees of users' transactions and does nothing else; None where nobody does.
-    `addresses` are all accounts, the sponsor's too.
+    `backend` are the accounts that the contracts know or will know; `addresses` are all, the sponsor's too.
     """
 
     def __init__(self, signers: Sequence[Signer], version: AddressVersion, sponsor: Signer | None = None) -> None:
@@ -33,6 +33,7 @@ class Keys:
         self.sponsor = None if sponsor is None else sponsor.address(version).text
         self._threads = ThreadPoolExecutor(_REMOTE_AT_ONCE, thread_name_prefix="signer")
         self.addresses = tuple(self._signers)
+        self.backend = tuple(address for address in self.addresses if address != self.sponsor)
 
     @classmethod
     def open(
@@ -61,11 +62,6 @@ class Keys:
 
     def __reduce__(self) -> str:
         raise TypeError("keys are not copied to another process")
-
-    @property
-    def first(self) -> str:
-        """The account that signs messages."""
-        return self.addresses[0]
 
 
 def open_signer(uri: str, variables: Mapping[str, str]) -> Signer:

@@ -15,6 +15,7 @@ from services.chain_gateway.contract_reads import ContractReads
 from services.chain_gateway.contracts import REGISTRY, VAULT, Contracts
 from services.chain_gateway.domain.signing_policy import Request
 from services.chain_gateway.domain.terms import Quote, check_quote, check_voucher
+from services.chain_gateway.key_roles import KeyRoles
 from services.chain_gateway.keys import Keys
 from services.chain_gateway.signing_authority import SigningAuthority
 from services.chain_gateway.signing_requests import quote_request, voucher_request
@@ -35,6 +36,7 @@ class MessageSigner:
         database: Database,
         contracts: Contracts,
         keys: Keys,
+        roles: KeyRoles,
         authority: SigningAuthority,
         state: StateFollower,
         reads: ContractReads,
@@ -42,6 +44,7 @@ class MessageSigner:
         self._database = database
         self._contracts = contracts
         self._keys = keys
+        self._roles = roles
         self._authority = authority
         self._state = state
         self._reads = reads
@@ -57,7 +60,13 @@ class MessageSigner:
         haircut = await self._reads.tier_haircut_bps(terms.tier)
         request = quote_request(policy, message, terms, haircut)
         account, signature = await self._sign(_QUOTE, REGISTRY, message, request)
-        row = SignedQuote(policy_id=policy, terms=serialize(message), signer=account, signature=signature)
+        row = SignedQuote(
+            policy_id=policy,
+            terms=serialize(message),
+            signer=account,
+            signature=signature,
+            expiration_burn_height=terms.quote_expiration_burn_height,
+        )
         async with self._database.transaction() as session:
             await store_signed.put_first(session, row)
         # Of two concurrent requests one was stored; only that one's signature ever leaves.
@@ -82,7 +91,13 @@ class MessageSigner:
         check_voucher(terms.expiration_burn_height, height)
         request = voucher_request(withdrawal, message, terms, height)
         account, signature = await self._sign(_VOUCHER, VAULT, message, request)
-        row = SignedVoucher(withdrawal_id=withdrawal, terms=serialize(message), signer=account, signature=signature)
+        row = SignedVoucher(
+            withdrawal_id=withdrawal,
+            terms=serialize(message),
+            signer=account,
+            signature=signature,
+            expiration_burn_height=terms.expiration_burn_height,
+        )
         async with self._database.transaction() as session:
             await store_signed.put_first(session, row)
         return await self.stored_voucher(withdrawal, message) or signature
@@ -114,7 +129,7 @@ class MessageSigner:
             raise FailedPrecondition("NOT_SIGNED", "these terms were not signed with this signature")
 
     async def _sign(self, kind: str, contract: str, message: TupleValue, request: Request) -> tuple[str, bytes]:
-        account = self._keys.first
+        account = await self._roles.preferred()
         try:
             await self._authority.authorize(request, account)
         except PermissionDenied as error:

@@ -17,7 +17,7 @@ from kernel.settings import SettingsError
 from services.chain_gateway import metrics, store_signing
 from services.chain_gateway.domain.signing_policy import SUBJECT_REUSED, Refusal, Request, SigningRules, Used, judge
 from services.chain_gateway.domain.signing_policy_document import PolicyDocumentError, read_signing_rules
-from services.chain_gateway.tables import SigningAudit
+from services.chain_gateway.tables_keys import SigningAudit
 
 _BUILT_IN: Final = Path(__file__).with_name("signing_policy.toml")
 

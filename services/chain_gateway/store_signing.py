@@ -11,7 +11,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.chain_gateway.domain.signing_policy import Used, Value
-from services.chain_gateway.tables import SigningAudit, SigningDay
+from services.chain_gateway.tables_keys import SigningAudit, SigningDay
 
 _LOCK: Final = 0x5167_4E50
 _ALLOWED: Final = ""

@@ -212,7 +212,10 @@ class ChainTransaction(SQLModel, table=True):
 
 
 class SignedQuote(SQLModel, table=True):
-    """The one set of terms signed for a policy. `terms` is the message's Clarity form."""
+    """The one set of terms signed for a policy. `terms` is the message's Clarity form.
+
+    `expiration_burn_height` is the last at which the contract takes it; null in rows from before it was stored.
+    """
 
     metadata = METADATA
     __tablename__ = "signed_quote"
@@ -220,11 +223,12 @@ class SignedQuote(SQLModel, table=True):
     terms: bytes = Field(sa_type=_BYTES)
     signer: str
     signature: bytes = Field(sa_type=_BYTES)
+    expiration_burn_height: int | None = Field(default=None, sa_type=_BIG)
     create_time: dt.datetime = Field(default_factory=wall_now, sa_type=_TIME)
 
 
 class SignedVoucher(SQLModel, table=True):
-    """The one set of terms signed for a withdrawal. `terms` is the message's Clarity form."""
+    """The one set of terms signed for a withdrawal; as `SignedQuote`."""
 
     metadata = METADATA
     __tablename__ = "signed_voucher"
@@ -232,40 +236,8 @@ class SignedVoucher(SQLModel, table=True):
     terms: bytes = Field(sa_type=_BYTES)
     signer: str
     signature: bytes = Field(sa_type=_BYTES)
+    expiration_burn_height: int | None = Field(default=None, sa_type=_BIG)
     create_time: dt.datetime = Field(default_factory=wall_now, sa_type=_TIME)
-
-
-class SigningAudit(SQLModel, table=True):
-    """What the signing policy said of a subject: allowed, with an empty `reason`, or refused for one, `attempts` times.
-
-    `subject` names the cause: `intents/{id}`, `policies/{id}`, `withdrawals/{id}`, `fillers/{account}/{nonce}`. `what`
-    is a name of the signing policy, `ustx` and `sats` the value that the signature would move at the most.
-    """
-
-    metadata = METADATA
-    __tablename__ = "signing_audit"
-    subject: str = Field(primary_key=True)
-    reason: str = Field(primary_key=True)
-    account: str
-    what: str
-    ustx: int = Field(sa_type=_BIG)
-    sats: int = Field(sa_type=_BIG)
-    content_sha256: bytes = Field(sa_type=_BYTES)
-    detail: str = ""
-    attempts: int = Field(default=1, sa_type=_BIG)
-    create_time: dt.datetime = Field(sa_type=_TIME)
-    last_time: dt.datetime = Field(sa_type=_TIME)
-
-
-class SigningDay(SQLModel, table=True):
-    """The value allowed in one UTC day, by `what` it was for."""
-
-    metadata = METADATA
-    __tablename__ = "signing_day"
-    day: dt.date = Field(primary_key=True)
-    what: str = Field(primary_key=True)
-    ustx: int = Field(sa_type=_BIG)
-    sats: int = Field(sa_type=_BIG)
 
 
 class PreparedTransaction(SQLModel, table=True):

@@ -11,10 +11,13 @@ from typing import Any, Final
 from aiohttp import web
 
 from services.chain_gateway.stacks.clarity import (
+    Bool,
     ClarityValue,
+    StandardPrincipal,
     StringAscii,
     TupleValue,
     UInt,
+    deserialize,
     parse_principal,
     serialize,
 )
@@ -95,6 +98,8 @@ class ScriptedNode:
     statuses: dict[str, str] = field(default_factory=dict)
     broadcasts: list[bytes] = field(default_factory=list)
     nonce: int = 0
+    # Accounts that the parameter contract knows as backend principals; None: all.
+    principals: set[str] | None = None
     outage: web.Response | None = None
     questions: list[str] = field(default_factory=list)
 
@@ -230,6 +235,14 @@ class ScriptedNode:
         """GET /v2/accounts/{principal}."""
         return web.json_response({"balance": "0xffffff", "locked": "0x00", "nonce": self.nonce})
 
+    async def call_read(self, request: web.Request) -> web.Response:
+        """POST /v2/contracts/call-read/{address}/{name}/is-backend-principal: whoever asks about `principals`."""
+        (argument,) = (await request.json())["arguments"]
+        found = deserialize(bytes.fromhex(argument.removeprefix("0x")))
+        assert isinstance(found, StandardPrincipal)
+        known = self.principals is None or found.text in self.principals
+        return web.json_response({"okay": True, "result": "0x" + serialize(Bool(known)).hex()})
+
     async def post_fees(self, request: web.Request) -> web.Response:
         """POST /v2/fees/transaction: nothing to go by."""
         return web.json_response({"error": "no estimate", "reason": "NoEstimateAvailable"}, status=400)
@@ -247,6 +260,7 @@ async def scripted_node() -> AsyncIterator[ScriptedNode]:
     app.router.add_post("/v2/transactions", node.post_transaction)
     app.router.add_get("/v2/accounts/{principal}", node.get_account)
     app.router.add_post("/v2/fees/transaction", node.post_fees)
+    app.router.add_post("/v2/contracts/call-read/{address}/{name}/is-backend-principal", node.call_read)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

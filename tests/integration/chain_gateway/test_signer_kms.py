@@ -81,7 +81,7 @@ async def test_the_setting_opens_a_key_by_arn_id_and_alias(configured: Kms) -> N
     names = [f"awskms:{arn}", f"awskms:{arn.rpartition('/')[2]}", "awskms:alias/backend"]
     opened = [Keys.open([name], version, {}) for name in names]
     assert len({keys.addresses for keys in opened}) == 1
-    address = opened[0].first
+    address = opened[0].addresses[0]
     signature = await opened[0].use(address, lambda signer: signer.sign_digest(_DIGEST))
     assert recover(_DIGEST, signature) == opened[0].signer(address).public_key
     with pytest.raises(SettingsError, match="one key twice"):

@@ -20,7 +20,8 @@ from services.chain_gateway import store_signing
 from services.chain_gateway.domain.signing_policy import QUOTE, SETTLE, VOUCHER, Request, Rule, SigningRules, Value
 from services.chain_gateway.gateway import MIGRATIONS
 from services.chain_gateway.signing_authority import SigningAuthority, load_rules
-from services.chain_gateway.tables import SCHEMA, SigningAudit, SigningDay
+from services.chain_gateway.tables import SCHEMA
+from services.chain_gateway.tables_keys import SigningAudit, SigningDay
 
 _RULES = SigningRules(
     {

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import aiohttp
 import grpc
+from bithedge.chain_gateway.v1 import backend_key_service_pb2_grpc as keys_grpc
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as pb
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2_grpc as pb_grpc
 from bithedge.type.v1 import money_pb2, price_pb2, transaction_pb2
@@ -175,6 +176,7 @@ class RunningGateway:
 
     gateway: Gateway
     stub: pb_grpc.ChainGatewayServiceAsyncStub
+    keys: keys_grpc.BackendKeyServiceAsyncStub
     tasks: Sequence[asyncio.Task[None]]
 
     async def tip(self, burn_height: int = 0, stacks_height: int = 0) -> pb.Tip:
@@ -232,7 +234,8 @@ async def running_gateway(settings: Settings, *, only: Sequence[str] = ()) -> As
         try:
             async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
                 stub: Any = pb_grpc.ChainGatewayServiceStub(channel)
-                running = RunningGateway(gateway, stub, tasks)
+                keys_stub: Any = keys_grpc.BackendKeyServiceStub(channel)
+                running = RunningGateway(gateway, stub, keys_stub, tasks)
                 yield running
         finally:
             await _end(tasks)

@@ -63,7 +63,7 @@ def test_a_key_from_the_environment_leaves_it(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("TEST_BACKEND_KEY", _SECRET)
     settings = _settings("env:TEST_BACKEND_KEY")
     keys = Keys.open(settings.backend_signers, _VERSION, config.take_key_variables(settings))
-    assert keys.first == KeySigner.from_hex(_SECRET).address(_VERSION).text
+    assert keys.addresses[0] == KeySigner.from_hex(_SECRET).address(_VERSION).text
     assert "TEST_BACKEND_KEY" not in os.environ
     with pytest.raises(SettingsError, match="TEST_BACKEND_KEY is not set"):
         config.take_key_variables(settings)
@@ -109,7 +109,7 @@ def test_one_key_is_named_once_and_another_is_not_ours() -> None:
 def test_a_key_shows_nowhere() -> None:
     """Text, attributes, formats and pickles of a signer and of all keys have no digit of the secret."""
     keys = Keys.open(["env:A"], _VERSION, {"A": _SECRET})
-    signer = keys.signer(keys.first)
+    signer = keys.signer(keys.addresses[0])
     for text in (repr(signer), str(signer), f"{signer}", repr(keys), repr(vars(keys))):
         assert _SECRET[:16] not in text
     for thing in (signer, keys):
