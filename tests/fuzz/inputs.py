@@ -15,6 +15,7 @@ from services.chain_gateway.stacks.post_condition import write_post_condition
 from services.chain_gateway.stacks.spending import write_condition
 from services.chain_gateway.stacks.transaction import deserialize_transaction, serialize_transaction
 from tests.unit.chain_gateway import stacks_strategies as strategies
+from tests.unit.chain_gateway.node_answers import block_shape, mined_shape, pending_shape
 
 _VECTORS: Final = Path(__file__).parents[1] / "vectors" / "data" / "stacks"
 _STUFFING: Final = tuple(
@@ -47,7 +48,27 @@ _STUFFING: Final = tuple(
     )
 )
 _WRAPPERS: Final = tuple(bytes.fromhex(text) for text in ("0a", "07", "08", "0b00000001", "0c000000010161"))
-_TEXTS: Final = (b"S", b".", b"::", b"0x", b"O", b"l", b"\xc3\xa9", b"\x00", b" ", b"\n", b"0" * 60)
+_TEXTS: Final = (
+    b"null",
+    b"[" * 2_000,
+    b'{"a":',
+    b"1e999",
+    b"-1",
+    b'"0x"',
+    b"9" * 5_000,
+    b'"\\ud800"',
+    b"S",
+    b".",
+    b"::",
+    b"0x",
+    b"O",
+    b"l",
+    b"\xc3\xa9",
+    b"\x00",
+    b" ",
+    b"\n",
+    b"0" * 60,
+)
 
 
 @functools.cache
@@ -77,8 +98,20 @@ def recorded() -> dict[str, tuple[bytes, ...]]:
         "structured message": tuple(one[:65] + value + value for one, value in zip(plain, values, strict=False)),
         "plain message": tuple(plain),
         "signature": tuple(signatures),
+        "transaction of a node": tuple(map(_json, (mined_shape(1, 2, 2), mined_shape(2), pending_shape(3)))),
+        "block of a node": (_json(block_shape(4)),),
+        "rejection of a node": tuple(
+            _json(
+                {"error": "transaction rejected", "reason": reason, "reason_data": {"expected": 1}, "txid": "ab" * 32}
+            )
+            for reason in ("BadNonce", "ServerFailureOther")
+        ),
         "public key": tuple(bytes.fromhex(one["public_key"]) for one in messages["plain"]),
     }
+
+
+def _json(content: object) -> bytes:
+    return json.dumps(content).encode()
 
 
 def _document(name: str) -> dict[str, Any]:

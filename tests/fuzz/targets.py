@@ -1,4 +1,4 @@
-"""What is fuzzed: each target reads one input, and ends in a value that writes the same bytes, or in CodecError."""
+"""What is fuzzed: each target reads one input, and ends in a value that writes the same bytes, or in its error."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from services.chain_gateway.stacks.clarity_text import render
 from services.chain_gateway.stacks.errors import CodecError
 from services.chain_gateway.stacks.keys import check_public_key, check_signature, recover
 from services.chain_gateway.stacks.messages import recover_plain, recover_structured
+from services.chain_gateway.stacks.node_errors import NodeError
+from services.chain_gateway.stacks.node_http import parse, rejection
+from services.chain_gateway.stacks.node_json import Fields
+from services.chain_gateway.stacks.node_types import ContractLog, read_block, read_transaction
 from services.chain_gateway.stacks.payload import read_payload, write_payload
 from services.chain_gateway.stacks.post_condition import parse_asset, read_post_condition, write_post_condition
 from services.chain_gateway.stacks.reader import Reader
@@ -25,7 +29,7 @@ class NotCanonical(AssertionError):
 
 @dataclass(frozen=True)
 class Target:
-    """`read` takes an input, raises CodecError to refuse it, and NotCanonical or anything else when it is wrong.
+    """`read` takes an input, raises one of REFUSED to refuse it, and NotCanonical or anything else when it is wrong.
 
     `share`: how many inputs it gets for one of the others.
     """
@@ -120,6 +124,25 @@ def _public_key(data: bytes) -> None:
     _require(check_public_key(data) == data, "public key")
 
 
+def _record(data: bytes) -> None:
+    """A transaction as a node tells of it."""
+    record = read_transaction(Fields(parse(data), "transaction"))
+    result = record.result()
+    if result is not None:
+        render(result)
+    for event in record.events:
+        if isinstance(event, ContractLog):
+            _value(event.value)
+
+
+def _block(data: bytes) -> None:
+    read_block(Fields(parse(data), "block"))
+
+
+def _rejection(data: bytes) -> None:
+    raise rejection(data)
+
+
 def _text(data: bytes) -> str:
     return data.decode("utf-8", errors="surrogateescape")
 
@@ -139,6 +162,9 @@ TARGETS = (
     Target("plain message", _plain),
     Target("signature", _signature),
     Target("public key", _public_key),
+    Target("transaction of a node", _record, 2),
+    Target("block of a node", _block),
+    Target("rejection of a node", _rejection),
 )
 
-REFUSED = CodecError
+REFUSED = (CodecError, NodeError)

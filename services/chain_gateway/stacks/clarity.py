@@ -56,6 +56,7 @@ __all__ = [
     "StringUtf8",
     "TupleValue",
     "UInt",
+    "append_value",
     "check_contract_name",
     "check_name",
     "deserialize",
@@ -72,10 +73,16 @@ __all__ = [
 def serialize(value: ClarityValue, order: KeyOrder = KeyOrder.CHAIN) -> bytes:
     """The consensus bytes of a value; raises `CodecError` when it is too deep or too long."""
     out = bytearray()
-    write_value(value, out, order)
-    if len(out) > MAX_VALUE_BYTES:
-        raise CodecError("longer than a Clarity value may be")
+    append_value(value, out, order)
     return bytes(out)
+
+
+def append_value(value: ClarityValue, out: bytearray, order: KeyOrder = KeyOrder.CHAIN) -> None:
+    """Appends the consensus bytes of a value to those of a longer message; raises `CodecError` as `serialize` does."""
+    start = len(out)
+    write_value(value, out, order)
+    if len(out) - start > MAX_VALUE_BYTES:
+        raise CodecError("longer than a Clarity value may be")
 
 
 def deserialize(data: bytes, order: KeyOrder = KeyOrder.CHAIN) -> ClarityValue:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final
 
 from services.chain_gateway.stacks.c32 import Address
@@ -34,8 +35,9 @@ def address_bytes(address: Address) -> bytes:
     return bytes((address.version,)) + address.hash160
 
 
+@lru_cache(maxsize=4_096)
 def name_bytes(name: str) -> bytes:
-    """A name with its length in one byte in front."""
+    """A name with its length in one byte in front. Kept: the same few names stand in everything that we write."""
     return bytes((len(name),)) + name.encode("ascii")
 
 

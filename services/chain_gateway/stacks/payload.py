@@ -10,12 +10,12 @@ from services.chain_gateway.stacks.clarity import (
     ClarityValue,
     ContractPrincipal,
     Principal,
+    append_value,
     check_contract_name,
     check_name,
     principal_bytes,
     read_principal,
     read_value,
-    serialize,
 )
 from services.chain_gateway.stacks.clarity_read import read_address, read_contract_name, read_name
 from services.chain_gateway.stacks.clarity_write import address_bytes, name_bytes
@@ -95,10 +95,12 @@ def write_payload(payload: Payload) -> bytes:
             memo = payload.memo.ljust(MEMO_BYTES, b"\0")
             return bytes([_TRANSFER]) + principal_bytes(payload.recipient) + amount + memo
         case ContractCall():
-            address = address_bytes(payload.address)
-            names = name_bytes(payload.contract_name) + name_bytes(payload.function_name)
-            arguments = b"".join(map(serialize, payload.arguments))
-            return bytes([_CALL]) + address + names + len(payload.arguments).to_bytes(4, "big") + arguments
+            out = bytearray((_CALL,)) + address_bytes(payload.address)
+            out += name_bytes(payload.contract_name) + name_bytes(payload.function_name)
+            out += len(payload.arguments).to_bytes(4, "big")
+            for argument in payload.arguments:
+                append_value(argument, out)
+            return bytes(out)
         case ContractDeploy():
             code = _encode_code(payload.code)
             body = name_bytes(payload.contract_name) + len(code).to_bytes(4, "big") + code
