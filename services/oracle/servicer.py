@@ -42,8 +42,7 @@ class OracleServicer(grpc_api.OracleServiceServicer):
     async def GetPrice(self, request: pb.GetPriceRequest, context: Context) -> pb.GetPriceResponse:
         """The latest round, judged by its age in market time now."""
         feed = convert.feed_of(request.feed)
-        async with self.database.transaction() as session:
-            price = await store.latest_price(session, feed)
+        price = await self.rounds.latest(feed)
         shown = self._shown(price) if price is not None else self._nothing(feed)
         return pb.GetPriceResponse(price=convert.price_message(shown))
 

@@ -39,6 +39,7 @@ class RoundWatch:
         self._database = database
         self._watchers: dict[Feed, set[_Watcher]] = {feed: set() for feed in Feed}
         self._last: dict[Feed, int] = {}
+        self._latest: dict[Feed, Price] = {}
         self._reading = asyncio.Event()
 
     async def run(self) -> None:
@@ -59,16 +60,24 @@ class RoundWatch:
                 count = await self._read_batch(feed)
 
     async def _read_batch(self, feed: Feed) -> int:
-        async with self._database.transaction() as session:
+        async with self._database.reading() as session:
             if feed not in self._last:
                 latest = await store.latest_price(session, feed)
                 self._last[feed] = 0 if latest is None else latest.round
+                if latest is not None:
+                    self._latest[feed] = latest
             prices = await store.prices_after(session, feed, self._last[feed], _BATCH)
         for price in prices:
-            self._last[feed] = price.round
+            self._last[feed], self._latest[feed] = price.round, price
             for watcher in self._watchers[feed]:
                 watcher.offer(price)
         return len(prices)
+
+    async def latest(self, feed: Feed) -> Price | None:
+        """The newest round handed out, whatever its status; None before the first. Costs no query."""
+        if not self._reading.is_set():
+            await self._reading.wait()
+        return self._latest.get(feed)
 
     def last_round(self, feed: Feed) -> int:
         """The newest round handed out; 0 before the first."""
