@@ -66,7 +66,7 @@ class OracleServicer(grpc_api.OracleServiceServicer):
     async def GetRound(self, request: pb.GetRoundRequest, context: Context) -> pb.GetRoundResponse:
         """One round as it was stored, signed if it is OK, so that anyone can check or relay it."""
         feed, number = convert.feed_of(request.feed), convert.round_of(request.round)
-        async with self.database.transaction() as session:
+        async with self.database.reading() as session:
             found = await store.round_with_observations(session, feed, number)
         if found is None:
             raise NotFound("ROUND_NOT_FOUND", f"{feed.symbol} has no round {number}")
@@ -77,7 +77,7 @@ class OracleServicer(grpc_api.OracleServiceServicer):
         """Rounds as they were stored, newest first."""
         feed, size = convert.feed_of(request.feed), page_size(request.page_size, _PAGE, _LARGEST_PAGE)
         before = convert.page_start(feed, request.page_token)
-        async with self.database.transaction() as session:
+        async with self.database.reading() as session:
             prices = await store.prices_before(session, feed, before, size + 1)
         return convert.list_response(feed, prices, size)
 

@@ -109,14 +109,14 @@ class RoundWatch:
 
     async def _backlog(self, feed: Feed, after: int | None) -> AsyncIterator[Price]:
         if after is None:
-            async with self._database.transaction() as session:
+            async with self._database.reading() as session:
                 latest = await store.latest_price(session, feed)
             if latest is not None:
                 yield latest
             return
         sent, count = 0, _BATCH
         while count == _BATCH:
-            async with self._database.transaction() as session:
+            async with self._database.reading() as session:
                 prices = await store.prices_after(session, feed, after, _BATCH)
             count = len(prices)
             sent += count

@@ -60,7 +60,7 @@ class Reading:
     async def get(self, name: str, caller: Caller) -> policy_pb2.Policy:
         """A policy by its name; NotFound also for another holder's."""
         policy_id = parse_resource_name(COLLECTION, name)
-        async with self._database.transaction() as session:
+        async with self._database.reading() as session:
             policy = _reached(await store.find(session, policy_id), name, caller)
             return self.message(await read_record(session, policy), caller)
 
@@ -68,7 +68,7 @@ class Reading:
         """A policy by its number in the contract."""
         if onchain_id <= 0:
             raise InvalidArgument.of("onchain_id", "must be greater than zero")
-        async with self._database.transaction() as session:
+        async with self._database.reading() as session:
             policy = _reached(await store.find_onchain(session, onchain_id), f"number {onchain_id}", caller)
             return self.message(await read_record(session, policy), caller)
 
@@ -79,7 +79,7 @@ class Reading:
         everyone = sees_all(caller) and not request.holder_principal
         holder = None if everyone else caller.principal_for(request.holder_principal)
         wanted = PolicyFilter(holder, convert.states_from(request.states), convert.optional_tier(request.tier))
-        async with self._database.transaction() as session:
+        async with self._database.reading() as session:
             policies = await list_policies(session, wanted, key[0] if key else None, size + 1)
             records = await read_records(session, policies[:size])
         token = convert.page_token(policies[size - 1].id) if len(policies) > size else ""
@@ -95,7 +95,7 @@ class Reading:
         size = page_size(request.page_size, _PAGE, _MAX_PAGE)
         key = convert.from_page_token(request.page_token, int, str)
         after = (key[0], key[1]) if key else None
-        async with self._database.transaction() as session:
+        async with self._database.reading() as session:
             policies = await list_expiring(session, request.from_burn_height, request.to_burn_height, after, size + 1)
             records = await read_records(session, policies[:size])
         token = ""
@@ -107,7 +107,7 @@ class Reading:
     async def totals(self, request: pb.ListPolicyTotalsRequest) -> pb.ListPolicyTotalsResponse:
         """What the books say of every policy that is or was on chain, with the height they are at."""
         size = page_size(request.page_size, _PAGE, _MAX_TOTALS_PAGE)
-        async with self._database.transaction() as session:
+        async with self._database.reading() as session:
             projection = await read_projection(session, Stream.FINAL)
             policies = await list_onchain(session, request.after_onchain_id, size + 1)
         return pb.ListPolicyTotalsResponse(
@@ -118,7 +118,7 @@ class Reading:
 
     async def stats(self) -> pb.GetPlatformStatsResponse:
         """Counts by state, premiums and payouts by token; every state and token is named."""
-        async with self._database.transaction() as session:
+        async with self._database.reading() as session:
             figures = await read_figures(session)
         return pb.GetPlatformStatsResponse(
             counts=[
@@ -164,7 +164,7 @@ class Reading:
 
     async def _find(self, name: str, caller: Caller) -> Policy:
         policy_id = parse_resource_name(COLLECTION, name)
-        async with self._database.transaction() as session:
+        async with self._database.reading() as session:
             return _reached(await store.find(session, policy_id), name, caller)
 
 

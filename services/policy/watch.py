@@ -53,7 +53,7 @@ class Watchers:
 
     async def _look(self) -> None:
         ids = sorted({watcher.policy_id for watcher in self._watchers})
-        async with self._database.transaction() as session:
+        async with self._database.reading() as session:
             versions = await list_versions(session, ids)
         now = time.monotonic()
         for watcher in list(self._watchers):
@@ -85,7 +85,7 @@ class Watchers:
             WATCHERS.set(len(self._watchers))
 
     async def _newer(self, watcher: _Watcher) -> Record | None:
-        async with self._database.transaction() as session:
+        async with self._database.reading() as session:
             policy = await store.get(session, watcher.policy_id)
             return await read_record(session, policy) if policy.version > watcher.version else None
 
