@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from kernel.errors import Aborted, FailedPrecondition
+from kernel.errors import Aborted, BitHedgeError, FailedPrecondition
 from services.chain_gateway.contracts import Contracts
 from services.chain_gateway.convert_event import read_topic
 from services.chain_gateway.domain.confirmation import SUCCESS
@@ -17,6 +17,7 @@ from services.chain_gateway.nodes import Asker
 from services.chain_gateway.stacks.block_transactions import MinedLogs, TransactionSummary
 from services.chain_gateway.stacks.clarity_text import render
 from services.chain_gateway.stacks.errors import CodecError
+from services.chain_gateway.stacks.node_errors import NodeRefused
 from services.chain_gateway.stacks.node_types import Block, ContractLog, TransactionRecord
 from services.chain_gateway.store_transactions import Mined, NonceUse
 
@@ -54,13 +55,37 @@ async def read_contents(
     nodes: Asker, contracts: Contracts, backend: Collection[str], blocks: Sequence[Block]
 ) -> list[BlockContent]:
     """What each of `blocks` holds, several read at once; fails as `read_content` does."""
+    contents = await read_leading(nodes, contracts, backend, blocks)
+    if len(contents) < len(blocks):
+        contents += await read_contents(nodes, contracts, backend, blocks[len(contents) :])
+    return contents
+
+
+async def read_leading(
+    nodes: Asker, contracts: Contracts, backend: Collection[str], blocks: Sequence[Block]
+) -> list[BlockContent]:
+    """What the first of `blocks` hold, up to the first that cannot be read; fails when that is the very first.
+
+    A node that fails now and then, or a chain that moves at its top, so costs what is behind the failure only.
+    """
     gate = asyncio.Semaphore(_AT_ONCE)
 
-    async def content(block: Block) -> BlockContent:
+    async def content(block: Block) -> BlockContent | BitHedgeError | NodeRefused:
         async with gate:
-            return await read_content(nodes, contracts, backend, block)
+            try:
+                return await read_content(nodes, contracts, backend, block)
+            except (BitHedgeError, NodeRefused) as error:
+                return error
 
-    return await asyncio.gather(*(content(block) for block in blocks))
+    contents: list[BlockContent] = []
+    for found in await asyncio.gather(*map(content, blocks)):
+        if isinstance(found, BlockContent):
+            contents.append(found)
+        elif contents:
+            break
+        else:
+            raise found
+    return contents
 
 
 async def read_content(nodes: Asker, contracts: Contracts, backend: Collection[str], block: Block) -> BlockContent:

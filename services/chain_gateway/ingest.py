@@ -20,7 +20,7 @@ from kernel.errors import Aborted, Unavailable
 from kernel.lease import LeaderLease, LeaseLost
 from kernel.log import get_logger
 from services.chain_gateway import metrics, store_chain, store_transactions
-from services.chain_gateway.block_content import BlockContent, UnknownEventForm, mined, nonce_uses, read_contents
+from services.chain_gateway.block_content import BlockContent, UnknownEventForm, mined, nonce_uses, read_leading
 from services.chain_gateway.chain_reader import ChainReader
 from services.chain_gateway.contracts import PARAMETER, Contracts
 from services.chain_gateway.domain.confirmation import final_burn_height
@@ -94,9 +94,11 @@ class Ingest:
             return False
         blocks = await self._chain.blocks_above(state.stacks_height, head)
         if blocks and blocks[0].parent_index_hash == state.index_hash:
-            if market_time is not None and blocks[-1].height < head.height:
-                market_time = self._time_on_the_way(state, blocks[-1], market_time)
-            await self._apply(blocks, state.index_hash, market_time)
+            contents = await read_leading(self._followed, self._contracts, self._settings.backend_accounts, blocks)
+            last = contents[-1].block
+            if market_time is not None and last.height < head.height:
+                market_time = self._time_on_the_way(state, last, market_time)
+            await self._apply(contents, state.index_hash, market_time)
             return True
         return await self._reorganise(state, head)
 
@@ -117,12 +119,14 @@ class Ingest:
         block = await self._chain.block(self._settings.start_stacks_height)
         if block is None:
             raise Unavailable("NO_BLOCKS", "the node does not know the first block yet")
-        await self._apply([block], None, market_time)
+        contents = await read_leading(self._followed, self._contracts, self._settings.backend_accounts, [block])
+        await self._apply(contents, None, market_time)
         return True
 
-    async def _apply(self, blocks: Sequence[Block], parent: str | None, market_time: dt.datetime | None) -> None:
-        backend = self._settings.backend_accounts
-        contents = await read_contents(self._followed, self._contracts, backend, blocks)
+    async def _apply(
+        self, contents: Sequence[BlockContent], parent: str | None, market_time: dt.datetime | None
+    ) -> None:
+        blocks = [content.block for content in contents]
         async with self._database.transaction() as session:
             await self._lease.check(session)
             state = await store_chain.lock_state(session)

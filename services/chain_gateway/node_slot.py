@@ -56,6 +56,12 @@ class NodeSlot:
         return self.breaker.state(time.monotonic())
 
     @property
+    def rest_seconds(self) -> float:
+        """For how long it is left alone, as far as is known."""
+        now = time.monotonic()
+        return max(0.0, self._rests_until - now, self.breaker.opens_in(now))
+
+    @property
     def tip_age_seconds(self) -> float | None:
         """How long its tip has been the same, as far as we saw; None before it told one."""
         return None if self._tip_seen is None else time.monotonic() - self._tip_seen

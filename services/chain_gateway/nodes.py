@@ -104,6 +104,7 @@ class NodePool:
             if attempt:
                 # Full jitter: whoever failed together does not come back together.
                 await asyncio.sleep(random.uniform(0, min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**attempt)))
+            await self._short_rest()
             for slot in self._in_order(first):
                 try:
                     return await slot.put(question)
@@ -113,6 +114,12 @@ class NodePool:
                     error = failure
         why = error or "each of them rests after failures"
         raise Unavailable("NODE_UNAVAILABLE", f"no node answers: {why}") from error
+
+    async def _short_rest(self) -> None:
+        """Where all nodes rest, waits for the first to be back, unless that takes long: then it is better to fail."""
+        seconds = min(slot.rest_seconds for slot in self.slots)
+        if 0 < seconds <= _LONGEST_PAUSE_SECONDS:
+            await asyncio.sleep(seconds)
 
     def _in_order(self, first: NodeSlot | None) -> list[NodeSlot]:
         standings = [slot.standing for slot in self.slots]

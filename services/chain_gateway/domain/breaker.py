@@ -51,6 +51,10 @@ class Breaker:
             return BreakerState.CLOSED
         return BreakerState.OPEN if now < self._open_until else BreakerState.HALF_OPEN
 
+    def opens_in(self, now: float) -> float:
+        """Seconds until something may pass again; 0 when it may, or when a probe that is under way decides."""
+        return 0.0 if self._open_until is None else max(0.0, self._open_until - now)
+
     def admits(self, now: float) -> bool:
         """Whether `take` would give a permit."""
         state = self.state(now)

@@ -89,7 +89,8 @@ class ScriptedBlock:
 class ScriptedNode:
     """`blocks` is the canonical chain from height 1. `refusals` are answered to broadcasts, oldest first: a dict is
     a 400 with that body, a number is that status; when none is left a broadcast is taken into `mempool`. `outage` is
-    answered to everything while it is set; `questions` are the paths asked for."""
+    answered to everything while it is set; `questions` are the paths asked for. Of blocks in `untold` it tells no
+    content."""
 
     url: str = ""
     blocks: list[ScriptedBlock] = field(default_factory=list)
@@ -102,6 +103,7 @@ class ScriptedNode:
     principals: set[str] | None = None
     outage: web.Response | None = None
     questions: list[str] = field(default_factory=list)
+    untold: set[str] = field(default_factory=set)
 
     @web.middleware
     async def answered(self, request: web.Request, handler: Any) -> web.StreamResponse:
@@ -188,7 +190,7 @@ class ScriptedNode:
     async def get_block_transactions(self, request: web.Request) -> web.Response:
         """GET /extended/v2/blocks/{place}/transactions, all on one page."""
         block = self._find(request.match_info["place"])
-        if block is None:
+        if block is None or block.hash in self.untold:
             return web.json_response({}, status=404)
         results = [self._transaction_json(block, index) for index in range(len(block.transactions))]
         return web.json_response({"total": len(results), "results": results})

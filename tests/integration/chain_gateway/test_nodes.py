@@ -109,6 +109,19 @@ async def test_a_busy_node_rests_as_long_as_it_asks(chain: list[ScriptedNode], s
     assert len(chain[0].questions) == asked
 
 
+async def test_a_short_rest_is_waited_for(chain: list[ScriptedNode], session: aiohttp.ClientSession) -> None:
+    """Where the only node wants a second's rest, the question is put again after it instead of failing."""
+    pool = _pool(session, chain[:1])
+    chain[0].outage = web.Response(status=429, headers={"Retry-After": "1"})
+    async with asyncio.timeout(10):
+        asking = asyncio.ensure_future(pool.ask(_latest))
+        while not chain[0].questions:
+            await asyncio.sleep(0.01)
+        chain[0].outage = None
+        assert await asking is not None
+    assert len(chain[0].questions) == 2
+
+
 async def test_nobody_waits_longer_than_the_caller(session: aiohttp.ClientSession) -> None:
     """All attempts together end with the deadline of the request being served; the node is not blamed for it."""
 

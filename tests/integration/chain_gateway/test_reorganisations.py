@@ -98,6 +98,17 @@ async def test_a_fork_withdraws_and_applies_again(node: ScriptedNode, gateway: R
     assert sequences == sorted(sequences)
 
 
+async def test_blocks_below_one_that_cannot_be_read_are_taken(node: ScriptedNode, gateway: RunningGateway) -> None:
+    """What was read before a failure is kept, or a node that fails now and then would keep a long way from its end."""
+    node.add(2, _deposit("a", 1))
+    hidden = node.add(2, _deposit("b", 2))
+    node.untold.add(hidden.hash)
+    node.add(2, _deposit("c", 3))
+    await gateway.events(pb.EVENT_FINALITY_TIP, lambda pages: _told(pages) == [1])
+    node.untold.clear()
+    await gateway.events(pb.EVENT_FINALITY_TIP, lambda pages: _told(pages) == [1, 2, 3])
+
+
 async def test_a_branch_that_returns_is_told_again(node: ScriptedNode, gateway: RunningGateway) -> None:
     """Away and back: the first branch's event is told, withdrawn, and told again, once each."""
     node.add(2, _deposit("a", 1), fork="x")
