@@ -62,6 +62,11 @@ bench-full: setup ## The same with the long rows, and more samples of each
 fuzz-codec: setup ## Feed the Stacks codec 100,000 damaged inputs
 	@python -m tests.fuzz.codec --inputs 100000
 
+# The seed is new each time unless given: make fuzz-contracts SEED=7 CALLS=200000
+.PHONY: fuzz-contracts
+fuzz-contracts: setup ## Random calls of every contract function by everybody, until a rule breaks or CALLS are made
+	@python -m tests.contracts.fuzz --calls $(or $(CALLS),50000) $(if $(SEED),--seed $(SEED))
+
 .PHONY: check
 check: setup ## Lint, types, import rules, protobuf rules, generated code
 	@ruff check .

@@ -130,13 +130,13 @@ class Chain:
     rounds: dict[str, int] = field(default_factory=lambda: {BTC: 0, STX_FEED: 0})
     counter: int = 0
 
-    def start(self) -> Chain:
+    def start(self, sources: Path = SOURCES) -> Chain:
         """A new chain: contracts deployed, keys known, people funded with both tokens."""
         self.vm.reset()
         self.vm.mine_burn(10)
         self.rounds = dict.fromkeys((BTC, STX_FEED), 0)
         for name in CONTRACTS:
-            self.vm.deploy(self.admin.address, name, (SOURCES / f"{name}.clar").read_text())
+            self.vm.deploy(self.admin.address, name, (sources / f"{name}.clar").read_text())
         self.ok(self.admin, PARAMETER, "add-backend-principal", Principal(self.backend.address))
         self.ok(self.admin, PARAMETER, "add-oracle-key", self.oracle.public_key)
         for actor in (self.admin, self.backend, self.holder, self.provider, self.stranger):
@@ -147,7 +147,7 @@ class Chain:
     @property
     def height(self) -> int:
         """The burn height that the next call sees."""
-        return self.vm.heights().burn
+        return self.vm.burn_height
 
     def call(self, sender: Actor, contract: str, function: str, *args: Any) -> CallResult:
         """Calls a public function."""

@@ -103,6 +103,7 @@ class VM:
         )
         self._contracts: dict[str, str] = {}
         self._sequence = 0
+        self._burn_height = 0
         self.reset(genesis_time)
 
     def __enter__(self) -> Self:
@@ -123,7 +124,7 @@ class VM:
     def reset(self, genesis_time: int | None = None) -> Heights:
         """A new chain: epoch 3.3 (Clarity 4), burn height 1; `genesis_time` in unix seconds."""
         self._contracts = {"sbtc-token": SBTC_CONTRACT}
-        return _heights(self._ask("init", **({} if genesis_time is None else {"time": genesis_time})))
+        return self._noted(self._ask("init", **({} if genesis_time is None else {"time": genesis_time})))
 
     def checkpoint(self) -> None:
         """Remembers the whole state; an earlier one is forgotten. Not together with `reset`."""
@@ -131,7 +132,7 @@ class VM:
 
     def restore(self) -> Heights:
         """Goes back to the state of the last checkpoint, as often as needed."""
-        return _heights(self._ask("restore"))
+        return self._noted(self._ask("restore"))
 
     def contract(self, name: str) -> str:
         """The full name of a contract given short or in full."""
@@ -165,16 +166,25 @@ class VM:
 
     def balance(self, principal: str) -> Balance:
         """What a principal, or a contract given by its short name's full form, holds."""
-        found = self._ask("balances", principals=[principal])[principal]
-        return Balance(int(found["ustx"]), int(found["sats"]))
+        return self.balances([principal])[principal]
+
+    def balances(self, principals: Sequence[str]) -> dict[str, Balance]:
+        """What each of them holds."""
+        found = self._ask("balances", principals=list(principals))
+        return {who: Balance(int(one["ustx"]), int(one["sats"])) for who, one in found.items()}
 
     def mine_burn(self, count: int = 1) -> Heights:
         """Mines burn blocks, each with one empty Stacks block."""
-        return _heights(self._ask("mine_burn", count=count))
+        return self._noted(self._ask("mine_burn", count=count))
 
     def mine_stacks(self, count: int = 1) -> Heights:
         """Mines empty Stacks blocks."""
         return _heights(self._ask("mine_stacks", count=count))
+
+    @property
+    def burn_height(self) -> int:
+        """The tip's burn height, which only `mine_burn`, `reset` and `restore` change: known without asking."""
+        return self._burn_height
 
     def heights(self) -> Heights:
         """The tip."""
@@ -184,6 +194,11 @@ class VM:
         """What the VM's analysis found in a contract: its functions with their types, variables, maps, tokens."""
         found: Mapping[str, Any] = self._ask("interface", contract=self.contract(contract))
         return found
+
+    def _noted(self, answer: Mapping[str, Any]) -> Heights:
+        heights = _heights(answer)
+        self._burn_height = heights.burn
+        return heights
 
     def _call(self, sender: str, contract: str, function: str, args: Sequence[ClarityValue]) -> dict[str, object]:
         encoded = [serialize(value).hex() for value in args]
