@@ -7,8 +7,9 @@ whoever finds it due.
 from __future__ import annotations
 
 import datetime as dt
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -23,19 +24,23 @@ from services.chain_gateway.domain.contract_call import raised_fee
 from services.chain_gateway.domain.nonce import free_nonces, holes
 from services.chain_gateway.hand_in import CLAIM_SECONDS
 from services.chain_gateway.signing import SigningPolicy
+from services.chain_gateway.state import StateFollower
 from services.chain_gateway.tables import ChainTransaction, Intent
 
 _MOST_AT_ONCE: Final = 8
 """Signed together; after a failure those behind it are signed again."""
 _HOLD_SECONDS: Final = 10.0
+_FULL_SECONDS: Final = 1.0
 
 
 class Allocation:
     """Signs the next transactions of an account."""
 
-    def __init__(self, database: Database, policy: SigningPolicy) -> None:
+    def __init__(self, database: Database, policy: SigningPolicy, state: StateFollower) -> None:
         self._database = database
         self._policy = policy
+        self._state = state
+        self._full: dict[str, tuple[int, float]] = {}
 
     async def sign_next(
         self, address: str, most: int = _MOST_AT_ONCE, *, new_work: bool = True
@@ -47,26 +52,47 @@ class Allocation:
         key may not have arrived: nothing is signed behind that, so that no gap can arise. Without `new_work`, and while
         the key is draining, only fillers.
         """
+        height = self._state.snapshot.row.stacks_height
+        if self._was_full(address, height):
+            return []
         async with self._database.transaction() as session:
             if await store_nonces.lock_account(session, address) is None:
                 return []
             ledger = await store_nonces.ledger(session, address)
             if ledger is None or ledger.unsent:
                 return []
-            free = free_nonces(ledger.chain_nonce, ledger.occupied)[:most]
+            free = free_nonces(ledger.chain_nonce, ledger.occupied)
+            if not free:
+                self._full[address] = height, time.monotonic() + _FULL_SECONDS
+                return []
             must_fill = holes(ledger.chain_nonce, ledger.occupied, ledger.abandoned)
-            queued = deque(await self._queued(session, address, len(free)) if free and new_work else ())
-            rows: list[ChainTransaction] = []
-            for nonce in free:
-                row = await self._next(session, address, nonce, queued)
-                if row is None and nonce in must_fill:
-                    row = await self._filler(session, address, nonce)
-                if row is None:
-                    break
-                row.due_time = wall_now() + dt.timedelta(seconds=CLAIM_SECONDS)
-                session.add(row)
-                await session.flush()
-                rows.append(row)
+            queued = await self._queued(session, address, min(most, len(free))) if new_work else ()
+            return await self._sign_for(session, address, free[:most], must_fill, deque(queued))
+
+    def _was_full(self, address: str, stacks_height: int) -> bool:
+        """Whether there was no room, and no block has come since that could have made some."""
+        full_height, until = self._full.get(address, (-1, 0.0))
+        return full_height == stacks_height and time.monotonic() < until
+
+    async def _sign_for(
+        self,
+        session: AsyncSession,
+        address: str,
+        free: Sequence[int],
+        must_fill: Collection[int],
+        queued: deque[Intent],
+    ) -> list[ChainTransaction]:
+        rows: list[ChainTransaction] = []
+        for nonce in free:
+            row = await self._next(session, address, nonce, queued)
+            if row is None and nonce in must_fill:
+                row = await self._filler(session, address, nonce)
+            if row is None:
+                break
+            row.due_time = wall_now() + dt.timedelta(seconds=CLAIM_SECONDS)
+            session.add(row)
+            await session.flush()
+            rows.append(row)
         return rows
 
     async def _queued(self, session: AsyncSession, address: str, most: int) -> Sequence[Intent]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from kernel.clock import wall_now
-from kernel.database import Database
+from kernel.database import Database, notify
 from kernel.log import get_logger
 from services.chain_gateway import metrics, store_intents, store_nonces, store_transactions
 from services.chain_gateway.domain.confirmation import DROPPED_STATUSES, TransactionState, moved
@@ -78,12 +78,34 @@ class Broadcaster:
         due = [row for row in rows if row.nonce >= chain_nonces.get(row.sender, 0)]
         left = [row.txid for row in due if row.state in _IN_MEMPOOL]
         records = await self._nodes.ask(lambda node: node.transactions(left)) if left else {}
+        waiting: list[ChainTransaction] = []
         by_sender: dict[str, list[ChainTransaction]] = {}
         for row in due:
-            by_sender.setdefault(row.sender, []).append(row)
+            only_waits = self._only_waits(row, records, chain_nonces)
+            (waiting if only_waits else by_sender.setdefault(row.sender, [])).append(row)
+        await self._see_waiting(waiting)
         await asyncio.gather(
             *(self._attend_account(own, records, chain_nonces.get(sender, 0)) for sender, own in by_sender.items())
         )
+
+    def _only_waits(
+        self,
+        row: ChainTransaction,
+        records: Mapping[str, TransactionRecord | None],
+        chain_nonces: Mapping[str, int],
+    ) -> bool:
+        """Whether the node has it and nothing is to be done: most rows, most of the time."""
+        record = records.get(row.txid)
+        at_rest = record is not None and record.status not in DROPPED_STATUSES and not row.reason
+        return at_rest and not self._is_stuck(row, chain_nonces.get(row.sender, 0))
+
+    async def _see_waiting(self, rows: Sequence[ChainTransaction]) -> None:
+        if not rows:
+            return
+        async with self._database.transaction() as session:
+            await store_transactions.see_waiting(session, [row.txid for row in rows], _after(_LOOK_SECONDS))
+            if any(row.state == TransactionState.ACCEPTED for row in rows):
+                await notify(session, store_transactions.INTENT_CHANNEL)
 
     async def _attend_account(
         self, rows: Sequence[ChainTransaction], records: Mapping[str, TransactionRecord | None], chain_nonce: int

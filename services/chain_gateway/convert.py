@@ -97,6 +97,16 @@ def node_transaction(record: TransactionRecord, state: int, result: str, tip_bur
     return message
 
 
+def new_intent(intent_id: str, key: str, create_time: dt.datetime) -> pb.Intent:
+    """An intent that was stored just now."""
+    return pb.Intent(
+        name=resource_name("intents", intent_id),
+        key=key,
+        state=pb.INTENT_STATE_QUEUED,
+        create_time=timestamp(create_time),
+    )
+
+
 def intent(
     row: Intent, transactions: Sequence[ChainTransaction], contracts: Contracts, tip_burn_height: int
 ) -> pb.Intent:

@@ -147,7 +147,7 @@ def _dispatcher(
         database,
         keys,
         roles,
-        Allocation(database, policy),
+        Allocation(database, policy, state),
         Broadcaster(database, nodes, state, raises, settings.stuck_blocks),
         UserBroadcasts(database, nodes, settings.finality_burn_confirmations),
         NonceReconciliation(database, nodes, keys),

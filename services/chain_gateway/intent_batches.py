@@ -13,7 +13,7 @@ from typing import Final
 from kernel.database import Database
 from kernel.errors import ResourceExhausted
 from services.chain_gateway import store_intent_batches as store
-from services.chain_gateway.tables import Intent
+from services.chain_gateway.store_intent_batches import NewIntent
 
 _MOST_AT_ONCE: Final = 256
 _COUNTED_SECONDS: Final = 0.25
@@ -24,7 +24,7 @@ _RETRY_SECONDS: Final = 5.0
 class _Group:
     """Intents that are stored together. `work` answers the ids of those that were."""
 
-    intents: list[Intent] = field(default_factory=list)
+    intents: list[NewIntent] = field(default_factory=list)
     work: asyncio.Task[set[str]] | None = None
 
 
@@ -39,7 +39,7 @@ class IntentBatches:
         self._room = 0
         self._counted = float("-inf")
 
-    async def add(self, intent: Intent) -> bool:
+    async def add(self, intent: NewIntent) -> bool:
         """Whether it was stored: False when its key is known, or when there is no room and it may be."""
         if len(self._group.intents) >= _MOST_AT_ONCE:
             self._group = _Group()
@@ -61,7 +61,7 @@ class IntentBatches:
                 self._group = _Group()
             return await self._store(group.intents)
 
-    async def _store(self, intents: list[Intent]) -> set[str]:
+    async def _store(self, intents: list[NewIntent]) -> set[str]:
         async with self._database.engine.connect() as pooled:
             connection = await pooled.execution_options(isolation_level="AUTOCOMMIT")
             # Counting costs more the longer the queue is: near the limit each time, else a few times a second.

@@ -8,6 +8,7 @@ from typing import Final
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as pb
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from kernel.clock import wall_now
 from kernel.database import Database
 from kernel.errors import AlreadyExists, InvalidArgument, NotFound
 from kernel.ids import new_id, parse_resource_name
@@ -17,6 +18,7 @@ from services.chain_gateway.contracts import Contracts
 from services.chain_gateway.domain.confirmation import IntentState
 from services.chain_gateway.intent_batches import IntentBatches
 from services.chain_gateway.pulse import Pulse
+from services.chain_gateway.store_intent_batches import NewIntent
 from services.chain_gateway.tables import Intent
 
 _MAX_KEY: Final = 300
@@ -37,7 +39,7 @@ class Intents:
         if not 1 <= len(request.key) <= _MAX_KEY:
             raise InvalidArgument.of("key", f"expected 1 to {_MAX_KEY} characters")
         allowed, call = backend_call(self._contracts, request.call)
-        intent = Intent(
+        intent = NewIntent(
             id=new_id(),
             key=request.key,
             call=request.call.SerializeToString(deterministic=True),
@@ -48,10 +50,10 @@ class Intents:
             payload=call.payload_bytes,
             post_conditions=call.post_condition_bytes,
             priority=allowed.priority,
-            state=IntentState.QUEUED,
+            create_time=wall_now(),
         )
         if await self._batches.add(intent):
-            return convert.intent(intent, (), self._contracts, 0)
+            return convert.new_intent(intent.id, intent.key, intent.create_time)
         async with self._database.transaction() as session:
             stored = await store_intents.by_key(session, request.key)
             if stored is None:

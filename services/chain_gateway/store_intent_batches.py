@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chain_gateway.domain.confirmation import IntentState
 from services.chain_gateway.store_transactions import INTENT_CHANNEL
-from services.chain_gateway.tables import SCHEMA, Intent
+from services.chain_gateway.tables import SCHEMA
 
 _COUNT: Final = (
     f"SELECT count(*) FROM (SELECT 1 FROM {SCHEMA}.intent WHERE state = {int(IntentState.QUEUED)} LIMIT $1) AS queued"
@@ -29,12 +31,29 @@ WITH added AS (
 SELECT id FROM added, told"""
 
 
+@dataclass(frozen=True, slots=True)
+class NewIntent:
+    """A row of `intent` to be: what is asked for, and nothing that has happened yet."""
+
+    id: str
+    key: str
+    call: bytes
+    purpose: str
+    created_by: str
+    contract: str
+    function: str
+    payload: bytes
+    post_conditions: list[bytes]
+    priority: int
+    create_time: dt.datetime
+
+
 async def count_queued(connection: AsyncConnection, most: int) -> int:
     """How many intents wait, counted up to `most`."""
     return int((await connection.exec_driver_sql(_COUNT, (most,))).scalar_one())
 
 
-async def add_all(connection: AsyncConnection, intents: Sequence[Intent]) -> set[str]:
+async def add_all(connection: AsyncConnection, intents: Sequence[NewIntent]) -> set[str]:
     """Stores those whose key is new; their ids. Of two with one key the first is stored."""
     columns = (
         [intent.id for intent in intents],

@@ -169,20 +169,17 @@ async def free(session: AsyncSession, intent_ids: Collection[str]) -> None:
 
 async def claim_due(session: AsyncSession, until: dt.datetime, limit: int) -> Sequence[ChainTransaction]:
     """Transactions in no block whose turn it is, by nonce; no other replica works on them before `until`."""
-    statement = (
-        select(ChainTransaction)
+    due = (
+        select(col(ChainTransaction.txid))
         .where(
             col(ChainTransaction.state).in_(OPEN_TRANSACTIONS),
             col(ChainTransaction.mined_index_hash).is_(None),
             col(ChainTransaction.due_time) <= sa.func.now(),
         )
-        .order_by(col(ChainTransaction.sender), col(ChainTransaction.nonce), col(ChainTransaction.fee_ustx).desc())
+        .order_by(col(ChainTransaction.due_time))
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    rows = (await session.exec(statement)).all()
-    for row in rows:
-        row.due_time = until
-        session.add(row)
-    await session.flush()
-    return rows
+    statement = sa.update(ChainTransaction).where(col(ChainTransaction.txid).in_(due)).values(due_time=until)
+    rows = (await session.exec(statement.returning(ChainTransaction))).scalars().all()
+    return sorted(rows, key=lambda row: (row.sender, row.nonce, -row.fee_ustx))

@@ -167,6 +167,22 @@ async def update_open(
     return row
 
 
+async def see_waiting(session: AsyncSession, txids: Sequence[str], due_time: dt.datetime) -> None:
+    """Transactions that a node still has in its mempool; those that ended or that a block has stay as they are."""
+    chosen = (
+        select(col(ChainTransaction.txid))
+        .where(
+            col(ChainTransaction.txid).in_(txids),
+            col(ChainTransaction.state).in_((TransactionState.ACCEPTED, TransactionState.PENDING)),
+            col(ChainTransaction.mined_index_hash).is_(None),
+        )
+        .order_by(col(ChainTransaction.txid))
+        .with_for_update()
+    )
+    statement = sa.update(ChainTransaction).where(col(ChainTransaction.txid).in_(chosen))
+    await session.exec(statement.values(state=TransactionState.PENDING, node_status="pending", due_time=due_time))
+
+
 async def has_successor(session: AsyncSession, row: ChainTransaction) -> bool:
     """Whether one with a higher fee is followed at the same nonce: that one is to be sent."""
     statement = select(col(ChainTransaction.txid)).where(
