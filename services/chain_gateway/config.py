@@ -9,6 +9,7 @@ from typing import Final
 
 from kernel.settings import SettingsError, read_settings
 from services.chain_gateway.contracts import Contracts
+from services.chain_gateway.domain.confirmation import MAX_CONFIRMATIONS
 from services.chain_gateway.stacks.c32 import parse_address
 from services.chain_gateway.stacks.errors import CodecError
 from services.chain_gateway.stacks.post_condition import parse_asset
@@ -83,6 +84,8 @@ class Settings:
             raise SettingsError("SPONSOR_MOST_PER_DAY starts at 1; without SPONSOR_SIGNER nothing is sponsored")
         if min(self.finality_burn_confirmations, self.poll_interval_ms, self.start_stacks_height) < 1:
             raise SettingsError("FINALITY_BURN_CONFIRMATIONS, POLL_INTERVAL_MS and START_STACKS_HEIGHT start at 1")
+        if self.finality_burn_confirmations > MAX_CONFIRMATIONS:
+            raise SettingsError(f"FINALITY_BURN_CONFIRMATIONS is above {MAX_CONFIRMATIONS}")
 
     def _check_nodes(self) -> None:
         if not self.node_urls:

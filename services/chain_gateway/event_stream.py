@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as pb
 
 from kernel.database import Database
 from kernel.errors import FailedPrecondition, InvalidArgument
-from services.chain_gateway import convert, store_chain
+from services.chain_gateway import convert, store_events
 from services.chain_gateway.contracts import Contracts
 from services.chain_gateway.convert_event import chain_event
+from services.chain_gateway.domain.confirmation import MAX_CONFIRMATIONS
 from services.chain_gateway.domain.cursor import Cursor, encode_cursor, parse_cursor
 from services.chain_gateway.state import Snapshot, StateFollower
 from services.chain_gateway.tables import Event
 
 _PAGE: Final = 200
 _WAIT_SECONDS: Final = 5.0
+
+
+def _start(request: pb.WatchEventsRequest) -> Cursor:
+    """Where a stream begins; InvalidArgument for what asks for no stream of ours."""
+    if request.finality not in (pb.EVENT_FINALITY_TIP, pb.EVENT_FINALITY_FINAL):
+        raise InvalidArgument.of("finality", "is required")
+    final = request.finality == pb.EVENT_FINALITY_FINAL
+    most = MAX_CONFIRMATIONS if final else 0
+    if not 0 <= request.burn_confirmations <= most:
+        raise InvalidArgument.of("burn_confirmations", f"expected 0 to {MAX_CONFIRMATIONS}, and 0 at the tip")
+    return parse_cursor(request.cursor, final, request.burn_confirmations)
 
 
 class EventStream:
@@ -30,10 +43,7 @@ class EventStream:
 
     async def watch(self, request: pb.WatchEventsRequest) -> AsyncIterator[pb.WatchEventsResponse]:
         """Pages without end: first what there is, then what comes. An empty page tells progress alone."""
-        if request.finality not in (pb.EVENT_FINALITY_TIP, pb.EVENT_FINALITY_FINAL):
-            raise InvalidArgument.of("finality", "is required")
-        final = request.finality == pb.EVENT_FINALITY_FINAL
-        cursor = parse_cursor(request.cursor, final)
+        cursor = _start(request)
         snapshot = await self._state.first()
         told: tuple[str, int] | None = None
         while True:
@@ -42,8 +52,8 @@ class EventStream:
             rows = await self._page(cursor, snapshot)
             more = len(rows) == _PAGE
             if rows:
-                cursor = Cursor(final, rows[-1].sequence)
-            progress = ("", snapshot.final_burn_height) if final else (snapshot.row.index_hash, 0)
+                cursor = replace(cursor, sequence=rows[-1].sequence)
+            progress = ("", snapshot.row.burn_height) if cursor.final else (snapshot.row.index_hash, 0)
             if rows or progress != told:
                 yield self._response(cursor, snapshot, rows, more)
                 told = None if more else progress
@@ -54,18 +64,23 @@ class EventStream:
     async def _page(self, cursor: Cursor, snapshot: Snapshot) -> Sequence[Event]:
         async with self._database.transaction() as session:
             if cursor.final:
-                rows = await store_chain.final_events(session, cursor.sequence, snapshot.final_burn_height, _PAGE)
+                confirmations = cursor.burn_confirmations or snapshot.confirmations
+                height = snapshot.row.burn_height
+                rows = await store_events.final_events(session, cursor.sequence, height, confirmations, _PAGE)
             else:
-                rows = await store_chain.events_at_tip(session, cursor.sequence, _PAGE)
+                rows = await store_events.events_at_tip(session, cursor.sequence, _PAGE)
         # What was ingested after the snapshot waits for the next one: a response tells one state of the chain.
         return [row for row in rows if row.sequence <= snapshot.row.latest_sequence]
 
     def _response(
         self, cursor: Cursor, snapshot: Snapshot, rows: Sequence[Event], more: bool
     ) -> pb.WatchEventsResponse:
-        reached = snapshot.final_burn_height if cursor.final else snapshot.row.burn_height
+        reached = snapshot.row.burn_height
+        if cursor.final:
+            reached -= cursor.burn_confirmations or snapshot.confirmations
         if more:
-            reached = min(reached, rows[-1].burn_height - 1)
+            # What comes next may lie lower than these: a branch that replaced a longer one.
+            reached = 0
         return pb.WatchEventsResponse(
             events=[chain_event(row) for row in rows],
             cursor=encode_cursor(cursor),

@@ -19,7 +19,7 @@ from kernel.database import Database
 from kernel.errors import Aborted, Unavailable
 from kernel.lease import LeaderLease, LeaseLost
 from kernel.log import get_logger
-from services.chain_gateway import metrics, store_chain, store_transactions
+from services.chain_gateway import metrics, store_chain, store_events, store_transactions
 from services.chain_gateway.block_content import BlockContent, UnknownEventForm, mined, nonce_uses, read_leading
 from services.chain_gateway.chain_reader import ChainReader
 from services.chain_gateway.contracts import PARAMETER, Contracts
@@ -145,7 +145,7 @@ class Ingest:
         metrics.TIP_BURN_HEIGHT.set(blocks[-1].burn_height)
 
     async def _add_events(self, session: AsyncSession, state: ChainState, events: Sequence[EventRecord]) -> None:
-        await store_chain.add_events(session, state.latest_sequence + 1, events)
+        await store_events.add_events(session, state.latest_sequence + 1, events)
         for sequence, event in enumerate(events, state.latest_sequence + 1):
             if event.contract == PARAMETER:
                 state.parameter_sequence = sequence
@@ -245,7 +245,8 @@ class Ingest:
             if locked is None or locked.index_hash != state.index_hash:
                 raise Aborted("TIP_MOVED", "another replica ingested meanwhile")
             height = ancestor.stacks_height
-            final = await store_chain.withdraw_events_above(session, locked, height)
+            confirmations = self._settings.confirmations
+            final = await store_events.withdraw_events_above(session, locked, ancestor, confirmations)
             blocks = await store_chain.withdraw_blocks_above(session, height)
             await store_transactions.withdraw_mined_above(session, height)
             locked.parameter_sequence = locked.latest_sequence

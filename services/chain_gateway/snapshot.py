@@ -14,7 +14,7 @@ from kernel.database import Database
 from kernel.errors import Aborted, InvalidArgument
 from kernel.ids import resource_name
 from services.chain_gateway import clarity_fields as read
-from services.chain_gateway import store_chain
+from services.chain_gateway import store_events
 from services.chain_gateway.contract_reads import ContractReads
 from services.chain_gateway.contracts import REGISTRY, VAULT, Contracts
 from services.chain_gateway.convert_event import chain_event
@@ -98,7 +98,7 @@ class SnapshotReader:
     ) -> pb.GetContractSnapshotResponse:
         row = snapshot.row
         async with self._database.transaction() as session:
-            pending = await store_chain.pending_events(session, snapshot.final_burn_height)
+            pending = await store_events.pending_events(session, row.burn_height, snapshot.confirmations)
         balances = read.tuple_of(reading.balances)
         policies = [
             _policy(after + 1 + index, read.tuple_of(found))

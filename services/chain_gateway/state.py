@@ -22,7 +22,12 @@ class Snapshot:
     """One reading of the state."""
 
     row: ChainState
-    final_burn_height: int
+    confirmations: int
+
+    @property
+    def final_burn_height(self) -> int:
+        """The highest burn height that is final by the service's own number of confirmations."""
+        return final_burn_height(self.row.burn_height, self.confirmations)
 
     def market_time(self) -> dt.datetime:
         """Market time, UTC: the devnet's as of this reading, or wall time now."""
@@ -52,7 +57,7 @@ class StateFollower:
         if row is None:
             return
         async with self._changed:
-            self._snapshot = Snapshot(row, final_burn_height(row.burn_height, self._confirmations))
+            self._snapshot = Snapshot(row, self._confirmations)
             self._changed.notify_all()
 
     async def changed(self, since: Snapshot | None, timeout_seconds: float) -> bool:

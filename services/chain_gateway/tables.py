@@ -55,8 +55,10 @@ class Block(SQLModel, table=True):
 class Event(SQLModel, table=True):
     """One print event of ours, or its withdrawal. Sequences are given in commit order, without gaps.
 
-    `withdrawn` marks a withdrawal, a row of its own; the row it withdraws is then no longer `canonical`. `was_final`
-    says of both that consumers of final events may have seen the first. `backend_fee_ustx` is the fee of the whole
+    `withdrawn` marks a withdrawal, a row of its own; the row it withdraws is then no longer `canonical`.
+    `confirmations_seen` is the most burn confirmations that it had under any tip that was left by a reorganisation, up
+    to MAX_CONFIRMATIONS: consumers that asked for no more have seen it. `was_final` says the same for the service's own
+    number. `backend_fee_ustx` is the fee of the whole
     transaction where one of our keys sent it, and repeats on each of its events.
     """
 
@@ -66,6 +68,7 @@ class Event(SQLModel, table=True):
     withdrawn: bool = False
     canonical: bool = True
     was_final: bool = False
+    confirmations_seen: int = 0
     index_hash: str
     block_hash: str
     stacks_height: int = Field(sa_type=_BIG)

@@ -8,6 +8,8 @@ from typing import Final
 
 _ERROR_RESULT: Final = re.compile(r"\(err u(\d+)\)")
 SUCCESS: Final = "success"
+MAX_CONFIRMATIONS: Final = 100
+"""The most burn confirmations that finality may ask for; Bitcoin itself lets a coinbase be spent after as many."""
 # Out of the mempool for good on that node; the same bytes may be handed in again while the nonce is free.
 DROPPED_STATUSES: Final = frozenset(
     {

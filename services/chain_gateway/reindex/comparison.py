@@ -10,7 +10,7 @@ from typing import Final
 from kernel.database import Database
 from kernel.errors import Aborted, FailedPrecondition
 from kernel.log import get_logger
-from services.chain_gateway import store_chain
+from services.chain_gateway import store_chain, store_events
 from services.chain_gateway.block_content import read_contents
 from services.chain_gateway.chain_reader import ChainReader
 from services.chain_gateway.contracts import Contracts
@@ -84,7 +84,7 @@ class Reindex:
         async with self._database.transaction() as session:
             if await store_chain.canonical_blocks_between(session, through, through) != top:
                 raise ChainMoved(through)
-            faults = await store_chain.history_faults(session)
+            faults = await store_events.history_faults(session)
         now = await self._chain.block(through)
         if last is not None and (now is None or now.index_hash != last.index_hash):
             raise ChainMoved(through)
@@ -110,7 +110,7 @@ class Reindex:
         low, high = blocks[0].height, blocks[-1].height
         async with self._database.transaction() as session:
             stored_blocks = await store_chain.canonical_blocks_between(session, low, high)
-            stored = await store_chain.canonical_events_between(session, low, high)
+            stored = await store_events.canonical_events_between(session, low, high)
         report.differences += compare_blocks(stored_blocks, {block.height: block.index_hash for block in blocks})
         report.differences += compare_events(stored, fresh)
         report.blocks += len(blocks)

@@ -153,7 +153,7 @@ class _EventFinalityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventFi
     EVENT_FINALITY_TIP: _EventFinality.ValueType  # 1
     """At the tip; a reorganisation withdraws them."""
     EVENT_FINALITY_FINAL: _EventFinality.ValueType  # 2
-    """Only after the configured burn confirmations."""
+    """Only after the burn confirmations asked for."""
 
 class EventFinality(_EventFinality, metaclass=_EventFinalityEnumTypeWrapper):
     """Which events a consumer wants."""
@@ -162,7 +162,7 @@ EVENT_FINALITY_UNSPECIFIED: EventFinality.ValueType  # 0
 EVENT_FINALITY_TIP: EventFinality.ValueType  # 1
 """At the tip; a reorganisation withdraws them."""
 EVENT_FINALITY_FINAL: EventFinality.ValueType  # 2
-"""Only after the configured burn confirmations."""
+"""Only after the burn confirmations asked for."""
 Global___EventFinality: _TypeAlias = EventFinality  # noqa: Y015
 
 @_typing.final
@@ -1525,18 +1525,24 @@ class WatchEventsRequest(_message.Message):
 
     CURSOR_FIELD_NUMBER: _builtins.int
     FINALITY_FIELD_NUMBER: _builtins.int
+    BURN_CONFIRMATIONS_FIELD_NUMBER: _builtins.int
     cursor: _builtins.str
     """From an earlier response; empty to start with the first event ever."""
     finality: Global___EventFinality.ValueType
+    burn_confirmations: _builtins.int
+    """With FINAL: how many burn blocks must lie on top of an event, 1 to 100; zero for the configured number. A cursor
+    is good for the number that it was given for.
+    """
     def __init__(
         self,
         *,
         cursor: _builtins.str = ...,
         finality: Global___EventFinality.ValueType = ...,
+        burn_confirmations: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "finality", b"finality"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["burn_confirmations", b"burn_confirmations", "cursor", b"cursor", "finality", b"finality"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1553,7 +1559,7 @@ class WatchEventsResponse(_message.Message):
     cursor: _builtins.str
     """To resume after these events."""
     delivered_burn_height: _builtins.int
-    """All events up to this burn height have been delivered (for FINAL: and are final)."""
+    """All events up to this burn height have been delivered (for FINAL: and are final); zero while more follow at once."""
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[_chain_event_pb2.ChainEvent]:
         """May be empty: progress alone."""
