@@ -124,9 +124,10 @@ export class Applier {
     return found.map(({ tx }) => tx.txid);
   }
 
-  /** The answer to a call that begins the block; null: the block begins otherwise. */
+  /** The answer to a call that begins the block, so that its costs are told; null: the block begins otherwise. */
   async #opened(input) {
-    return input?.body.kind === 'contract_call' ? this.vm.apply({ ...input, opens: true }) : null;
+    if (!this.vm.costs || input?.body.kind !== 'contract_call') return null;
+    return this.vm.apply({ ...input, opens: true });
   }
 
   /** Notes what became of a transaction. @returns {boolean} whether it is in the block */

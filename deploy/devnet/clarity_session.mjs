@@ -111,11 +111,12 @@ export class ClaritySession {
   /**
    * A new chain at epoch 3.3 (Clarity 4), burn height 1, Stacks height 1.
    * @param {number} unixSeconds the chain's time at genesis
+   * @param {boolean} costs whether deployments and calls tell what they cost: a call takes six times as long then
    */
-  static async create(unixSeconds) {
+  static async create(unixSeconds, costs) {
     return withClock(unixSeconds, async () => {
       const noFiles = () => { throw new VmError('the session reads no files'); };
-      const sdk = new wasm.SDK(noFiles, new wasm.SDKOptions(true, false, false));
+      const sdk = new wasm.SDK(noFiles, new wasm.SDKOptions(costs, false, false));
       await sdk.initEmptySession(null);
       sdk.setEpoch(EPOCH);
       return new ClaritySession(sdk);

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import signal
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping
@@ -50,6 +52,8 @@ class DevnetSettings:
     speed: float = 0.0
     block_interval_ms: int = 100
     genesis: Path | None = None
+    # True: deployments, and the first call of a block, tell what they cost; calls take six times as long.
+    costs: bool = False
     # True: the process ends with whoever holds its standard input.
     until_stdin_ends: bool = True
 
@@ -67,7 +71,8 @@ class DevnetSettings:
         if self.genesis is not None:
             flags["genesis"] = self.genesis
         command = [node_executable(), str(_PROGRAM), *(f"--{name}={value}" for name, value in flags.items())]
-        return [*command, "--until-stdin-ends"] if self.until_stdin_ends else command
+        switches = {"--costs": self.costs, "--until-stdin-ends": self.until_stdin_ends}
+        return [*command, *(name for name, on in switches.items() if on)]
 
     @property
     def error_file(self) -> Path:
@@ -193,7 +198,9 @@ class Devnet(DevnetClient):
         """Ends the process and gives its exit code; does nothing more when it has ended."""
         assert self._process is not None
         if self._process.returncode is None:
-            self._process.send_signal(with_signal)
+            # Not by `send_signal`, which takes the exit code of a process that ended by itself from who waits for it.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, with_signal)
         try:
             async with asyncio.timeout(_STOP_SECONDS):
                 return await self._process.wait()

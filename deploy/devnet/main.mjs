@@ -1,6 +1,6 @@
 /**
  * The devnet: `node main.mjs --state FOLDER [--port 3999] [--host 127.0.0.1] [--market-start ISO] [--speed 0]
- * [--block-interval MS] [--genesis FILE] [--until-stdin-ends]`. Prints one line `listening URL` when it is ready;
+ * [--block-interval MS] [--genesis FILE] [--costs] [--until-stdin-ends]`. Prints one line `listening URL` when it is ready;
  * README.md lists its paths.
  */
 import { once } from 'node:events';
@@ -63,7 +63,7 @@ async function restore(settings) {
     await log.append(genesis);
     records.push(genesis);
   }
-  const vm = new VmClient(vmGenesisTime(records[0].time_ms), fatal);
+  const vm = new VmClient(vmGenesisTime(records[0].time_ms), settings.costs, fatal);
   vm.start();
   const applier = new Applier(vm);
   applier.forbid(records);

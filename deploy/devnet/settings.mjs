@@ -11,6 +11,7 @@ const OPTIONS = {
   speed: { type: 'string', default: '0' },
   'block-interval': { type: 'string', default: '100' },
   genesis: { type: 'string' },
+  costs: { type: 'boolean', default: false },
   'until-stdin-ends': { type: 'boolean', default: false },
 };
 
@@ -67,6 +68,7 @@ export async function readSettings(args) {
     marketStartMs: marketStart(values['market-start']),
     speed: number(values.speed, 'speed', 10_000_000),
     blockIntervalMs: number(values['block-interval'], 'block-interval', 3_600_000),
+    costs: values.costs,
     untilStdinEnds: values['until-stdin-ends'],
     accounts: values.genesis === undefined ? [] : await genesisAccounts(values.genesis),
   };

@@ -5,9 +5,10 @@
  * the order of the requests. An error leaves the chain's state as it was (a failed call may still have used a
  * Stacks block). Amounts are decimal strings; Clarity values are hex without 0x.
  *
- *   init            {time?}                                  new chain: epoch 3.3 (Clarity 4), burn height 1, Stacks
- *                                                            height 1, `time` = unix seconds at genesis -> heights
- *   reset           {time?}                                  the same again, forgetting the old chain
+ *   init            {time?, costs?}                          new chain: epoch 3.3 (Clarity 4), burn height 1, Stacks
+ *                                                            height 1, `time` = unix seconds at genesis, `costs` false:
+ *                                                            none are told, which is faster -> heights
+ *   reset           {time?, costs?}                                 the same again, forgetting the old chain
  *   mint_stx        {principal, amount}                      uSTX out of nothing
  *   mint_sbtc       {principal, amount}                      sats of the real sBTC token of the session
  *   deploy          {sender, name, code}                     Clarity 4, in its own Stacks block -> result
@@ -48,10 +49,10 @@ function chain() {
   return session;
 }
 
-async function init({ time = DEFAULT_GENESIS_TIME }) {
+async function init({ time = DEFAULT_GENESIS_TIME, costs = true }) {
   session?.close();
   executor = null;
-  session = await ClaritySession.create(time);
+  session = await ClaritySession.create(time, costs);
   return session.heights();
 }
 

@@ -49,9 +49,11 @@ export class VmClient {
   #id = 0;
   #startFailures = 0;
 
-  /** @param {number} genesisTime unix seconds @param {(error: Error) => void} onFatal the VM cannot be had */
-  constructor(genesisTime, onFatal) {
+  /** @param {number} genesisTime unix seconds @param {boolean} costs whether the VM tells costs
+   * @param {(error: Error) => void} onFatal the VM cannot be had */
+  constructor(genesisTime, costs, onFatal) {
     this.genesisTime = genesisTime;
+    this.costs = costs;
     this.onFatal = onFatal;
     this.restarts = 0;
   }
@@ -145,7 +147,7 @@ export class VmClient {
 
   async #prepare() {
     const child = this.#child;
-    await this.#given({ op: 'init', time: this.genesisTime });
+    await this.#given({ op: 'init', time: this.genesisTime, costs: this.costs });
     for (let start = 0; start < this.#history.length; start += REPLAY_WINDOW) {
       const part = this.#history.slice(start, start + REPLAY_WINDOW);
       const answers = await Promise.all(part.map(({ input }) => this.#given({ op: 'apply', input })));

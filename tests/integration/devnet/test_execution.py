@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from deploy.devnet.faults import FaultDriver
 from services.chain_gateway.stacks.clarity import NoneValue, ResponseOk, UInt, parse_principal
-from tests.integration.devnet.chain import SBTC, Chain
+from tests.integration.devnet.chain import SBTC, Chain, running_chain
 from tests.wallet import TransactionRejected
 
 
@@ -36,15 +39,30 @@ async def test_err_rolls_back_and_costs_fee_and_nonce(chain: Chain) -> None:
 COSTS = ("read_count", "read_length", "runtime", "write_count", "write_length")
 
 
-async def test_costs_of_deployments_and_calls(chain: Chain) -> None:
-    """The VM's costs stand where the API has them, of a deployment and of a call in a block of its own."""
-    contract = await chain.deploy_tiny("costs")
-    deployed = await chain.devnet.get("/extended/v2/blocks/latest/transactions")
-    called = await chain.call("costs", contract, "add", UInt(5))
-    for transaction in (deployed["results"][0], called):
-        assert all(isinstance(transaction[f"execution_cost_{name}"], int) for name in COSTS)
-        assert transaction["execution_cost_runtime"] > 0
-    assert (called["execution_cost_read_count"], called["execution_cost_write_count"]) > (0, 0)
+async def test_costs_of_deployments_and_calls(tmp_path: Path) -> None:
+    """On demand the VM's costs stand where the API has them; also after the VM was started again."""
+    async with running_chain(tmp_path, costs=True) as chain:
+        contract = await chain.deploy_tiny("costs")
+        deployed = await chain.devnet.get("/extended/v2/blocks/latest/transactions")
+        called = await chain.call("costs", contract, "add", UInt(5))
+        failed = await chain.call("costs", contract, "divide", UInt(0))
+        undone = await chain.call("costs", contract, "pay", UInt(5))
+        for transaction in (deployed["results"][0], called, undone):
+            assert all(isinstance(transaction[f"execution_cost_{name}"], int) for name in COSTS)
+            assert transaction["execution_cost_runtime"] > 0
+        assert (called["execution_cost_read_count"], called["execution_cost_write_count"]) > (0, 0)
+        statuses = [one["tx_status"] for one in (called, failed, undone)]
+        assert statuses == ["success", "abort_by_response", "abort_by_post_condition"]
+        await FaultDriver(chain.devnet).crash_vm()
+        await FaultDriver(chain.devnet).fork(1)
+        assert (await chain.call("costs", contract, "add", UInt(1)))["tx_result"]["repr"] == "(ok u6)"
+
+
+async def test_costs_are_not_told_unless_asked(chain: Chain) -> None:
+    """Without the switch the fields are missing."""
+    contract = await chain.deploy_tiny("no costs")
+    called = await chain.call("no costs", contract, "add", UInt(5))
+    assert not any(name.startswith("execution_cost") for name in called)
 
 
 async def test_text_that_is_not_ascii_is_refused(chain: Chain) -> None:
