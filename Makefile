@@ -67,6 +67,10 @@ fuzz-codec: setup ## Feed the Stacks codec 100,000 damaged inputs
 fuzz-contracts: setup ## Random calls of every contract function by everybody, until a rule breaks or CALLS are made
 	@python -m tests.contracts.fuzz --calls $(or $(CALLS),50000) $(if $(SEED),--seed $(SEED))
 
+.PHONY: scan-secrets
+scan-secrets: setup ## Play the demo, then search every log and database for key material
+	@python -m tests.secret_scan
+
 .PHONY: check
 check: setup ## Lint, types, import rules, protobuf rules, generated code
 	@ruff check .
