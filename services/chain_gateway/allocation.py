@@ -21,24 +21,27 @@ from kernel.log import get_logger
 from services.chain_gateway import metrics, store_intents, store_keys, store_nonces, store_transactions
 from services.chain_gateway.domain.confirmation import IntentState
 from services.chain_gateway.domain.contract_call import raised_fee
+from services.chain_gateway.domain.effect import Finding
 from services.chain_gateway.domain.nonce import free_nonces, holes
 from services.chain_gateway.hand_in import CLAIM_SECONDS
+from services.chain_gateway.preflight import Preflight
 from services.chain_gateway.signing import SigningPolicy
 from services.chain_gateway.state import StateFollower
 from services.chain_gateway.tables import ChainTransaction, Intent
 
 _MOST_AT_ONCE: Final = 8
 """Signed together; after a failure those behind it are signed again."""
-_HOLD_SECONDS: Final = 10.0
+_HOLD_SECONDS: Final = 5.0
 _FULL_SECONDS: Final = 1.0
 
 
 class Allocation:
     """Signs the next transactions of an account."""
 
-    def __init__(self, database: Database, policy: SigningPolicy, state: StateFollower) -> None:
+    def __init__(self, database: Database, policy: SigningPolicy, state: StateFollower, preflight: Preflight) -> None:
         self._database = database
         self._policy = policy
+        self._preflight = preflight
         self._state = state
         self._full: dict[str, tuple[int, float]] = {}
 
@@ -100,7 +103,20 @@ class Allocation:
         sponsored = address == self._policy.sponsor
         if not sponsored and not await store_keys.takes_work(session, address):
             return ()
-        return await store_intents.lock_queued(session, most, sponsored=sponsored)
+        queued = await store_intents.lock_queued(session, most, sponsored=sponsored)
+        findings = await self._preflight.judge(session, queued)
+        for intent in queued:
+            if intent.id in findings:
+                await self._follow(session, intent, findings[intent.id])
+        return [intent for intent in queued if intent.id not in findings]
+
+    async def _follow(self, session: AsyncSession, intent: Intent, found: Finding) -> None:
+        """Does what the preflight found instead of sending."""
+        get_logger().info("not sent", intent=intent.id, end=found.end, reason=found.reason)
+        if found.end is None:
+            await store_intents.hold(session, intent, found.reason, wall_now() + dt.timedelta(seconds=_HOLD_SECONDS))
+        else:
+            await store_intents.end_unsigned(session, intent, found.end, found.reason)
 
     async def _next(
         self, session: AsyncSession, address: str, nonce: int, queued: deque[Intent]

@@ -35,6 +35,7 @@ from services.chain_gateway.message_signing import MessageSigner
 from services.chain_gateway.node_watch import NodeWatch
 from services.chain_gateway.nodes import NodePool
 from services.chain_gateway.nonce_reconciliation import NonceReconciliation
+from services.chain_gateway.preflight import Preflight
 from services.chain_gateway.pulse import Pulse
 from services.chain_gateway.servicer import ChainGatewayServicer
 from services.chain_gateway.servicer_keys import BackendKeyServicer
@@ -124,7 +125,7 @@ def build(settings: Settings, keys: Keys, database: Database, http: aiohttp.Clie
         state=state,
         pulse=pulse,
         ingest=Ingest(database, nodes, contracts, ingest_lease, _ingest_settings(settings, keys)),
-        dispatcher=_dispatcher(database, nodes, settings, keys, roles, policy, state),
+        dispatcher=_dispatcher(database, nodes, settings, keys, roles, policy, state, reads),
         servicer=ChainGatewayServicer(
             database, nodes, contracts, state, reads, intents, messages, wallets, transactions
         ),
@@ -141,13 +142,14 @@ def _dispatcher(
     roles: KeyRoles,
     policy: SigningPolicy,
     state: StateFollower,
+    reads: ContractReads,
 ) -> Dispatcher:
     raises = FeeRaises(database, keys, policy)
     return Dispatcher(
         database,
         keys,
         roles,
-        Allocation(database, policy, state),
+        Allocation(database, policy, state, Preflight(reads, state)),
         Broadcaster(database, nodes, state, raises, settings.stuck_blocks),
         UserBroadcasts(database, nodes, settings.finality_burn_confirmations),
         NonceReconciliation(database, nodes, keys),

@@ -51,16 +51,27 @@ async def test_the_same_key_is_one_intent(world: World, gateway: RunningGateway)
 
 
 async def test_a_contracts_refusal_ends_the_intent_aborted(world: World, gateway: RunningGateway) -> None:
-    """A round published twice: the second intent is ABORTED at finality, with the contract's error number."""
+    """A price too far from the one before: the intent is ABORTED at finality, with the contract's error number."""
+    await gateway.publish(world, price_pb2.FEED_BTC_USD, 50_000 * USD)
+    intent = await gateway.create_intent(f"publish/{new_id()}", await _publish_call(world, 500_000 * USD))
+    await gateway.intent_where(intent.name, lambda one: any(tx.stacks_height for tx in one.transactions))
+    await world.devnet.mine_burn_blocks(1)
+    refused = await gateway.intent_where(intent.name, lambda one: one.end_time.seconds)
+    assert (refused.state, refused.contract_error) == (pb.INTENT_STATE_ABORTED, 2007)
+    assert refused.transactions[0].result == "(err u2007)"
+
+
+async def test_what_is_done_already_is_not_sent_again(world: World, gateway: RunningGateway) -> None:
+    """A round that is published finally: another intent for it is CONFIRMED without a transaction, and says why."""
     call = await _publish_call(world)
     first = await gateway.create_intent(f"publish/{new_id()}", call)
-    second = await gateway.create_intent(f"publish/{new_id()}", call)
-    await gateway.intent_where(second.name, lambda one: any(tx.stacks_height for tx in one.transactions))
+    await gateway.intent_where(first.name, lambda one: any(tx.stacks_height for tx in one.transactions))
     await world.devnet.mine_burn_blocks(1)
-    done = await gateway.intent_where(first.name, lambda one: one.state == pb.INTENT_STATE_CONFIRMED)
-    refused = await gateway.intent_where(second.name, lambda one: one.state == pb.INTENT_STATE_ABORTED)
-    assert done.contract_error == 0
-    assert (refused.contract_error, refused.transactions[0].result) == (2005, "(err u2005)")
+    await gateway.intent_where(first.name, lambda one: one.state == pb.INTENT_STATE_CONFIRMED)
+    second = await gateway.create_intent(f"publish/{new_id()}", call)
+    done = await gateway.intent_where(second.name, lambda one: one.end_time.seconds)
+    assert (done.state, done.reason) == (pb.INTENT_STATE_CONFIRMED, "EFFECT_BY_OTHERS")
+    assert not done.transactions
 
 
 async def test_many_intents_pass_the_limit_of_25_in_order(world: World, gateway: RunningGateway) -> None:

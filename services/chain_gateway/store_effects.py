@@ -1,0 +1,47 @@
+"""SQL that finds, among the events of canonical blocks, those that show an effect."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import sqlalchemy as sa
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from services.chain_gateway.contracts import ORACLE, REGISTRY
+from services.chain_gateway.tables import Event
+
+PUBLISHED: Final = "price-published"
+SETTLED: Final = "policy-settled"
+EXPIRED: Final = "policy-expired"
+
+
+class End(NamedTuple):
+    """The event that ended a policy."""
+
+    topic: str
+    burn_height: int
+
+
+async def published(session: AsyncSession, values: Sequence[bytes]) -> dict[bytes, int]:
+    """Burn heights of the blocks in which exactly these values were printed at a publication."""
+    statement = select(col(Event.value), col(Event.burn_height)).where(
+        col(Event.canonical),
+        col(Event.contract) == ORACLE,
+        col(Event.topic) == PUBLISHED,
+        col(Event.value).in_(values),
+    )
+    return {bytes(value): height for value, height in (await session.exec(statement)).all()}
+
+
+async def end_of(session: AsyncSession, policy_id: bytes) -> End | None:
+    """The event that ended a policy; its values are searched, so ask only for policies that are not active."""
+    statement = select(col(Event.topic), col(Event.burn_height)).where(
+        col(Event.canonical),
+        col(Event.contract) == REGISTRY,
+        col(Event.topic).in_((SETTLED, EXPIRED)),
+        sa.func.position(sa.literal(policy_id, sa.LargeBinary).op("IN")(col(Event.value))) > 0,
+    )
+    found = (await session.exec(statement.limit(1))).first()
+    return None if found is None else End(*found)

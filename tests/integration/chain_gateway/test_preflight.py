@@ -1,0 +1,90 @@
+"""What is known before a first send: done already, not final yet, withdrawn."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as pb
+
+from kernel.ids import new_id
+from services.chain_gateway import convert_terms
+from services.chain_gateway.config import Settings
+from services.chain_gateway.stacks.clarity import Bool, StringAscii, TupleValue
+from tests.integration.chain_gateway.scripted_gateway import (
+    DEPLOYER,
+    all_confirmed,
+    publish_call,
+    scripted_settings,
+    until,
+)
+from tests.integration.chain_gateway.scripted_node import (
+    ScriptedNode,
+    ScriptedTransaction,
+    digest,
+    print_of,
+    scripted_node,
+)
+from tests.integration.chain_gateway.world import RunningGateway, running_gateway
+
+
+@pytest.fixture
+async def node() -> AsyncIterator[ScriptedNode]:
+    """A node with one empty block."""
+    async with scripted_node() as node:
+        node.add(1)
+        yield node
+
+
+@pytest.fixture
+def settings(node: ScriptedNode, database_url: str, tmp_path: Path) -> Settings:
+    """Settings of a gateway on the scripted node."""
+    return scripted_settings(node, database_url, tmp_path)
+
+
+@pytest.fixture
+async def gateway(settings: Settings) -> AsyncIterator[RunningGateway]:
+    """A gateway on the scripted node."""
+    async with running_gateway(settings) as running:
+        await running.tip(1)
+        yield running
+
+
+def _publication(call: pb.ContractCall, latest: bool) -> ScriptedTransaction:
+    """Somebody else's transaction that publishes the round of a call."""
+    message = convert_terms.price_round("round", call.publish_price.round)
+    printed = TupleValue({**message.fields, "topic": StringAscii("price-published"), "latest": Bool(latest)})
+    return ScriptedTransaction(digest("other"), [print_of(printed, f"{DEPLOYER}.oracle")])
+
+
+@pytest.mark.parametrize("latest", [True, False])
+async def test_a_round_that_is_published_is_waited_for_until_final(
+    node: ScriptedNode, gateway: RunningGateway, latest: bool
+) -> None:
+    """Published by others, not final: the intent waits and says so. Final: CONFIRMED, and nothing was ever signed."""
+    call = publish_call(1)
+    node.add(2, _publication(call, latest))
+    await gateway.tip(stacks_height=2)
+    intent = await gateway.create_intent(new_id(), call)
+    waiting = await gateway.intent_where(intent.name, lambda one: one.reason)
+    assert (waiting.state, waiting.reason) == (pb.INTENT_STATE_QUEUED, "ROUND_PUBLISHED_NOT_FINAL")
+    node.add(3)
+    done = await gateway.intent_where(intent.name, lambda one: one.end_time.seconds)
+    assert (done.state, done.reason) == (pb.INTENT_STATE_CONFIRMED, "EFFECT_BY_OTHERS")
+    assert not done.transactions
+    assert not node.broadcasts
+
+
+async def test_a_publication_that_is_withdrawn_proves_nothing(node: ScriptedNode, gateway: RunningGateway) -> None:
+    """The other publication leaves the chain: the intent is sent after all."""
+    call = publish_call(1)
+    node.add(2, _publication(call, True))
+    await gateway.tip(stacks_height=2)
+    intent = await gateway.create_intent(new_id(), call)
+    await gateway.intent_where(intent.name, lambda one: one.reason)
+    node.add(1, on_height=1, fork="x")
+    node.add(1, fork="x")
+    await until(lambda: node.mempool)
+    done = await all_confirmed(node, gateway, intent)
+    assert (done.state, len(done.transactions), done.reason) == (pb.INTENT_STATE_CONFIRMED, 1, "")
