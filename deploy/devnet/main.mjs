@@ -21,6 +21,7 @@ import { faultRoutes } from './routes_faults.mjs';
 import { nodeRoutes } from './routes_node.mjs';
 import { readSettings } from './settings.mjs';
 import { VmClient } from './vm_client.mjs';
+import { serveWebsocket } from './websocket.mjs';
 
 /** One clear line, and the end. @param {Error} error */
 function fatal(error) {
@@ -82,6 +83,7 @@ async function main() {
   const { log, vm, applier } = await restore(settings);
   const producer = new Producer(applier, log, settings, fatal);
   const broadcasts = new Broadcasts(producer, faults);
+  const websocket = serveWebsocket(server, () => producer.chain);
   routes = [
     ...nodeRoutes(producer, faults, broadcasts), ...extendedRoutes(producer, faults),
     ...devnetRoutes(producer, new Faucet(producer)), ...faultRoutes(producer, faults, broadcasts),
@@ -91,6 +93,7 @@ async function main() {
     if (ending) return;
     ending = true;
     server.close();
+    websocket.close();
     broadcasts.close();
     await producer.close();
     await vm.close();

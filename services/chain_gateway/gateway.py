@@ -19,6 +19,7 @@ from kernel.rpc.server import Process, Service
 from kernel.rpc.tokens import TokenVerifier
 from services.chain_gateway.allocation import Allocation
 from services.chain_gateway.backend_keys import BackendKeys
+from services.chain_gateway.block_push import BlockPush
 from services.chain_gateway.broadcaster import Broadcaster
 from services.chain_gateway.config import Settings
 from services.chain_gateway.contract_reads import ContractReads
@@ -60,6 +61,7 @@ class Gateway:
     database: Database
     nodes: NodePool
     node_watch: NodeWatch
+    push: BlockPush
     state: StateFollower
     pulse: Pulse
     ingest: Ingest
@@ -75,6 +77,7 @@ class Gateway:
             self.state.follow,
             self.pulse.follow,
             self.node_watch.run,
+            self.push.run,
             self._ingest,
             self.dispatcher.run,
         )
@@ -103,6 +106,7 @@ def build(settings: Settings, keys: Keys, database: Database, http: aiohttp.Clie
     contracts = settings.contracts()
     confirmations = settings.finality_burn_confirmations
     nodes = open_nodes(settings, http)
+    push = BlockPush(http, settings.node_urls, settings.poll_interval_ms / 1000)
     state = StateFollower(database, confirmations)
     pulse = Pulse(database, INTENT_CHANNEL)
     fees = Fees(nodes, settings.fee_floor_ustx, settings.fee_cap_ustx, settings.sponsor_fee_cap_ustx)
@@ -124,7 +128,8 @@ def build(settings: Settings, keys: Keys, database: Database, http: aiohttp.Clie
         node_watch=NodeWatch(nodes, keys.addresses, settings.node_watch_seconds),
         state=state,
         pulse=pulse,
-        ingest=Ingest(database, nodes, contracts, ingest_lease, _ingest_settings(settings, keys)),
+        push=push,
+        ingest=Ingest(database, nodes, contracts, ingest_lease, _ingest_settings(settings, keys), push.wait),
         dispatcher=_dispatcher(database, nodes, settings, keys, roles, policy, state, reads),
         servicer=ChainGatewayServicer(
             database, nodes, contracts, state, reads, intents, messages, wallets, transactions

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -48,10 +48,16 @@ class IngestSettings:
 
 
 class Ingest:
-    """Ingests while it holds the lease. `run` is its work."""
+    """Ingests while it holds the lease. `run` is its work. `wait` waits for so many seconds, or for a hint."""
 
     def __init__(
-        self, database: Database, nodes: NodePool, contracts: Contracts, lease: LeaderLease, settings: IngestSettings
+        self,
+        database: Database,
+        nodes: NodePool,
+        contracts: Contracts,
+        lease: LeaderLease,
+        settings: IngestSettings,
+        wait: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._database = database
         self._nodes = nodes
@@ -60,14 +66,15 @@ class Ingest:
         self._contracts = contracts
         self._lease = lease
         self._settings = settings
+        self._wait = wait
 
     async def run(self) -> None:
         """Ingests until cancelled or the lease is lost; a node that does not answer is asked again."""
         while True:
-            pause = self._settings.poll_seconds
             try:
-                if await self.step():
-                    pause = 0
+                if not await self.step():
+                    await self._wait(self._settings.poll_seconds)
+                continue
             except LeaseLost:
                 raise
             except UnknownEventForm as error:

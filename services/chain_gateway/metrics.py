@@ -12,6 +12,9 @@ NODE_DISAGREEMENTS = Counter(
     "bithedge_gateway_node_disagreements_total", "Looks at which a node told another block or nonce", ["url", "about"]
 )
 NODE_HEALTHY = Gauge("bithedge_gateway_node_healthy", "1 while the node answers", ["url"])
+PUSH_CONNECTED = Gauge("bithedge_gateway_push_connected", "1 while the node's websocket is open", ["url"])
+PUSH_HINTS = Counter("bithedge_gateway_push_hints_total", "Blocks that a node's websocket told of", ["url"])
+PUSH_SILENT = Counter("bithedge_gateway_push_silent_total", "Websockets opened anew after silence", ["url"])
 TIP_STACKS_HEIGHT = Gauge("bithedge_gateway_tip_stacks_height", "Height of the last ingested Stacks block")
 TIP_BURN_HEIGHT = Gauge("bithedge_gateway_tip_burn_height", "Burn height of the last ingested Stacks block")
 INGEST_LAG = Gauge("bithedge_gateway_ingest_lag_blocks", "Stacks blocks known to the node and not ingested yet")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -103,6 +103,7 @@ class ScriptedNode:
     principals: set[str] | None = None
     outage: web.Response | None = None
     questions: list[str] = field(default_factory=list)
+    websocket: Callable[[web.WebSocketResponse], Awaitable[None]] | None = None
     untold: set[str] = field(default_factory=set)
 
     @web.middleware
@@ -245,6 +246,15 @@ class ScriptedNode:
         known = self.principals is None or found.text in self.principals
         return web.json_response({"okay": True, "result": "0x" + serialize(Bool(known)).hex()})
 
+    async def get_websocket(self, request: web.Request) -> web.StreamResponse:
+        """GET /extended/v1/ws."""
+        if self.websocket is None:
+            return web.json_response({}, status=404)
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await self.websocket(socket)
+        return socket
+
     async def post_fees(self, request: web.Request) -> web.Response:
         """POST /v2/fees/transaction: nothing to go by."""
         return web.json_response({"error": "no estimate", "reason": "NoEstimateAvailable"}, status=400)
@@ -260,6 +270,7 @@ async def scripted_node() -> AsyncIterator[ScriptedNode]:
     app.router.add_get("/extended/v2/blocks/{place}/transactions", node.get_block_transactions)
     app.router.add_get("/extended/v1/tx/multiple", node.get_transactions)
     app.router.add_post("/v2/transactions", node.post_transaction)
+    app.router.add_get("/extended/v1/ws", node.get_websocket)
     app.router.add_get("/v2/accounts/{principal}", node.get_account)
     app.router.add_post("/v2/fees/transaction", node.post_fees)
     app.router.add_post("/v2/contracts/call-read/{address}/{name}/is-backend-principal", node.call_read)

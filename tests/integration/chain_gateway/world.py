@@ -228,7 +228,7 @@ async def running_gateway(settings: Settings, *, only: Sequence[str] = ()) -> As
     async with aiohttp.ClientSession() as http:
         gateway = build(settings, keys, database, http)
         server, port, _ = await start_server(gateway.process(settings, TestTokens()))
-        works = dict(zip(("state", "pulse", "nodes", "ingest", "dispatch"), gateway.background, strict=True))
+        works = dict(zip(("state", "pulse", "nodes", "push", "ingest", "dispatch"), gateway.background, strict=True))
         chosen = [work for name, work in works.items() if not only or name in only]
         tasks = [asyncio.ensure_future(_run(work)) for work in chosen]
         try:
