@@ -39,7 +39,7 @@ class Follower:
             try:
                 self.connections += 1
                 async for response in self._chance.choice(self._stubs.all).WatchEvents(request, metadata=SERVICE):
-                    self._take(response)
+                    self.take(response)
             except grpc.aio.AioRpcError as error:
                 if error.code() not in _PASSING:
                     self.complaints.append(f"{self.name} {error.code().name}: {error.details()}")
@@ -50,7 +50,8 @@ class Follower:
         """Which stream."""
         return pb.EventFinality.Name(self._finality)
 
-    def _take(self, response: pb.WatchEventsResponse) -> None:
+    def take(self, response: pb.WatchEventsResponse) -> None:
+        """Takes in what the stream told, and notes what it should not have told."""
         for event in response.events:
             if event.sequence <= self.sequence:
                 self.complaints.append(f"{self.name} sequence {event.sequence} after {self.sequence}")

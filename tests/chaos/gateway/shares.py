@@ -19,6 +19,9 @@ def shortcomings(kills: int, forks: int, drawn: Mapping[str, int], injected: Map
     """What weather and killer left undone. A play that has any proves nothing."""
     found = [] if kills else ["no gateway was killed"]
     found += [] if forks else ["there was no fork"]
+    for of in ("broadcast", "http"):
+        if not any(count for kind, count in injected.items() if kind.startswith(f"{of}.")):
+            found.append(f"there was no fault of kind {of}")
     for what, of, kinds, share in (
         ("broadcasts lost", "broadcast", _LOST, weather.BROADCASTS_LOST),
         ("broadcasts duplicated", "broadcast", _DUPLICATED, weather.BROADCASTS_DUPLICATED),
@@ -31,6 +34,6 @@ def shortcomings(kills: int, forks: int, drawn: Mapping[str, int], injected: Map
 
 
 def is_share(met: int, total: int, share: float) -> bool:
-    """Whether `met` of `total` is as many as chance gives with this probability, and not none."""
+    """Whether `met` of `total` is as many as chance gives with this probability; of few it may be none."""
     deviation = math.sqrt(total * share * (1 - share))
-    return met > 0 and abs(met - total * share) <= _DEVIATIONS * deviation
+    return abs(met - total * share) <= _DEVIATIONS * deviation
