@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from tests.chaos.gateway.play import play, say
+from tests.chaos.gateway.play import STORM_PART, play, say
 from tests.chaos.gateway.report import differences, show, summary
 from tests.chaos.gateway.shares import shortcomings
 
@@ -45,6 +45,8 @@ async def _run(intents: int, seed: int, folder: Path) -> int:
     outcome = await play(intents, seed, folder)
     weather = outcome.weather
     missing = shortcomings(outcome.replicas.killed, weather.forks.total(), weather.drawn, weather.injected)
+    if outcome.ended_in_storm < STORM_PART * intents:
+        missing.append(f"only {outcome.ended_in_storm} intents ended in the storm")
     show(outcome, missing)
     good = outcome.verdict.holds and not differences(outcome) and not missing
     if not good:

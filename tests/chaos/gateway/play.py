@@ -32,11 +32,11 @@ _BLOCK_MS: Final = 150
 _NODE_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.5
 # Without any progress for so long nothing more will come. Progress, not time, decides: machines differ.
-_PATIENCE_SECONDS: Final = 90.0
+_PATIENCE_SECONDS: Final = 180.0
 _TOLD_SECONDS: Final = 5.0
 # The storm lasts until so many of the intents have ended; the rest must come through in calm weather.
-_STORM_PART: Final = 0.95
-_KILL_SECONDS: Final = (2.5, 6.0)
+STORM_PART: Final = 0.95
+_KILL_SECONDS: Final = (3.0, 8.0)
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class Outcome:
     followers: tuple[Follower, ...]
     chain: ChainReading
     gateway: GatewayReading
+    ended_in_storm: int
     storm_seconds: float
     seconds: float
 
@@ -112,29 +113,32 @@ class _Play:
                 beside = [group.create_task(work) for work in (self._tip.follow(), self._final.follow())]
                 burning = group.create_task(self._weather.burn())
                 ordering = group.create_task(self._order())
-                await self._storm(group, connection)
+                ended = await self._storm(group, connection)
                 storm_seconds = time.monotonic() - started
                 say(f"calm after {storm_seconds:.0f} s")
                 beside += [group.create_task(work) for work in (self._replicas.watch(), self._fresh.follow())]
                 await self._until(connection, lambda now: ordering.done() and now.ended >= len(self._orders))
                 await _stop(ordering, burning)
                 await self._settle(connection)
-                outcome = await self._judge(storm_seconds, started)
+                outcome = await self._judge(ended, storm_seconds, started)
                 await _stop(*beside)
         finally:
             await connection.close()
         return outcome
 
-    async def _storm(self, group: asyncio.TaskGroup, connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    async def _storm(self, group: asyncio.TaskGroup, connection: asyncpg.Connection[asyncpg.Record]) -> int:
+        """Storms until most intents have ended; how many did."""
         kills = self._replicas.kill_now_and_then(self._seed, _KILL_SECONDS)
         storms = [group.create_task(work) for work in (self._weather.storm(), kills)]
         await self._until(connection, self._most_ended)
+        ended = (await read_progress(connection)).ended
         await _stop(*storms)
         await self._weather.clear()
+        return ended
 
     def _most_ended(self, now: Progress) -> bool:
         stormy = self._replicas.killed and self._weather.forks.total()
-        return bool(stormy) and now.ended >= _STORM_PART * len(self._orders)
+        return bool(stormy) and now.ended >= STORM_PART * len(self._orders)
 
     async def _order(self) -> None:
         def answered() -> None:
@@ -144,11 +148,11 @@ class _Play:
 
     async def _until(self, connection: asyncpg.Connection[asyncpg.Record], holds: Callable[[Progress], bool]) -> None:
         """Until it holds, or nothing has moved for the time of our patience."""
-        last, moved, told = None, time.monotonic(), 0.0
+        furthest, moved, told = 0, time.monotonic(), 0.0
         while not holds(now := await read_progress(connection)):
-            seen = (now.ended, self._answered)
-            if seen != last:
-                last, moved = seen, time.monotonic()
+            # Forks take back what was mined: only what is further than ever before is progress.
+            if (seen := now.ended + now.mined + self._answered) > furthest:
+                furthest, moved = seen, time.monotonic()
             elif time.monotonic() - moved > _PATIENCE_SECONDS:
                 say("nothing moves any more")
                 return
@@ -173,7 +177,7 @@ class _Play:
         at_tip = all(one.sequence == now.latest_sequence for one in (self._tip, self._fresh))
         return at_tip and self._final.sequence >= now.newest_standing
 
-    async def _judge(self, storm_seconds: float, started: float) -> Outcome:
+    async def _judge(self, ended_in_storm: int, storm_seconds: float, started: float) -> Outcome:
         chain = await read_chain(self._node, self._scene.world.deployer, self._scene.addresses)
         gateway = await read_gateway(self._database_url, self._customer, self._orders)
         followers = (self._tip, self._final, self._fresh)
@@ -192,6 +196,7 @@ class _Play:
             followers=followers,
             chain=chain,
             gateway=gateway,
+            ended_in_storm=ended_in_storm,
             storm_seconds=storm_seconds,
             seconds=time.monotonic() - started,
         )

@@ -30,6 +30,7 @@ def show(outcome: Outcome, missing: Iterable[str]) -> None:
         ("events withdrawn, connections of the consumers", _consumers(outcome)),
         ("transactions signed, replaced", f"{len(outcome.gateway.transactions)}, {outcome.gateway.replaced}"),
         ("mined without an effect, to fill a nonce", f"{verdict.wasted}, {verdict.fillers}"),
+        ("intents that ended in the storm", outcome.ended_in_storm),
         ("seconds of storm, in all", f"{outcome.storm_seconds:.0f}, {outcome.seconds:.0f}"),
     ]
     for name, value in lines:
@@ -53,6 +54,7 @@ def summary(outcome: Outcome, seed: int) -> str:
         "fillers": verdict.fillers,
         "replaced": outcome.gateway.replaced,
         "transactions": len(outcome.gateway.transactions),
+        "ended_in_storm": outcome.ended_in_storm,
         "kills": outcome.replicas.killed,
         "forks": weather.forks.total(),
         "drawn": dict(weather.drawn),

@@ -44,7 +44,8 @@ _BURN_SECONDS: Final = (0.6, 1.4)
 _FORK_SECONDS: Final = (2.0, 5.0)
 _BURN_FORKS: Final = 0.3
 _CHANGE_SECONDS: Final = (4.0, 8.0)
-_CRASH_SECONDS: Final = (40.0, 80.0)
+# Once: the VM is given the whole chain again, during which nothing is mined.
+_CRASH_SECONDS: Final = (10.0, 30.0)
 _AGAIN_SECONDS: Final = 0.05
 
 
@@ -148,7 +149,6 @@ class Weather:
 
     async def _crash(self) -> None:
         chance = random.Random(f"{self._seed}/crashes")
-        while True:
-            await asyncio.sleep(chance.uniform(*_CRASH_SECONDS))
-            await self._faults.crash_vm()
-            self.crashes += 1
+        await asyncio.sleep(chance.uniform(*_CRASH_SECONDS))
+        await self._faults.crash_vm()
+        self.crashes += 1
