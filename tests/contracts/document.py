@@ -1,4 +1,4 @@
-"""Writes the measured parts of docs/contracts.md: `python -m tests.contracts.document`."""
+"""Writes the measured parts of the documents about the contracts: `python -m tests.contracts.document`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
+from deploy.local.contracts import CHANGE_DELAY_BLOCKS
 from tests.contracts.access import CALLERS, RULES, THROUGH
+from tests.contracts.chain import Chain
 from tests.contracts.costs import BLOCK_LIMIT, Cost, measured
+from tests.contracts.thieves import limits_of, thieves_table
 from tests.contracts.vm import VM
 
-DOCUMENT: Final = Path(__file__).resolve().parents[2] / "docs" / "contracts.md"
+_DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
+DOCUMENT: Final = _DOCS / "contracts.md"
+GUARANTEES: Final = _DOCS / "guarantees.md"
+POWERS: Final = _DOCS / "adr" / "0020-who-holds-which-power-on-chain.md"
 _START: Final = "<!-- measured: {name} -->"
 _END: Final = "<!-- end of {name} -->"
 
@@ -59,4 +65,9 @@ def with_parts(text: str, parts: Mapping[str, str]) -> str:
 if __name__ == "__main__":
     with VM() as vm:
         fresh = {"access": access_table(), "costs": cost_table(measured(vm))}
-    DOCUMENT.write_text(with_parts(DOCUMENT.read_text(), fresh))
+        fresh["thieves"] = thieves_table(limits_of(Chain(vm).start()), CHANGE_DELAY_BLOCKS)
+    for path in (DOCUMENT, GUARANTEES, POWERS):
+        text = path.read_text()
+        path.write_text(
+            with_parts(text, {name: one for name, one in fresh.items() if _START.format(name=name) in text})
+        )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
 import pytest
 
 from tests.contracts.chain import CONTRACTS, ORACLE, PARAMETER, REGISTRY, SOURCES, VAULT
+from tests.contracts.document import GUARANTEES
 
 README = (SOURCES.parent / "README.md").read_text()
 THOUSANDS = {PARAMETER: 1, ORACLE: 2, REGISTRY: 3, VAULT: 4}
@@ -40,3 +42,21 @@ def test_no_line_is_too_long_and_no_contract_too_large(contract: str) -> None:
     lines = (SOURCES / f"{contract}.clar").read_text().splitlines()
     assert len(lines) <= 300
     assert max(map(len, lines)) <= 120
+
+
+@cache
+def guarantees() -> list[str]:
+    """The points of the page, each as one line; what nobody can give at all needs no test."""
+    text = GUARANTEES.read_text()
+    return [" ".join(one.split()) for one in re.findall(r"^- (.+?)(?=^- |^#|^$)", text, re.MULTILINE | re.DOTALL)]
+
+
+def test_each_guarantee_names_tests_that_there_are() -> None:
+    """Every promise names a test, and every test that is named is defined where its link leads."""
+    promised = [one for one in guarantees() if "**" in one or "test_" in one]
+    assert len(promised) >= 15
+    for one in promised:
+        named = re.findall(r"\[`(test_\w+)`\]\(([^)]+)\)", one)
+        assert named or one.startswith("**If the admin"), f"no test: {one}"
+        for name, path in named:
+            assert f"def {name}(" in (GUARANTEES.parent / path).read_text(), f"{name} is not in {path}"
