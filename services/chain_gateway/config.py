@@ -18,6 +18,8 @@ from services.chain_gateway.stacks.transaction import MAINNET, TESTNET, Network
 
 NETWORKS: Final[dict[str, Network]] = {"mainnet": MAINNET, "testnet": TESTNET}
 _WEIGHT: Final = re.compile(r"[0-9]{1,3}")
+# A key that signs holds two connections of the process's ten for a moment.
+_MOST_SIGNERS: Final = 5
 MARKET_CLOCKS: Final = ("wall", "devnet")
 _SBTC: Final = "SM3VDXK3WZZSA84XXFKAFAF15NNZX32CTSG82JFQ4.sbtc-token::sbtc-token"
 
@@ -99,6 +101,8 @@ class Settings:
     def _check_signers(self) -> None:
         if not self.backend_signers:
             raise SettingsError("BACKEND_SIGNERS names no signer")
+        if len(self.backend_signers) > _MOST_SIGNERS:
+            raise SettingsError(f"BACKEND_SIGNERS names more than {_MOST_SIGNERS} signers")
         for uri in self.signers:
             scheme, _, rest = uri.partition(":")
             if scheme not in SCHEMES or not rest:

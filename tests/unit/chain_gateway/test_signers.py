@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,8 @@ from services.chain_gateway.stacks.errors import SignatureError
 from services.chain_gateway.stacks.keys import ORDER, recover
 from services.chain_gateway.stacks.signer import KeySigner
 from services.chain_gateway.stacks.signer_kms import recoverable
+from tests.secret_scan.needles import Secret, needles_of
+from tests.secret_scan.search import Searcher
 
 _SECRET = "5e" * 32 + "01"
 _VERSION = AddressVersion.TESTNET_SINGLE_SIG
@@ -97,6 +101,12 @@ def test_a_key_in_the_environment_is_for_development() -> None:
         _settings()
 
 
+def test_the_number_of_keys_is_bounded() -> None:
+    """Each key that signs holds a connection to the database: more than five would leave none for the rest."""
+    with pytest.raises(SettingsError, match="more than 5"):
+        _settings(*(f"awskms:alias/{number}" for number in range(6)))
+
+
 def test_one_key_is_named_once_and_another_is_not_ours() -> None:
     """The same key under two names is a mistake; an account without a key here says so instead of failing oddly."""
     with pytest.raises(SettingsError, match="one key twice"):
@@ -135,3 +145,29 @@ def test_what_is_no_signature_of_the_key_is_one_error(secret: bytes, der: bytes)
     public_key = PrivateKey(secret).public_key.format(compressed=True)
     with pytest.raises(SignatureError):
         recoverable(bytes(32), der, public_key)
+
+
+def test_a_log_shows_no_key() -> None:
+    """A signer, all keys, and an error raised with them at hand are logged as in production: no digit of the secret."""
+    program = f"""
+from kernel.log import configure_logging, get_logger
+from services.chain_gateway.keys import Keys
+from services.chain_gateway.stacks.c32 import AddressVersion
+
+configure_logging("test", "DEBUG")
+keys = Keys.open(["env:A"], AddressVersion.TESTNET_SINGLE_SIG, {{"A": "{_SECRET}"}})
+signer = keys.signer(keys.addresses[0])
+try:
+    signer.sign_digest(b"too short")
+except ValueError:
+    get_logger().exception("failed", signer=signer, keys=keys, parts=vars(keys))
+get_logger().info(f"{{signer}} {{keys}}", signers=[signer])
+signer.sign_digest("uncaught")
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    output = run.stdout + run.stderr
+    assert '"event": "failed"' in output
+    assert run.returncode == 1
+    secret = Secret("key", bytes.fromhex(_SECRET)[:32])
+    # The program's own text has the key; what Python shows of it is a line of code at the most.
+    assert not Searcher(needles_of(secret)).hits(output.encode())
