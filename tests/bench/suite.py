@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -19,6 +20,7 @@ ROWS: Final = "tests.bench.rows"
 _REPOSITORY: Final = Path(__file__).resolve().parents[2]
 _ROW_SECONDS: Final = 600.0
 _FULL_ROW_SECONDS: Final = 3_600.0
+_STOP_SECONDS: Final = 30.0
 Say = Callable[[str], None]
 
 
@@ -80,6 +82,10 @@ def _measured(name: str, package: str, *, full: bool) -> dict[str, Any]:
         try:
             answer, _ = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
+            # It stops its servers itself, Postgres among them, which no signal to the group would reach.
+            process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_STOP_SECONDS)
             raise RowFailed(f"not done after {seconds:.0f} s") from None
         finally:
             _end(process)
