@@ -62,7 +62,7 @@ class EventStream:
                 snapshot = self._state.snapshot
 
     async def _page(self, cursor: Cursor, snapshot: Snapshot) -> Sequence[Event]:
-        async with self._database.transaction() as session:
+        async with self._database.reading() as session:
             if cursor.final:
                 confirmations = cursor.burn_confirmations or snapshot.confirmations
                 height = snapshot.row.burn_height

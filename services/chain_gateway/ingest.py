@@ -69,11 +69,16 @@ class Ingest:
         self._wait = wait
 
     async def run(self) -> None:
-        """Ingests until cancelled or the lease is lost; a node that does not answer is asked again."""
+        """Ingests until cancelled or the lease is lost; a node that does not answer is asked again.
+
+        Looks start an interval apart, so that the time that one takes is not added to it.
+        """
+        clock = asyncio.get_running_loop().time
         while True:
+            start = clock()
             try:
                 if not await self.step():
-                    await self._wait(self._settings.poll_seconds)
+                    await self._wait(max(0.0, start + self._settings.poll_seconds - clock()))
                 continue
             except LeaseLost:
                 raise
@@ -91,7 +96,7 @@ class Ingest:
         # The clock first: market time must never be ahead of the tip that it is told with.
         market_time = await self._market_time()
         head = await self._chain.head()
-        async with self._database.transaction() as session:
+        async with self._database.reading() as session:
             state = await store_chain.read_state(session)
         if state is None:
             return await self._first(market_time)

@@ -52,7 +52,7 @@ class StateFollower:
 
     async def refresh(self) -> None:
         """Reads the state and wakes whoever waits."""
-        async with self._database.transaction() as session:
+        async with self._database.reading() as session:
             row = await store_chain.read_state(session)
         if row is None:
             return
