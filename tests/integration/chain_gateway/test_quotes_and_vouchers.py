@@ -88,6 +88,18 @@ async def test_a_policy_is_created_and_settled(world: World, gateway: RunningGat
     settled = next(e.policy_settled for p in final for e in p.events if e.policy_settled.policy == terms.policy)
     assert 0 < settled.payout.base_units < settled.max_payout_base_units == created.max_payout_base_units
     await _check_snapshot(gateway, created.onchain_id, settled)
+    await _check_done_already(gateway, world, call)
+
+
+async def _check_done_already(gateway: RunningGateway, world: World, call: pb.SettlePolicyCall) -> None:
+    """The policy has ended finally: settling it again, and expiring it, is confirmed without a transaction."""
+    expiry = world.expiry_receipt(call.receipt.burn_height, 46_000 * USD, USD)
+    expiring = pb.ExpirePoliciesCall(onchain_ids=[call.onchain_id], receipt=expiry, max_payouts=[call.max_payout])
+    for again in (pb.ContractCall(settle_policy=call), pb.ContractCall(expire_policies=expiring)):
+        intent = await gateway.create_intent(f"again/{new_id()}", again)
+        done = await gateway.intent_where(intent.name, lambda one: one.end_time.seconds)
+        assert (done.state, done.reason) == (pb.INTENT_STATE_CONFIRMED, "EFFECT_BY_OTHERS"), done
+        assert not done.transactions
 
 
 async def _check_snapshot(gateway: RunningGateway, onchain_id: int, settled: Any) -> None:
