@@ -1,19 +1,29 @@
-"""Migrations stand in one line: two people's new files must not have the same number."""
+"""Migrations of a service are one line: two with the same parent would keep every process from starting."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import ast
+from collections import Counter, defaultdict
 
-import pytest
-from alembic.script import ScriptDirectory
-
-_FOLDERS = sorted(Path("services").glob("*/migrations"))
+from tests.style.tracked import relative, tracked, tree_of
 
 
-@pytest.mark.parametrize("folder", _FOLDERS, ids=[folder.parent.name for folder in _FOLDERS])
-def test_migrations_have_one_head(folder: Path) -> None:
-    """Each service's migrations lead to one newest revision, by way of all of them."""
-    script = ScriptDirectory(str(folder))
-    assert len(script.get_heads()) == 1
-    files = [path for path in (folder / "versions").glob("*.py") if path.stem != "__init__"]
-    assert len(list(script.walk_revisions())) == len(files)
+def _assigned(tree: ast.Module, name: str) -> str | None:
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == name:
+            assert isinstance(node.value, ast.Constant)
+            return None if node.value.value is None else str(node.value.value)
+    raise AssertionError(f"{name} is missing")
+
+
+def test_each_migration_has_one_successor() -> None:
+    """One first migration per service, and no two after the same one."""
+    parents: defaultdict[str, Counter[str | None]] = defaultdict(Counter)
+    for path in tracked(".py"):
+        service, _, name = relative(path).partition("/migrations/versions/")
+        if name and "/" not in name:
+            parents[service][_assigned(tree_of(path), "down_revision")] += 1
+    assert parents
+    for service, counts in parents.items():
+        assert counts[None] == 1, service
+        assert [parent for parent, count in counts.items() if count > 1] == [], service
