@@ -61,11 +61,11 @@ class _IntentStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_IntentSta
     INTENT_STATE_SUBMITTED: _IntentState.ValueType  # 2
     """A transaction is signed or on its way."""
     INTENT_STATE_CONFIRMED: _IntentState.ValueType  # 3
-    """Its effect is final."""
+    """Its effect is final: by one of its transactions, or by anybody's (then `reason` is EFFECT_BY_OTHERS)."""
     INTENT_STATE_ABORTED: _IntentState.ValueType  # 4
-    """The contract refused, finally."""
+    """One of its transactions is final, and the contract refused it."""
     INTENT_STATE_CANCELLED: _IntentState.ValueType  # 5
-    """Never sent, or another transaction took its nonce, finally."""
+    """It has and will have no effect: never signed, or given up and another transaction has its nonce finally."""
 
 class IntentState(_IntentState, metaclass=_IntentStateEnumTypeWrapper):
     """Where an intent stands."""
@@ -76,11 +76,11 @@ INTENT_STATE_QUEUED: IntentState.ValueType  # 1
 INTENT_STATE_SUBMITTED: IntentState.ValueType  # 2
 """A transaction is signed or on its way."""
 INTENT_STATE_CONFIRMED: IntentState.ValueType  # 3
-"""Its effect is final."""
+"""Its effect is final: by one of its transactions, or by anybody's (then `reason` is EFFECT_BY_OTHERS)."""
 INTENT_STATE_ABORTED: IntentState.ValueType  # 4
-"""The contract refused, finally."""
+"""One of its transactions is final, and the contract refused it."""
 INTENT_STATE_CANCELLED: IntentState.ValueType  # 5
-"""Never sent, or another transaction took its nonce, finally."""
+"""It has and will have no effect: never signed, or given up and another transaction has its nonce finally."""
 Global___IntentState: _TypeAlias = IntentState  # noqa: Y015
 
 class _TransactionState:
@@ -918,6 +918,7 @@ class Intent(_message.Message):
     contract_error: _builtins.int
     """Error number of the contract when it refused; zero otherwise."""
     reason: _builtins.str
+    """While it is open: why it does not get on, such as FEE_CAP_REACHED or a node's refusal. When it ended: why."""
     @_builtins.property
     def transactions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Transaction]: ...
     @_builtins.property
