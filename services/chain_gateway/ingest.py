@@ -164,8 +164,10 @@ class Ingest:
         state.latest_sequence += len(events)
 
     async def _note_mined(self, session: AsyncSession, contents: Sequence[BlockContent]) -> None:
-        """Notes what the blocks say of the transactions that went through us, a few among many, and of their nonces."""
-        await store_transactions.note_nonces(session, [use for content in contents for use in nonce_uses(content)])
+        """Notes what the blocks say of the transactions that went through us, a few among many, and of their nonces.
+
+        The nonces last: one that is followed since a moment must not lack its nonce, or nothing would ever end it.
+        """
         txids = [one.txid for content in contents for one in content.transactions]
         known = await store_transactions.known(session, txids)
         found = [
@@ -176,6 +178,7 @@ class Ingest:
         ]
         if found:
             await store_transactions.note_mined(session, found)
+        await store_transactions.note_nonces(session, [use for content in contents for use in nonce_uses(content)])
 
     async def _finalize(self, session: AsyncSession, state: ChainState) -> None:
         final = final_burn_height(state.burn_height, self._settings.confirmations)

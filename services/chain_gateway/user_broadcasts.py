@@ -90,17 +90,20 @@ class UserBroadcasts:
     async def _seen(self, row: ChainTransaction, record: TransactionRecord) -> None:
         await self._update(row, TransactionState.PENDING, "", _LOOK_SECONDS)
         if record.block_hash is not None:
-            await self._note_mined(record, record.block_hash)
+            await self._note_mined(row, record, record.block_hash)
 
-    async def _note_mined(self, record: TransactionRecord, block_hash: str) -> None:
-        """Notes a block that was ingested before we had the transaction; any other block is still to be ingested."""
+    async def _note_mined(self, row: ChainTransaction, record: TransactionRecord, block_hash: str) -> None:
+        """Notes a block that was ingested before we had the transaction; any other block is still to be ingested.
+
+        Whose nonce it has is known from the bytes: a node's word could be about an account of ours.
+        """
         async with self._database.transaction() as session:
             state = await store_chain.lock_state(session)
             block = await store_chain.canonical_block_by_hash(session, block_hash)
             if state is None or block is None:
                 return
             heights = block.stacks_height, block.burn_height
-            use = NonceUse(record.sender, record.nonce, record.txid, block.index_hash, *heights)
+            use = NonceUse(row.sender, row.nonce, row.txid, block.index_hash, *heights)
             await store_transactions.note_nonces(session, [use])
             await store_transactions.note_mined(session, [mined(record, block.index_hash, *heights)])
             await store_transactions.finalize(session, final_burn_height(state.burn_height, self._confirmations))

@@ -40,7 +40,11 @@ class Verdict:
 
 
 def judge(attempts: Iterable[Attempt], final: Mapping[Place, str]) -> Verdict:
-    """`final` says which txid has a nonce finally. An intent with a winner among its attempts has not lost."""
+    """`final` says which txid has a nonce finally. An intent with a winner among its attempts has not lost.
+
+    A winner of which it is not noted yet what its block says of it stays open until that is: a user may hand in what
+    was mined long before.
+    """
     highest: dict[str, int] = {}
     for place in final:
         highest[place.sender] = max(place.nonce, highest.get(place.sender, -1))
@@ -49,7 +53,8 @@ def judge(attempts: Iterable[Attempt], final: Mapping[Place, str]) -> Verdict:
     for attempt in attempts:
         winner = final.get(attempt.place)
         if winner == attempt.txid:
-            verdict.won.add(attempt.txid)
+            if attempt.mined:
+                verdict.won.add(attempt.txid)
             winners.add(attempt.intent_id)
         elif winner is not None or (attempt.place.nonce < highest.get(attempt.place.sender, -1) and not attempt.mined):
             verdict.lost.add(attempt.txid)

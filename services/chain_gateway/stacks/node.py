@@ -185,7 +185,10 @@ class StacksNode:
             known = {name.removeprefix("0x").lower(): name for name in found.content}
             for txid in part:
                 entry = found.object(known[txid]) if txid in known else None
-                yield txid, entry.object("result") if entry is not None and entry.flag("found") else None
+                told = entry.object("result") if entry is not None and entry.flag("found") else None
+                if told is not None and told.hash("tx_id") != txid:
+                    raise NodeUnavailable(f"{txid}: the node tells of another transaction")
+                yield txid, told
 
     async def _all_logs(self, answer: MinedLogs) -> MinedLogs:
         """With the prints among the events that the first page left out; no event may be missing."""

@@ -14,6 +14,7 @@ from services.chain_gateway.domain import confirmation, contract_call, rejection
 from services.chain_gateway.domain.confirmation import IntentState, TransactionState
 from services.chain_gateway.domain.cursor import Cursor, encode_cursor, parse_cursor
 from services.chain_gateway.domain.nonce import MAX_PENDING, free_nonces, holes
+from services.chain_gateway.domain.outcome import Attempt, Place, judge
 from services.chain_gateway.domain.rejection import Remedy
 from services.chain_gateway.domain.terms import Quote, check_quote, check_voucher
 
@@ -175,3 +176,13 @@ def test_vouchers_end_soon(expiration: int, valid: bool) -> None:
     else:
         with pytest.raises(FailedPrecondition):
             check_voucher(expiration, 100)
+
+
+def test_a_winner_waits_until_it_is_noted_what_its_block_says_of_it() -> None:
+    """Only then it ends, by that; until then it has not lost either, nor has its intent, while its rivals have."""
+    place = Place("user", 5)
+    rival = Attempt("rival", place, "intent", mined=False)
+    early = judge([Attempt("winner", place, "intent", mined=False), rival], {place: "winner"})
+    assert (early.won, early.lost, early.losers) == (set(), {"rival"}, set())
+    later = judge([Attempt("winner", place, "intent", mined=True)], {place: "winner"})
+    assert (later.won, later.lost, later.losers) == ({"winner"}, set(), set())

@@ -138,3 +138,14 @@ def test_events_of_assets_are_told_apart() -> None:
     assert stx == AssetEvent(0, "stx_asset", "transfer", None, "a", None, 12)
     lock = read_event(Fields({"event_index": 1, "event_type": "stx_lock"}, "event"))
     assert lock == OtherEvent(1, "stx_lock")
+
+
+async def test_an_answer_about_another_transaction_is_none() -> None:
+    """What a node tells of a transaction counts only if it names that one."""
+    asked = f"{2:064x}"
+    told = {hash_of(2): {"found": True, "result": mined_shape(1)}}
+    async with node_at(always(told)) as node:
+        with pytest.raises(NodeUnavailable, match="another transaction"):
+            await node.transaction(asked)
+        with pytest.raises(NodeUnavailable, match="another transaction"):
+            await node.logs([asked])
