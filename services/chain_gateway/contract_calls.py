@@ -10,6 +10,7 @@ from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as pb
 from bithedge.type.v1 import money_pb2
 
 from kernel.errors import InvalidArgument
+from kernel.units import INT64_MAX
 from services.chain_gateway import convert_terms as terms
 from services.chain_gateway.contracts import ORACLE, REGISTRY, VAULT, Contracts
 from services.chain_gateway.domain import contract_call
@@ -70,6 +71,8 @@ def _vault_pays(contracts: Contracts, amounts: Iterable[money_pb2.TokenAmount]) 
         token = terms.token("max_payout.token", amount.token).value
         value = terms.uint("max_payout.base_units", amount.base_units).value
         totals[token] = totals.get(token, 0) + value
+        if totals[token] > INT64_MAX:
+            raise InvalidArgument.of("max_payout.base_units", f"together expected at most {INT64_MAX}")
     return tuple(
         moves(contracts, vault, FungibleCode.LESS_OR_EQUAL, token, total) for token, total in sorted(totals.items())
     )

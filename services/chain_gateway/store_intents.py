@@ -66,15 +66,6 @@ async def lock_queued(session: AsyncSession, limit: int, *, sponsored: bool) -> 
     return (await session.exec(statement)).all()
 
 
-async def any_queued(session: AsyncSession) -> bool:
-    """Whether an intent waits that may be sent now."""
-    statement = select(col(Intent.id)).where(
-        col(Intent.state) == IntentState.QUEUED,
-        sa.or_(col(Intent.hold_time).is_(None), col(Intent.hold_time) <= sa.func.now()),
-    )
-    return (await session.exec(statement.limit(1))).first() is not None
-
-
 async def end_unsigned(session: AsyncSession, intent: Intent, state: IntentState, reason: str) -> None:
     """Ends an intent for which nothing was ever signed that could still be mined."""
     intent.state, intent.reason, intent.end_time = state, reason, wall_now()

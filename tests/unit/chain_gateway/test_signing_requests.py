@@ -10,6 +10,7 @@ from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as pb
 from bithedge.type.v1 import money_pb2, price_pb2, transaction_pb2
 
 from kernel.errors import InvalidArgument, PermissionDenied
+from kernel.units import INT64_MAX
 from services.chain_gateway import convert_terms
 from services.chain_gateway.contract_calls import Call, backend_call, moves
 from services.chain_gateway.contracts import REGISTRY, VAULT, Contracts
@@ -64,6 +65,24 @@ def _request(call: Call) -> Request:
     """As of a stored intent: through the bytes."""
     stored = stored_call(call.payload_bytes, call.post_condition_bytes)
     return call_request(_CONTRACTS, "intents/1", stored, _NOW)
+
+
+def test_an_expiry_that_could_pay_more_than_an_amount_can_be_is_refused_at_once() -> None:
+    """Accepted, its value would be too large even for the audit of its refusal, and nothing behind it would be sent."""
+    receipt = _receipt()
+    receipt.expiry.expiration_burn_height = 9
+    amounts = [money_pb2.TokenAmount(token=_STX, base_units=INT64_MAX), money_pb2.TokenAmount(token=_STX, base_units=1)]
+    message = pb.ExpirePoliciesCall(onchain_ids=[4, 5], receipt=receipt, max_payouts=amounts)
+    with pytest.raises(InvalidArgument, match="together"):
+        backend_call(_CONTRACTS, pb.ContractCall(expire_policies=message))
+    amounts[0].base_units -= 1
+    call = backend_call(
+        _CONTRACTS,
+        pb.ContractCall(
+            expire_policies=pb.ExpirePoliciesCall(onchain_ids=[4, 5], receipt=receipt, max_payouts=amounts)
+        ),
+    )[1]
+    assert _request(call).value == Value(ustx=INT64_MAX)
 
 
 def test_the_value_of_a_call_is_what_its_post_conditions_let_go() -> None:
