@@ -15,10 +15,11 @@ from services.chain_gateway.contracts import ORACLE, PARAMETER, Contracts
 from services.chain_gateway.convert_event import price_round
 from services.chain_gateway.convert_terms import feed_name
 from services.chain_gateway.nodes import NodePool
-from services.chain_gateway.stacks.clarity import Bool, ClarityValue, StringAscii, UInt
+from services.chain_gateway.stacks.clarity import Bool, ClarityValue, StringAscii, UInt, serialize
 from services.chain_gateway.stacks.errors import CodecError
 from services.chain_gateway.stacks.node_errors import NodeRefused
 from services.chain_gateway.state import StateFollower
+from services.chain_gateway.tip_cache import TipCache
 
 PLAIN_PARAMETERS: Final = (
     "admin.delay-blocks",
@@ -54,7 +55,7 @@ _AT_ONCE: Final = 8
 
 
 class ContractReads:
-    """Reads of one process. Parameters change only with an event of their contract, prices only with a block."""
+    """Reads of one process, each asked for once per tip; parameters change only with an event of their contract."""
 
     def __init__(self, nodes: NodePool, contracts: Contracts, state: StateFollower) -> None:
         self._nodes = nodes
@@ -64,14 +65,21 @@ class ContractReads:
         self._lock = asyncio.Lock()
         self._parameters: tuple[int, list[pb.Parameter]] | None = None
         self._paused: tuple[tuple[int, int], list[str]] | None = None
-        self._prices: dict[int, tuple[str, price_pb2.PriceRound]] = {}
+        self._kept = TipCache[ClarityValue]()
 
     async def call(self, contract: str, function: str, *arguments: ClarityValue) -> ClarityValue:
-        """Evaluates a read-only function of one of ours at the node's tip; Unavailable when it cannot be."""
+        """A read-only function of one of ours at our tip; Unavailable when it cannot be read."""
+        tip = self._state.snapshot.row.index_hash
+        key = (contract, function, *map(serialize, arguments))
+        return await self._kept.get(tip, key, lambda: self.call_anew(contract, function, *arguments))
+
+    async def call_anew(self, contract: str, function: str, *arguments: ClarityValue) -> ClarityValue:
+        """As `call`, whoever may have asked before. A node that lacks our tip is not believed."""
         principal = self._contracts.principal(contract)
+        tip = self._state.snapshot.row.index_hash
         try:
             async with self._gate:
-                return await self._nodes.ask(lambda node: node.call_read(principal, function, arguments))
+                return await self._nodes.ask(lambda node: node.call_read(principal, function, arguments, tip=tip))
         except NodeRefused as error:
             raise Unavailable(
                 "CONTRACT_UNREADABLE", f"{contract}.{function} cannot be read: is it deployed?", contract=contract
@@ -118,16 +126,10 @@ class ContractReads:
     async def published_price(self, feed: int) -> price_pb2.PriceRound:
         """The latest published round of a feed, as of the tip; NotFound before the first."""
         name = feed_name("feed", feed)
-        tip = self._state.snapshot.row.index_hash
-        kept = self._prices.get(feed)
-        if kept is not None and kept[0] == tip:
-            return kept[1]
         value = read.optional_of(await self.call(ORACLE, "get-latest-price", StringAscii(name)))
         if value is None:
             raise NotFound("NO_PUBLISHED_PRICE", f"no price of {name} was published yet", feed=name)
-        found = price_round(read.tuple_of(value))
-        self._prices[feed] = (tip, found)
-        return found
+        return price_round(read.tuple_of(value))
 
 
 def _uint(value: ClarityValue) -> int:

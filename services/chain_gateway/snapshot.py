@@ -79,12 +79,12 @@ class SnapshotReader:
         return None
 
     async def _read(self, after: int, size: int) -> _Reading:
-        counter = read.uint_of(await self._reads.call(REGISTRY, "get-policy-counter"))
+        counter = read.uint_of(await self._reads.call_anew(REGISTRY, "get-policy-counter"))
         ids = range(after + 1, min(counter, after + size) + 1)
         pages = [ids[start : start + _POLICIES_PER_CALL] for start in range(0, len(ids), _POLICIES_PER_CALL)]
         balances, *answers = await asyncio.gather(
-            self._reads.call(VAULT, "get-balances"),
-            *(self._reads.call(REGISTRY, "get-policies", ListValue(tuple(map(UInt, page)))) for page in pages),
+            self._reads.call_anew(VAULT, "get-balances"),
+            *(self._reads.call_anew(REGISTRY, "get-policies", ListValue(tuple(map(UInt, page)))) for page in pages),
         )
         policies: list[ClarityValue] = []
         for answer in answers:

@@ -20,7 +20,7 @@ from services.chain_gateway.stacks.block_transactions import (
 )
 from services.chain_gateway.stacks.clarity import ClarityValue, ContractPrincipal, from_hex, to_hex
 from services.chain_gateway.stacks.errors import CodecError
-from services.chain_gateway.stacks.node_errors import NodeUnavailable, ReadRefused
+from services.chain_gateway.stacks.node_errors import NodeBehind, NodeUnavailable, ReadRefused
 from services.chain_gateway.stacks.node_http import NodeHttp, answer, parse, part, rejection
 from services.chain_gateway.stacks.node_json import Fields, read_list
 from services.chain_gateway.stacks.node_types import (
@@ -119,12 +119,15 @@ class StacksNode:
     ) -> ClarityValue:
         """Evaluates a read-only function at the tip, or at the block whose index hash is `tip`.
 
-        Raises `ReadRefused` when the VM cannot, `NodeUnavailable` when the result is no Clarity value.
+        Raises `ReadRefused` when the VM cannot, `NodeBehind` when the node lacks that block, `NodeUnavailable` when
+        the result is no Clarity value.
         """
         path = f"/v2/contracts/call-read/{contract.address.text}/{part(contract.name)}/{part(function)}"
         question = {"sender": sender or contract.address.text, "arguments": [to_hex(item) for item in arguments]}
         query = {} if tip is None else {"tip": tip}
         status, body = await self._http.post(path, question, query)
+        if tip is not None and status == 404:
+            raise NodeBehind(f"call-read: the node does not know the block {tip}")
         fields = Fields(answer(status, body), "call-read")
         if not fields.flag("okay"):
             raise ReadRefused(fields.optional_text("cause") or "no cause given")

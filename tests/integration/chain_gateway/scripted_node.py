@@ -58,7 +58,7 @@ def print_of(value: ClarityValue, contract: str, topic: str = "print") -> dict[s
 
 @dataclass
 class ScriptedTransaction:
-    """A transaction of a block."""
+    """A transaction of a block. `told_block` is where it says it is when asked by itself, if not there."""
 
     txid: str
     events: Sequence[dict[str, Any]] = ()
@@ -67,6 +67,7 @@ class ScriptedTransaction:
     result: bytes = b"\x07\x03"
     sender: str = PROVIDER
     nonce: int = 0
+    told_block: str = ""
 
 
 @dataclass
@@ -207,7 +208,8 @@ class ScriptedNode:
             for index, transaction in enumerate(block.transactions):
                 if transaction.txid == txid:
                     events = [dict(one, event_index=at) for at, one in enumerate(transaction.events)]
-                    return self._transaction_json(block, index) | {"events": events}
+                    elsewhere = {"block_hash": "0x" + transaction.told_block} if transaction.told_block else {}
+                    return self._transaction_json(block, index) | {"events": events} | elsewhere
         status = self.statuses.get(txid, "pending" if txid in self.mempool else "")
         if not status:
             return None

@@ -136,24 +136,6 @@ async def test_final_events_that_are_withdrawn_are_told_as_such(node: ScriptedNo
     assert _told(late) == [1, -1, 3]
 
 
-async def test_what_is_not_ours_or_did_not_happen_is_not_believed(node: ScriptedNode, gateway: RunningGateway) -> None:
-    """Aborted transactions, namesakes of another deployer, other contracts and topics other than print: no event."""
-    strange = print_of(TupleValue({"topic": StringAscii("deposit")}), VAULT, topic="other")
-    node.add(
-        2,
-        _deposit("a", 1, status="abort_by_response"),
-        _deposit("b", 2, status="abort_by_post_condition"),
-        _deposit("c", 3, contract=f"{PROVIDER}.liquidity-pool-vault"),
-        _deposit("d", 4, contract=f"{DEPLOYER}.liquidity-pool-vault-2"),
-        ScriptedTransaction(digest("e"), [strange]),
-        _deposit("f", 5, kind="token_transfer"),
-        _deposit("g", 6),
-    )
-    await gateway.tip(stacks_height=2)
-    pages = await gateway.events(pb.EVENT_FINALITY_TIP, lambda pages: pages[-1].tip.stacks_height == 2)
-    assert _told(pages) == [6]
-
-
 async def test_unknown_topics_are_passed_on_as_they_are(node: ScriptedNode, gateway: RunningGateway) -> None:
     """A print of ours that no projector acts on comes as its topic and value."""
     value = TupleValue({"topic": StringAscii("excess-skimmed"), "amount": UInt(7)})
