@@ -4,9 +4,19 @@ import { cvToString, deserializeCV } from '@stacks/transactions';
 const iso = (seconds) => new Date(seconds * 1000).toISOString();
 const hex = (text) => (text.startsWith('0x') ? text : `0x${text}`);
 
+/** @type {Map<string, {hex: string, repr: string}>} values spelled lately: a list and its details show the same ones */
+const spelled = new Map();
+const SPELLED = 50_000;
+
 /** @param {string} text serialized value, hex */
 export function clarityValue(text) {
-  return { hex: hex(text), repr: cvToString(deserializeCV(text)) };
+  let value = spelled.get(text);
+  if (value === undefined) {
+    value = { hex: hex(text), repr: cvToString(deserializeCV(text)) };
+    if (spelled.size >= SPELLED) spelled.clear();
+    spelled.set(text, value);
+  }
+  return value;
 }
 
 const assetEvents = {

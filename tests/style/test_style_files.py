@@ -127,3 +127,24 @@ def test_lock_files_name_versions_and_hashes_and_no_addresses() -> None:
 def test_node_folders_keep_addresses_out_of_their_locks(folder: str) -> None:
     """The setting that does it is committed beside the lock."""
     assert "omit-lockfile-registry-resolved=true" in (REPOSITORY / folder / ".npmrc").read_text()
+
+
+def test_migrations_of_a_service_form_one_line() -> None:
+    """Each is numbered in its name and follows the one before: two with one number would stop every start."""
+    found: dict[str, list[tuple[object, ...]]] = {}
+    for path in tracked(".py"):
+        if path.parent.name == "versions":
+            told = {
+                node.targets[0].id: node.value.value
+                for node in tree_of(path).body
+                if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+                if isinstance(node.value, ast.Constant) and node.targets[0].id in ("revision", "down_revision")
+            }
+            place = relative(path).rpartition("/")[0]
+            found.setdefault(place, []).append((path.name[:4], told["revision"], told["down_revision"]))
+    assert found
+    for lines in found.values():
+        numbers = [f"{number:04}" for number in range(1, len(lines) + 1)]
+        assert sorted(lines, key=str) == [
+            (one, one, before) for one, before in zip(numbers, [None, *numbers], strict=False)
+        ]
