@@ -11,6 +11,7 @@ from typing import Final
 
 from bithedge.type.v1 import price_pb2
 
+from tests.bench.background import running
 from tests.bench.processes import Identity, running_service
 from tests.devnet import Devnet, running_devnet
 from tests.integration.chain_gateway.world import USD, World
@@ -27,13 +28,8 @@ async def mining(devnet: Devnet, every_seconds: float) -> AsyncIterator[None]:
             await asyncio.sleep(every_seconds)
             await devnet.advance(0)
 
-    task = asyncio.create_task(mine())
-    try:
+    async with running(mine()):
         yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 @asynccontextmanager

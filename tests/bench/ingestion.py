@@ -11,6 +11,7 @@ from typing import Any, Final
 import asyncpg
 
 from services.chain_gateway.store_chain import STATE_CHANNEL
+from tests.bench.background import running
 from tests.bench.chain import running_gateway, running_world
 from tests.bench.histories import stacks_height
 from tests.bench.processes import Identity, running_identity
@@ -79,12 +80,10 @@ async def _committed(database_url: str) -> AsyncIterator[asyncio.Queue[tuple[flo
             assert row is not None
             found.put_nowait((at, row["stacks_height"], row["latest_sequence"]))
 
-    task = asyncio.create_task(read())
     try:
-        yield found
+        async with running(read()):
+            yield found
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
         await listener.close()
         await reader.close()
 

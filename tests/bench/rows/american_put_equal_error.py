@@ -23,7 +23,7 @@ _PUTS = [
 _GRIDS = (25, 50, 100, 200, 400, 800)
 # So far below the spot that no path reaches it: the cap has no say.
 _FLOOR = 1e-3
-_COUNT = 10 * len(_PUTS)
+_COUNT = 4 * len(_PUTS)
 
 
 async def measure(bench: Workbench) -> Row:

@@ -19,6 +19,7 @@ from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as pb
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2_grpc as pb_grpc
 
 from services.chain_gateway.stacks.signer import KeySigner
+from tests.bench.background import running
 from tests.bench.chain import running_gateway, running_world
 from tests.bench.histories import Account, open_account, price_calls
 from tests.bench.processes import running_identity, running_yardstick
@@ -107,12 +108,8 @@ async def _arrivals(address: str, open_stream: Any) -> AsyncIterator[Arrivals]:
             async for txid in open_stream(channel):
                 arrivals.note(txid)
 
-        task = asyncio.create_task(read())
-        try:
+        async with running(read()):
             yield arrivals
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
 
 
 async def _events(channel: grpc.aio.Channel, metadata: Any) -> AsyncIterator[str]:

@@ -14,7 +14,8 @@ from typing import Any, Final
 import aiohttp
 import asyncpg
 import grpc
-import uvloop
+
+from tests.bench.yardsticks.bare_server import run, start_bare_server
 
 METHOD: Final = "/bench.Follower/Watch"
 _INSERT: Final = "INSERT INTO followed (txid, height) VALUES ($1, $2)"
@@ -60,13 +61,11 @@ async def _serve(chosen: argparse.Namespace) -> None:
     await database.execute("CREATE TABLE followed (txid text PRIMARY KEY, height bigint NOT NULL)")
     follower = _Follower()
     handler: Any = grpc.unary_stream_rpc_method_handler(follower.watch)
-    service, _, method = METHOD.strip("/").partition("/")
-    server = grpc.aio.server()
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {method: handler}),))
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    print(f"listening {port}", flush=True)
-    await follower.follow(chosen.node, chosen.poll_ms / 1000, database)
+    server = await start_bare_server(METHOD, handler)
+    try:
+        await follower.follow(chosen.node, chosen.poll_ms / 1000, database)
+    finally:
+        await server.stop(None)
 
 
 def main() -> None:
@@ -75,8 +74,7 @@ def main() -> None:
     parser.add_argument("--node", required=True)
     parser.add_argument("--poll-ms", type=float, required=True)
     parser.add_argument("--database", required=True)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(parser.parse_args()))
+    run(_serve(parser.parse_args()))
 
 
 if __name__ == "__main__":

@@ -7,14 +7,14 @@ prints `listening PORT`. One bare grpc.aio server on uvloop; a pool of raw async
 from __future__ import annotations
 
 import argparse
-import asyncio
 import itertools
 import os
 from typing import Any, Final
 
 import asyncpg
 import grpc
-import uvloop
+
+from tests.bench.yardsticks.bare_server import run, start_bare_server
 
 METHOD: Final = "/bench.Echo/Call"
 _POOL: Final = 10
@@ -66,12 +66,7 @@ async def _behaviour(chosen: argparse.Namespace) -> Any:
 
 async def _serve(chosen: argparse.Namespace) -> None:
     handler: Any = grpc.unary_unary_rpc_method_handler(await _behaviour(chosen))
-    service, _, method = METHOD.strip("/").partition("/")
-    server = grpc.aio.server()
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {method: handler}),))
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    print(f"listening {port}", flush=True)
+    server = await start_bare_server(METHOD, handler)
     await server.wait_for_termination()
 
 
@@ -82,8 +77,7 @@ def main() -> None:
     parser.add_argument("--database")
     parser.add_argument("--insert-bytes", type=int)
     parser.add_argument("--read-keys", type=int)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(parser.parse_args()))
+    run(_serve(parser.parse_args()))
 
 
 if __name__ == "__main__":
