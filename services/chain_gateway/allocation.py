@@ -86,6 +86,9 @@ class Allocation:
         queued: deque[Intent],
     ) -> list[ChainTransaction]:
         rows: list[ChainTransaction] = []
+        wanted = bool(queued) or any(nonce in must_fill for nonce in free)
+        if not wanted or not await self._preflight.can_pay(address, self._policy.fees.floor_ustx):
+            return rows
         for nonce in free:
             row = await self._next(session, address, nonce, queued)
             if row is None and nonce in must_fill:

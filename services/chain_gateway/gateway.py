@@ -154,7 +154,7 @@ def _dispatcher(
         database,
         keys,
         roles,
-        Allocation(database, policy, state, Preflight(reads, state)),
+        Allocation(database, policy, state, Preflight(nodes, reads, state)),
         Broadcaster(database, nodes, state, raises, settings.stuck_blocks),
         UserBroadcasts(database, nodes, settings.finality_burn_confirmations),
         NonceReconciliation(database, nodes, keys),

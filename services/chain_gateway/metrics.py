@@ -28,6 +28,7 @@ REJECTIONS = Counter("bithedge_gateway_broadcast_rejections_total", "Broadcasts 
 SIGNING_REFUSALS = Counter(
     "bithedge_gateway_signing_refusals_total", "Signatures that the signing policy refused", ["what", "reason"]
 )
+BALANCE = Gauge("bithedge_gateway_balance_ustx", "What an account of ours can pay fees with", ["address"])
 FEE_RAISES = Counter("bithedge_gateway_fee_raises_total", "Transactions replaced by one with a higher fee")
 FEE_CAPPED = Counter("bithedge_gateway_fee_capped_total", "Transactions that wait although they pay the highest fee")
 FILLERS = Counter("bithedge_gateway_nonce_fillers_total", "Nonces that nothing had, filled with a transfer")

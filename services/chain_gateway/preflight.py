@@ -12,12 +12,14 @@ from typing import Final
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from kernel.errors import Unavailable
+from kernel.log import get_logger
 from services.chain_gateway import clarity_fields as read
-from services.chain_gateway import store_effects
+from services.chain_gateway import metrics, store_effects
 from services.chain_gateway.contract_reads import ContractReads
 from services.chain_gateway.contracts import REGISTRY
 from services.chain_gateway.domain import contract_call
 from services.chain_gateway.domain.effect import Fact, Finding, Seen, finding
+from services.chain_gateway.nodes import NodePool
 from services.chain_gateway.signing import stored_call
 from services.chain_gateway.stacks.clarity import (
     Bool,
@@ -29,6 +31,7 @@ from services.chain_gateway.stacks.clarity import (
     serialize,
 )
 from services.chain_gateway.stacks.errors import CodecError
+from services.chain_gateway.stacks.node_errors import NodeRefused
 from services.chain_gateway.state import StateFollower
 from services.chain_gateway.tables import Intent
 
@@ -40,9 +43,26 @@ _POLICIES_PER_CALL: Final = 25
 class Preflight:
     """Judges queued intents."""
 
-    def __init__(self, reads: ContractReads, state: StateFollower) -> None:
+    def __init__(self, nodes: NodePool, reads: ContractReads, state: StateFollower) -> None:
+        self._nodes = nodes
         self._reads = reads
         self._state = state
+        self._balances: dict[str, tuple[str, int]] = {}
+
+    async def can_pay(self, address: str, fee_ustx: int) -> bool:
+        """Whether an account's balance, read once per tip, covers a fee; also while no node tells it."""
+        tip = self._state.snapshot.row.index_hash
+        kept = self._balances.get(address)
+        if kept is None or kept[0] != tip:
+            try:
+                account = await self._nodes.ask(lambda node: node.account(address))
+            except (Unavailable, NodeRefused):
+                return True
+            kept = self._balances[address] = tip, account.balance_ustx
+            metrics.BALANCE.labels(address).set(account.balance_ustx)
+            if account.balance_ustx < fee_ustx:
+                get_logger().error("an account cannot pay fees", address=address, balance_ustx=account.balance_ustx)
+        return kept[1] >= fee_ustx
 
     async def judge(self, session: AsyncSession, intents: Sequence[Intent]) -> Mapping[str, Finding]:
         """By intent id what to do instead of sending it; those that may be sent are left out."""

@@ -100,6 +100,7 @@ class ScriptedNode:
     statuses: dict[str, str] = field(default_factory=dict)
     broadcasts: list[bytes] = field(default_factory=list)
     nonce: int = 0
+    balance: int = 10**7
     # Accounts that the parameter contract knows as backend principals; None: all.
     principals: set[str] | None = None
     outage: web.Response | None = None
@@ -238,7 +239,7 @@ class ScriptedNode:
 
     async def get_account(self, request: web.Request) -> web.Response:
         """GET /v2/accounts/{principal}."""
-        return web.json_response({"balance": "0xffffff", "locked": "0x00", "nonce": self.nonce})
+        return web.json_response({"balance": hex(self.balance), "locked": "0x00", "nonce": self.nonce})
 
     async def call_read(self, request: web.Request) -> web.Response:
         """POST /v2/contracts/call-read/{address}/{name}/is-backend-principal: whoever asks about `principals`."""

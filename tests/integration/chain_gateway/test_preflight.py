@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as pb
+from prometheus_client import REGISTRY
 
 from kernel.ids import new_id
 from services.chain_gateway import convert_terms
 from services.chain_gateway.config import Settings
 from services.chain_gateway.stacks.clarity import Bool, StringAscii, TupleValue
 from tests.integration.chain_gateway.scripted_gateway import (
+    ADDRESS,
     DEPLOYER,
     all_confirmed,
     publish_call,
@@ -88,3 +90,17 @@ async def test_a_publication_that_is_withdrawn_proves_nothing(node: ScriptedNode
     await until(lambda: node.mempool)
     done = await all_confirmed(node, gateway, intent)
     assert (done.state, len(done.transactions), done.reason) == (pb.INTENT_STATE_CONFIRMED, 1, "")
+
+
+async def test_an_account_without_funds_signs_nothing(node: ScriptedNode, gateway: RunningGateway) -> None:
+    """Below the least fee the intent stays queued; with funds, at the next block, it is sent."""
+    node.balance = 10
+    intent = await gateway.create_intent(new_id(), publish_call(1))
+    await until(lambda: (REGISTRY.get_sample_value("bithedge_gateway_balance_ustx", {"address": ADDRESS}) or 0) == 10)
+    waiting = await gateway.intent_where(intent.name, lambda one: True)
+    assert (waiting.state, len(waiting.transactions)) == (pb.INTENT_STATE_QUEUED, 0)
+    node.balance = 10**7
+    node.add(1)
+    await until(lambda: node.mempool)
+    done = await all_confirmed(node, gateway, intent)
+    assert done.state == pb.INTENT_STATE_CONFIRMED
