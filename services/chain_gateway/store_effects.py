@@ -36,12 +36,13 @@ async def published(session: AsyncSession, values: Sequence[bytes]) -> dict[byte
 
 
 async def end_of(session: AsyncSession, policy_id: bytes) -> End | None:
-    """The event that ended a policy; its values are searched, so ask only for policies that are not active."""
+    """The event that ended a policy; values are searched, the newest first, for such a policy has ended just now: so ask
+    only for those that are not active."""
     statement = select(col(Event.topic), col(Event.burn_height)).where(
         col(Event.canonical),
         col(Event.contract) == REGISTRY,
         col(Event.topic).in_((SETTLED, EXPIRED)),
         sa.func.position(sa.literal(policy_id, sa.LargeBinary).op("IN")(col(Event.value))) > 0,
     )
-    found = (await session.exec(statement.limit(1))).first()
+    found = (await session.exec(statement.order_by(col(Event.sequence).desc()).limit(1))).first()
     return None if found is None else End(*found)
