@@ -82,19 +82,19 @@ class Preflight:
                 found[one.id] = finding(seen)
         return {intent_id: one for intent_id, one in found.items() if one is not None}
 
-    def _is_final(self, burn_height: int) -> bool:
-        return burn_height <= self._state.snapshot.final_burn_height
+    def _is_final(self, burn_confirmations: int) -> bool:
+        return burn_confirmations >= self._state.snapshot.confirmations
 
     async def _rounds(self, session: AsyncSession, intents: Sequence[Intent]) -> dict[str, Finding | None]:
         """A round is published once: the print of its publication, by whomever, is the effect itself."""
         prints = {one.id: _publication_prints(one) for one in intents}
-        heights = await store_effects.published(session, [value for pair in prints.values() for value in pair])
+        seen = await store_effects.published(session, [value for pair in prints.values() for value in pair])
         found: dict[str, Finding | None] = {}
         for intent_id, pair in prints.items():
-            height = next((heights[value] for value in pair if value in heights), None)
-            if height is not None:
-                seen = Seen(Fact.DONE, "ROUND_PUBLISHED_NOT_FINAL", self._is_final(height))
-                found[intent_id] = finding([seen])
+            confirmations = next((seen[value] for value in pair if value in seen), None)
+            if confirmations is not None:
+                done = Seen(Fact.DONE, "ROUND_PUBLISHED_NOT_FINAL", self._is_final(confirmations))
+                found[intent_id] = finding([done])
         return found
 
     async def _entries(self, ids: Sequence[int]) -> dict[int, TupleValue]:
@@ -120,9 +120,9 @@ class Preflight:
             # The tip is ahead of what we have ingested.
             return Seen(Fact.DONE, "POLICY_ENDED_NOT_FINAL", final=False)
         if settles and end.topic == store_effects.EXPIRED:
-            return Seen(Fact.IMPOSSIBLE, "POLICY_EXPIRED", self._is_final(end.burn_height))
-        reason = "POLICY_ENDED" if self._is_final(end.burn_height) else "POLICY_ENDED_NOT_FINAL"
-        return Seen(Fact.DONE, reason, self._is_final(end.burn_height))
+            return Seen(Fact.IMPOSSIBLE, "POLICY_EXPIRED", self._is_final(end.burn_confirmations))
+        reason = "POLICY_ENDED" if self._is_final(end.burn_confirmations) else "POLICY_ENDED_NOT_FINAL"
+        return Seen(Fact.DONE, reason, self._is_final(end.burn_confirmations))
 
 
 def _arguments(intent: Intent) -> tuple[ClarityValue, ...]:

@@ -29,7 +29,7 @@ class Request(IdempotencyRecord, table=True):
 
 
 class Lease(LeaseRecord, table=True):
-    """Who ingests, and who dispatches."""
+    """Who ingests; everything else is shared by all replicas."""
 
     metadata = METADATA
     __tablename__ = "lease"
