@@ -14,7 +14,7 @@ from aiohttp import web
 from services.chain_gateway.block_push import BlockPush
 from services.chain_gateway.config import Settings
 from tests.integration.chain_gateway.scripted_node import ScriptedNode, scripted_node
-from tests.integration.chain_gateway.world import World, running_gateway, write_key
+from tests.integration.chain_gateway.world import World, running_gateway, scripted_settings, write_key
 
 HOUR_MS = 3_600_000
 
@@ -67,15 +67,7 @@ async def node() -> AsyncIterator[ScriptedNode]:
 @pytest.fixture
 def settings(node: ScriptedNode, database_url: str, tmp_path: Path) -> Settings:
     """Settings of a gateway on the scripted node."""
-    return Settings(
-        listen="127.0.0.1:0",
-        database_url=database_url,
-        identity_address="127.0.0.1:1",
-        node_urls=(node.url,),
-        contract_deployer="ST000000000000000000002AMW42H",
-        backend_signers=(f"file:{write_key(tmp_path / 'key', 5)}",),
-        poll_interval_ms=100,
-    )
+    return scripted_settings(database_url, write_key(tmp_path / "key", 5), node.url, poll_interval_ms=100)
 
 
 @pytest.mark.parametrize("behaviour", [_silent, _dead, _nonsense, _lying])

@@ -12,7 +12,6 @@ from bithedge.chain_gateway.v1 import chain_event_pb2
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as pb
 
 from services.chain_gateway import metrics
-from services.chain_gateway.config import Settings
 from services.chain_gateway.stacks.c32 import AddressVersion
 from services.chain_gateway.stacks.clarity import StringAscii, TupleValue, UInt
 from services.chain_gateway.stacks.signer import KeySigner
@@ -25,10 +24,15 @@ from tests.integration.chain_gateway.scripted_node import (
     print_of,
     scripted_node,
 )
-from tests.integration.chain_gateway.world import RunningGateway, running_gateway, write_key
+from tests.integration.chain_gateway.world import (
+    SCRIPTED_DEPLOYER,
+    RunningGateway,
+    running_gateway,
+    scripted_settings,
+    write_key,
+)
 
-DEPLOYER: Final = "ST000000000000000000002AMW42H"
-VAULT: Final = f"{DEPLOYER}.liquidity-pool-vault"
+VAULT: Final = f"{SCRIPTED_DEPLOYER}.liquidity-pool-vault"
 OTHER_TOPIC: Final = print_of(TupleValue({"topic": StringAscii("deposit")}), VAULT, topic="other")
 
 
@@ -49,15 +53,7 @@ def key(tmp_path: Path) -> Path:
 @pytest.fixture
 async def gateway(node: ScriptedNode, database_url: str, key: Path) -> AsyncIterator[RunningGateway]:
     """A gateway on the scripted node."""
-    settings = Settings(
-        listen="127.0.0.1:0",
-        database_url=database_url,
-        identity_address="127.0.0.1:1",
-        node_urls=(node.url,),
-        contract_deployer=DEPLOYER,
-        backend_signers=(f"file:{key}",),
-        poll_interval_ms=10,
-    )
+    settings = scripted_settings(database_url, key, node.url)
     async with running_gateway(settings) as running:
         yield running
 
@@ -76,10 +72,10 @@ async def _events(gateway: RunningGateway, stacks_height: int) -> list[chain_eve
 @pytest.mark.parametrize(
     "foreign",
     [
-        pytest.param(_deposit("a", 1, contract=f"{DEPLOYER}.liquidity-pool-vault-2"), id="other contract"),
+        pytest.param(_deposit("a", 1, contract=f"{SCRIPTED_DEPLOYER}.liquidity-pool-vault-2"), id="other contract"),
         pytest.param(_deposit("a", 1, contract=f"{PROVIDER}.liquidity-pool-vault"), id="namesake of another deployer"),
         pytest.param(_deposit("a", 1, contract=f"{VAULT}.liquidity-pool-vault"), id="name of too many parts"),
-        pytest.param(_deposit("a", 1, contract=DEPLOYER), id="no contract at all"),
+        pytest.param(_deposit("a", 1, contract=SCRIPTED_DEPLOYER), id="no contract at all"),
         pytest.param(_deposit("a", 1, status="abort_by_response"), id="aborted by the contract"),
         pytest.param(_deposit("a", 1, status="abort_by_post_condition"), id="aborted by a post-condition"),
         pytest.param(_deposit("a", 1, status="dropped_problematic"), id="dropped"),

@@ -26,10 +26,15 @@ from services.chain_gateway.stacks.node import StacksNode
 from services.chain_gateway.stacks.node_types import Block
 from services.chain_gateway.tables import Block as BlockRow
 from tests.integration.chain_gateway.scripted_node import ScriptedNode, ScriptedTransaction, digest, scripted_node
-from tests.integration.chain_gateway.world import SERVICE, RunningGateway, running_gateway, write_key
+from tests.integration.chain_gateway.world import (
+    SCRIPTED_DEPLOYER,
+    SERVICE,
+    RunningGateway,
+    running_gateway,
+    scripted_settings,
+    write_key,
+)
 
-DEPLOYER = "ST000000000000000000002AMW42H"
-OUR_ACCOUNT = DEPLOYER
 BOUNDS = HealthBounds(lag_blocks=2, tip_age_seconds=60)
 
 
@@ -186,7 +191,7 @@ async def test_another_nonce_is_flagged_when_it_stays(
 ) -> None:
     """A nonce that differs once may be a block not seen yet; the same one at the next look is a disagreement."""
     pool = _pool(session, chain)
-    watch = NodeWatch(pool, (OUR_ACCOUNT,), 60)
+    watch = NodeWatch(pool, (SCRIPTED_DEPLOYER,), 60)
     for node in chain:
         node.nonce = 7
     chain[2].nonce = 3
@@ -202,14 +207,10 @@ async def test_another_nonce_is_flagged_when_it_stays(
 @pytest.fixture
 def settings(chain: list[ScriptedNode], database_url: str, tmp_path: Path) -> Settings:
     """Settings of a gateway on the three nodes."""
-    return Settings(
-        listen="127.0.0.1:0",
-        database_url=database_url,
-        identity_address="127.0.0.1:1",
-        node_urls=tuple(node.url for node in chain),
-        contract_deployer=DEPLOYER,
-        backend_signers=(f"file:{write_key(tmp_path / 'key', 5)}",),
-        poll_interval_ms=10,
+    return scripted_settings(
+        database_url,
+        write_key(tmp_path / "key", 5),
+        *(node.url for node in chain),
         node_lag_blocks=2,
         node_watch_seconds=0.05,
     )

@@ -26,10 +26,9 @@ from tests.integration.chain_gateway.scripted_node import (
     digest,
     scripted_node,
 )
-from tests.integration.chain_gateway.world import running_gateway, write_key
+from tests.integration.chain_gateway.world import SCRIPTED_DEPLOYER, running_gateway, scripted_settings, write_key
 
-DEPLOYER = "ST000000000000000000002AMW42H"
-VAULT = f"{DEPLOYER}.liquidity-pool-vault"
+VAULT = f"{SCRIPTED_DEPLOYER}.liquidity-pool-vault"
 
 
 @pytest.fixture
@@ -44,15 +43,7 @@ async def node() -> AsyncIterator[ScriptedNode]:
 @pytest.fixture
 def settings(node: ScriptedNode, database_url: str, tmp_path: Path) -> Settings:
     """Settings of a gateway on the scripted node."""
-    return Settings(
-        listen="127.0.0.1:0",
-        database_url=database_url,
-        identity_address="127.0.0.1:1",
-        node_urls=(node.url,),
-        contract_deployer=DEPLOYER,
-        backend_signers=(f"file:{write_key(tmp_path / 'key', 5)}",),
-        poll_interval_ms=10,
-    )
+    return scripted_settings(database_url, write_key(tmp_path / "key", 5), node.url)
 
 
 def _deposit(number: int, fork: str = "") -> ScriptedTransaction:

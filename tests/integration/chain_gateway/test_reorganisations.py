@@ -28,10 +28,15 @@ from tests.integration.chain_gateway.scripted_node import (
     print_of,
     scripted_node,
 )
-from tests.integration.chain_gateway.world import RunningGateway, running_gateway, write_key
+from tests.integration.chain_gateway.world import (
+    SCRIPTED_DEPLOYER,
+    RunningGateway,
+    running_gateway,
+    scripted_settings,
+    write_key,
+)
 
-DEPLOYER: Final = "ST000000000000000000002AMW42H"
-VAULT: Final = f"{DEPLOYER}.liquidity-pool-vault"
+VAULT: Final = f"{SCRIPTED_DEPLOYER}.liquidity-pool-vault"
 
 
 @pytest.fixture
@@ -45,15 +50,7 @@ async def node() -> AsyncIterator[ScriptedNode]:
 @pytest.fixture
 def settings(node: ScriptedNode, database_url: str, tmp_path: Path) -> Settings:
     """Settings of a gateway on the scripted node."""
-    return Settings(
-        listen="127.0.0.1:0",
-        database_url=database_url,
-        identity_address="127.0.0.1:1",
-        node_urls=(node.url,),
-        contract_deployer=DEPLOYER,
-        backend_signers=(f"file:{write_key(tmp_path / 'key', 5)}",),
-        poll_interval_ms=10,
-    )
+    return scripted_settings(database_url, write_key(tmp_path / "key", 5), node.url)
 
 
 @pytest.fixture
@@ -174,7 +171,7 @@ async def test_a_refusal_of_a_senseless_id_stops_nothing(node: ScriptedNode, gat
     prints = [
         print_of(
             TupleValue({"topic": StringAscii("policy-refused"), "id": UInt(number), "error": UInt(3013)}),
-            f"{DEPLOYER}.policy-registry",
+            f"{SCRIPTED_DEPLOYER}.policy-registry",
         )
         for number in (2**127, 7)
     ]

@@ -39,6 +39,7 @@ from tests.tokens import TestTokens, service_metadata
 SOURCES: Final = Path(__file__).resolve().parents[3] / "contracts" / "contracts"
 USD: Final = 100_000_000
 SERVICE: Final = service_metadata("workflows")
+SCRIPTED_DEPLOYER: Final = "ST000000000000000000002AMW42H"
 PATIENCE_SECONDS: Final = 20.0
 
 
@@ -48,6 +49,20 @@ def write_key(path: Path, number: int) -> Path:
     path.write_text((bytes([number]) * 32).hex() + "01")
     os.chmod(path, 0o600)
     return path
+
+
+def scripted_settings(database_url: str, key: Path, *node_urls: str, **changes: Any) -> Settings:
+    """Settings of a gateway on scripted nodes, whose contracts are those of `SCRIPTED_DEPLOYER`."""
+    settings = Settings(
+        listen="127.0.0.1:0",
+        database_url=database_url,
+        identity_address="127.0.0.1:1",
+        node_urls=node_urls,
+        contract_deployer=SCRIPTED_DEPLOYER,
+        backend_signers=(f"file:{key}",),
+        poll_interval_ms=10,
+    )
+    return replace(settings, **changes)
 
 
 @dataclass
