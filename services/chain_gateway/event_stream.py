@@ -45,6 +45,10 @@ class EventStream:
         """Pages without end: first what there is, then what comes. An empty page tells progress alone."""
         cursor = _start(request)
         snapshot = await self._state.first()
+        if cursor.sequence > snapshot.row.latest_sequence:
+            # Another replica may have told what this process has not heard of yet.
+            await self._state.refresh()
+            snapshot = self._state.snapshot
         told: tuple[str, int] | None = None
         while True:
             if cursor.sequence > snapshot.row.latest_sequence:

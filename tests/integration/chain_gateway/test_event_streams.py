@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from kernel.database import Database, migrate
-from kernel.errors import InvalidArgument
+from kernel.errors import FailedPrecondition, InvalidArgument
 from kernel.lease import LeaderLease
 from services.chain_gateway.contracts import Contracts
 from services.chain_gateway.event_stream import EventStream
@@ -261,4 +261,23 @@ async def test_a_number_out_of_bounds_or_of_another_cursor_is_refused(
         cursor=cursor, finality=pb.EventFinality.ValueType(finality), burn_confirmations=number
     )
     with pytest.raises(InvalidArgument):
+        await anext(aiter(scene.streams.watch(request)))
+
+
+async def test_a_cursor_of_a_replica_that_is_ahead_is_served(scene: Scene) -> None:
+    """It leads on in a replica that has not heard of the newest block yet; one of no history of ours is refused."""
+    await scene.reset()
+    behind = StateFollower(scene.database, CONFIRMATIONS)
+    await behind.refresh()
+    scene.grow(2, 1)
+    await scene.follow()
+    consumer = Consumer(pb.EVENT_FINALITY_TIP)
+    await scene.read(consumer, lost=False)
+    request = pb.WatchEventsRequest(cursor=consumer.cursor, finality=pb.EVENT_FINALITY_TIP)
+    stream = EventStream(scene.database, behind, scene.contracts).watch(request)
+    answer = await anext(aiter(stream))
+    assert (answer.cursor, len(answer.events)) == (consumer.cursor, 0)
+    await stream.aclose()  # type: ignore[attr-defined]
+    request.cursor = f"v1.t.{consumer.sequence + 1}"
+    with pytest.raises(FailedPrecondition, match="another history"):
         await anext(aiter(scene.streams.watch(request)))
