@@ -15,13 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from backtest.demand import DemandModel
+from backtest.alternatives import run_all
 from backtest.figures import summary, tier_figures
-from backtest.parameters import contract_defaults
 from backtest.pool import Insolvent
 from backtest.prices import PriceHistory
 from backtest.report import write_report
-from backtest.simulation import Simulation
 from kernel.settings import SettingsError
 from kernel.units import Tier
 
@@ -38,10 +36,9 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     if given.seed < 0:
         parser.error("--seed must not be negative")
-    model = DemandModel()
     try:
         prices = PriceHistory.load(given.prices, given.seed)
-        record = Simulation(prices, contract_defaults(), model, given.seed).run()
+        record, alternatives = run_all(prices, given.seed)
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
@@ -49,7 +46,8 @@ def main(arguments: Sequence[str]) -> int:
         print(f"insolvent: {error}", file=sys.stderr)
         return 1
     source = _RECORDED if given.prices is None else given.prices.name
-    write_report(given.out, record, prices, model, summary(record, prices.stx_source, given.seed, source))
+    found = summary(record, prices.stx_source, given.seed, source)
+    write_report(given.out, record, prices, found, alternatives)
     for tier in Tier:
         print(tier_figures(record, tier).line())
     print(f"solvent at each of {record.steps_checked:,} steps; report: {given.out / 'report.html'}")

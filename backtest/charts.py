@@ -11,6 +11,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from backtest.figures import equity, of_tier
 from backtest.simulation import Record
@@ -33,9 +34,9 @@ def price_chart(bars: Sequence[DailyBar]) -> str:
         lows, highs = ([price / USD_E8 for price in prices] for prices in _ranges(bars))
         axes.fill_between(days, lows, highs, color=_GREY, alpha=0.35, linewidth=0)  # type: ignore[arg-type]
         axes.plot(days, [bar.close_usd_e8 / USD_E8 for bar in bars], color="#30343b", linewidth=1.1)  # type: ignore[arg-type]
-        axes.set_yscale("log")
+        axes.set_yscale("log", subs=())
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.yaxis.set_major_formatter(lambda value, _: f"${value:,.0f}")
-        axes.yaxis.set_minor_formatter(lambda value, _: "")
 
     return _svg("BTC/USD", draw)
 

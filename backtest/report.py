@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import jinja2
 
+from backtest.alternatives import AS_SOLD, Alternative
 from backtest.charts import COLOURS, equity_chart, payout_chart, price_chart, utilization_chart
-from backtest.demand import DemandModel
 from backtest.figures import equity
 from backtest.holding import Holding, holdings
 from backtest.prices import PriceHistory
@@ -21,16 +21,25 @@ from kernel.units import Tier
 _TEMPLATE: Final = "report.html.jinja"
 
 
-def write_report(folder: Path, record: Record, prices: PriceHistory, model: DemandModel, summary: Any) -> None:
+def write_report(
+    folder: Path, record: Record, prices: PriceHistory, summary: Any, alternatives: Sequence[Alternative]
+) -> None:
     """Both files, each put in place whole."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = [row for tier in Tier for row in holdings(tier.name, equity(record, tier))]
-    content = {**summary, "holdings": [asdict(row) for row in rows], "demand": asdict(model)}
+    content = {
+        **summary,
+        "alternatives": [asdict(one) for one in alternatives],
+        "holdings": [asdict(row) for row in rows],
+        "demand": asdict(AS_SOLD.model),
+    }
     _put(folder / "report.json", json.dumps(content, indent=2) + "\n")
-    _put(folder / "report.html", _html(record, prices, model, summary, rows))
+    _put(folder / "report.html", _html(record, prices, summary, rows, alternatives))
 
 
-def _html(record: Record, prices: PriceHistory, model: DemandModel, summary: Any, rows: Sequence[Holding]) -> str:
+def _html(
+    record: Record, prices: PriceHistory, summary: Any, rows: Sequence[Holding], alternatives: Sequence[Alternative]
+) -> str:
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
     charts = (price_chart(prices.bars), equity_chart(record), utilization_chart(record), payout_chart(record))
@@ -38,7 +47,8 @@ def _html(record: Record, prices: PriceHistory, model: DemandModel, summary: Any
         summary=summary,
         charts=[chart[chart.index("<svg") :] for chart in charts],
         holdings=rows,
-        demand=model,
+        alternatives=alternatives,
+        demand=AS_SOLD.model,
         colours={tier.name: colour for tier, colour in COLOURS.items()},
         percent=lambda part: f"{part:.1%}",
         signed=lambda part: f"{part:+.1%}",

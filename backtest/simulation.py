@@ -16,12 +16,12 @@ from backtest.demand import Demand, DemandModel, Habit, Request
 from backtest.pool import Pool, Written
 from backtest.prices import PriceHistory
 from kernel.errors import BitHedgeError, Unavailable
-from kernel.pricing import PastVolatility
+from kernel.pricing import PastVolatility, VolatilityRules
 from kernel.units import USD_E8, Tier, Token, notional_usd_e8, payout, premium_base_units
 from services.oracle.domain.history import estimate_volatility
 from services.oracle.domain.prices import Feed
 from services.policy.domain.parameters import Parameters
-from services.policy.domain.quote import Market, make_quote
+from services.policy.domain.quote import VOLATILITY_RULES, Market, make_quote
 from services.pool.domain.collateral import Refusal
 from services.pool.domain.shares import Prices
 from services.pool.domain.utilization import utilization_bps
@@ -80,9 +80,17 @@ class Record:
 class Simulation:
     """One run; `run` answers its record or raises `Insolvent`."""
 
-    def __init__(self, prices: PriceHistory, parameters: Parameters, model: DemandModel, seed: int) -> None:
+    def __init__(
+        self,
+        prices: PriceHistory,
+        parameters: Parameters,
+        model: DemandModel,
+        seed: int,
+        rules: VolatilityRules = VOLATILITY_RULES,
+    ) -> None:
         self._prices = prices
         self._parameters = parameters
+        self._rules = rules
         self._demand = Demand(model, seed)
         self._pool = Pool()
         self._record = Record()
@@ -150,7 +158,7 @@ class Simulation:
     def _offer(self, request: Request, time: dt.datetime, spot: Prices, past: PastVolatility) -> None:
         market = Market(spot.btc_e8, spot.stx_e8, 0, 0, past, spot.btc_e8, spot.stx_e8)
         try:
-            quote = make_quote(request.terms, market, self._parameters)
+            quote = make_quote(request.terms, market, self._parameters, self._rules)
         except BitHedgeError as error:
             self._record.refusals[str(error.reason)] += 1
             return
