@@ -4,6 +4,7 @@ import { MarketClock } from './clock.mjs';
 import { BURN_BLOCK_SECONDS, GENESIS_HEIGHT } from './chain.mjs';
 import { shuffled } from './random.mjs';
 import { Rejection } from './rejection.mjs';
+import { spell } from './shapes.mjs';
 import { DecodeError, decode } from './transaction.mjs';
 
 const MAX_BLOCK_TRANSACTIONS = 1000;
@@ -236,6 +237,8 @@ export class Producer {
     const record = { t: 'block', txids: entries.map(({ tx }) => tx.txid), time_ms: Math.floor(this.clock.timeMs) };
     await this.log.append(record);
     const problematic = await this.applier.block(record);
+    // Not before the block is told: it is what whoever asks for its events would wait for.
+    setImmediate(() => entries.forEach(spell));
     this.#executing = new Set();
     for (const txid of problematic) await this.log.append({ t: 'problematic', txid });
   }

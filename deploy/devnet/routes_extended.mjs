@@ -1,7 +1,7 @@
 /** The paths of the Stacks API: /extended/... */
 import { HttpError, notFound } from './http.mjs';
 import { principal } from './routes_node.mjs';
-import { blockShape, burnBlockShape, eventShapes, transactionShape } from './shapes.mjs';
+import { blockShape, burnBlockShape, eventShapeAt, transactionShape } from './shapes.mjs';
 
 const BLOCKS_LIMIT = [20, 30];
 const TRANSACTIONS_LIMIT = [20, 50];
@@ -110,8 +110,8 @@ function events(producer, request) {
   const id = request.query.get('tx_id');
   if (id === null) throw new HttpError(400, { error: 'tx_id is needed' });
   const entry = entryOf(producer, id);
-  const all = entry === undefined ? [] : eventShapes(entry);
-  const { limit, offset, results } = page(request, EVENTS_LIMIT, all.length, (index) => all[index]);
+  const shape = (index) => eventShapeAt(entry, index);
+  const { limit, offset, results } = page(request, EVENTS_LIMIT, entry?.events.length ?? 0, shape);
   return { limit, offset, events: results };
 }
 

@@ -6,7 +6,14 @@ const hex = (text) => (text.startsWith('0x') ? text : `0x${text}`);
 
 /** @type {Map<string, {hex: string, repr: string}>} values spelled lately: a list and its details show the same ones */
 const spelled = new Map();
-const SPELLED = 50_000;
+const SPELLED = 200_000;
+
+/** Spells what a mined transaction printed and answered, as the API does when it takes a block in and not when asked.
+ * @param {import('./chain.mjs').Entry} entry */
+export function spell({ events, result }) {
+  for (const { type, data } of events) if (type === 'print_event') clarityValue(data.raw_value);
+  clarityValue(result);
+}
 
 /** @param {string} text serialized value, hex */
 export function clarityValue(text) {
@@ -44,9 +51,11 @@ function eventShape({ type, data }, index, txid) {
   return { ...common, event_type: type, data };
 }
 
-/** @param {import('./chain.mjs').Entry} entry @param {number} [limit] @returns {object[]} its events, or the first */
-export const eventShapes = (entry, limit = Infinity) =>
-  entry.events.slice(0, limit).map((event, index) => eventShape(event, index, entry.tx.txid));
+/** @param {import('./chain.mjs').Entry} entry @param {number} index @returns {object} one of its events */
+export const eventShapeAt = (entry, index) => eventShape(entry.events[index], index, entry.tx.txid);
+
+/** @param {import('./chain.mjs').Entry} entry @param {number} limit @returns {object[]} the first of its events */
+const eventShapes = (entry, limit) => entry.events.slice(0, limit).map((_, index) => eventShapeAt(entry, index));
 
 const conditionNames = {
   1: 'sent_equal_to', 2: 'sent_greater_than', 3: 'sent_greater_than_or_equal_to', 4: 'sent_less_than',
