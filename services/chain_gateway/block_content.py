@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import Collection, Sequence
+import functools
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from kernel.errors import Aborted, BitHedgeError, FailedPrecondition
 from services.chain_gateway.contracts import Contracts
@@ -17,10 +18,12 @@ from services.chain_gateway.nodes import Asker
 from services.chain_gateway.stacks.block_transactions import MinedLogs, TransactionSummary
 from services.chain_gateway.stacks.clarity_text import render
 from services.chain_gateway.stacks.errors import CodecError
+from services.chain_gateway.stacks.node import TRANSACTIONS_PER_QUESTION
 from services.chain_gateway.stacks.node_errors import NodeRefused
 from services.chain_gateway.stacks.node_types import Block, ContractLog, TransactionRecord
 from services.chain_gateway.store_transactions import Mined, NonceUse
 
+AnswerT = TypeVar("AnswerT")
 _PRINT: Final = "print"
 # Only these run code; a deployment may call us too.
 _CALLS: Final = ("contract_call", "smart_contract")
@@ -54,7 +57,7 @@ class UnknownEventForm(FailedPrecondition):
 async def read_contents(
     nodes: Asker, contracts: Contracts, backend: Collection[str], blocks: Sequence[Block]
 ) -> list[BlockContent]:
-    """What each of `blocks` holds, several read at once; fails as `read_content` does."""
+    """What each of `blocks` holds, several read at once; fails as `read_leading` does."""
     contents = await read_leading(nodes, contracts, backend, blocks)
     if len(contents) < len(blocks):
         contents += await read_contents(nodes, contracts, backend, blocks[len(contents) :])
@@ -66,48 +69,93 @@ async def read_leading(
 ) -> list[BlockContent]:
     """What the first of `blocks` hold, up to the first that cannot be read; fails when that is the very first.
 
-    A node that fails now and then, or a chain that moves at its top, so costs what is behind the failure only.
+    `backend` are the accounts of our keys, whose fees are noted. BlockMoved when the node's chain changes meanwhile,
+    Unavailable when no node answers, UnknownEventForm when a contract of ours printed what we cannot read. A node that
+    fails now and then, or a chain that moves at its top, so costs what is behind the failure only.
     """
-    gate = asyncio.Semaphore(_AT_ONCE)
-
-    async def content(block: Block) -> BlockContent | BitHedgeError | NodeRefused:
-        async with gate:
-            try:
-                return await read_content(nodes, contracts, backend, block)
-            except (BitHedgeError, NodeRefused) as error:
-                return error
-
+    listed = await _leading([functools.partial(_list, nodes, block) for block in blocks])
+    groups = list(_groups(listed))
+    told = await _leading([functools.partial(_logs, nodes, group) for group in groups])
     contents: list[BlockContent] = []
-    for found in await asyncio.gather(*map(content, blocks)):
-        if isinstance(found, BlockContent):
-            contents.append(found)
-        elif contents:
-            break
-        else:
-            raise found
+    for group, logs in zip(groups, told, strict=False):
+        for one in group:
+            try:
+                contents.append(_content(contracts, backend, one, logs))
+            except (BlockMoved, UnknownEventForm):
+                if not contents:
+                    raise
+                return contents
     return contents
 
 
-async def read_content(nodes: Asker, contracts: Contracts, backend: Collection[str], block: Block) -> BlockContent:
-    """Reads a block; BlockMoved when the node's chain changes meanwhile, Unavailable when no node answers,
-    UnknownEventForm when a contract of ours printed what we cannot read.
+@dataclass(frozen=True)
+class _Listed:
+    """A block with its transactions, and those of them whose events are to be read."""
 
-    `backend` are the accounts of our keys, whose fees are noted.
-    """
+    block: Block
+    transactions: Sequence[TransactionSummary]
+    calling: Sequence[str]
+
+
+async def _leading(questions: Sequence[Callable[[], Awaitable[AnswerT]]]) -> list[AnswerT]:
+    """The answers up to the first that fails, several asked for at once; fails when that is the very first."""
+    gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def answer(question: Callable[[], Awaitable[AnswerT]]) -> AnswerT | BitHedgeError | NodeRefused:
+        async with gate:
+            try:
+                return await question()
+            except (BitHedgeError, NodeRefused) as error:
+                return error
+
+    answers: list[AnswerT] = []
+    for found in await asyncio.gather(*map(answer, questions)):
+        if not isinstance(found, BitHedgeError | NodeRefused):
+            answers.append(found)
+        elif answers:
+            break
+        else:
+            raise found
+    return answers
+
+
+async def _list(nodes: Asker, block: Block) -> _Listed:
     if block.transaction_count == 0:
-        return BlockContent(block, (), ())
-    summaries = await nodes.ask(lambda node: node.block_transactions(block.hash))
-    if summaries is None or len(summaries) != block.transaction_count:
+        return _Listed(block, (), ())
+    found = await nodes.ask(lambda node: node.block_transactions(block.hash))
+    if found is None or len(found) != block.transaction_count:
         raise BlockMoved(block)
-    calling = [one.txid for one in summaries if one.status == SUCCESS and one.event_count and one.kind in _CALLS]
-    complete = await nodes.ask(lambda node: node.logs(calling)) if calling else {}
+    calling = [one.txid for one in found if one.status == SUCCESS and one.event_count and one.kind in _CALLS]
+    return _Listed(block, found, calling)
+
+
+def _groups(listed: Sequence[_Listed]) -> Iterator[list[_Listed]]:
+    """Blocks in a row whose transactions fit into one question; a block with more stands alone."""
+    group: list[_Listed] = []
+    for one in listed:
+        if group and sum(len(other.calling) for other in (*group, one)) > TRANSACTIONS_PER_QUESTION:
+            yield group
+            group = []
+        group.append(one)
+    if group:
+        yield group
+
+
+async def _logs(nodes: Asker, group: Sequence[_Listed]) -> Mapping[str, MinedLogs | None]:
+    calling = [txid for one in group for txid in one.calling]
+    return await nodes.ask(lambda node: node.logs(calling)) if calling else {}
+
+
+def _content(
+    contracts: Contracts, backend: Collection[str], listed: _Listed, logs: Mapping[str, MinedLogs | None]
+) -> BlockContent:
     events: list[EventRecord] = []
-    for txid in calling:
-        record = complete[txid]
-        if record is None or record.block_hash != block.hash or record.status != SUCCESS:
-            raise BlockMoved(block)
-        events.extend(_events(contracts, backend, block, record))
-    return BlockContent(block, events, summaries)
+    for txid in listed.calling:
+        record = logs[txid]
+        if record is None or record.block_hash != listed.block.hash or record.status != SUCCESS:
+            raise BlockMoved(listed.block)
+        events.extend(_events(contracts, backend, listed.block, record))
+    return BlockContent(listed.block, events, listed.transactions)
 
 
 def _events(contracts: Contracts, backend: Collection[str], block: Block, record: MinedLogs) -> list[EventRecord]:
