@@ -22,6 +22,8 @@ from tests.contracts.fuzz.world import Stage
 from tests.contracts.vm import VM
 
 _STEPS = 160
+# How often the progress is told.
+_WALKS_TOLD = 20
 
 
 def main() -> int:
@@ -67,6 +69,8 @@ def fuzz(seed: int, calls: int, report: Report, jobs: int) -> Failure | None:
                     return mine
                 failure = walk(stage, drawn(Random(f"{seed}/{number}"), _STEPS), mine.add)
                 broken.extend([failure] if failure else [])
+                if number % _WALKS_TOLD == 0:
+                    print(f"about {min(mine.calls * jobs, calls)} of {calls} calls", file=sys.stderr, flush=True)
         return mine
 
     with ThreadPoolExecutor(jobs) as pool:
