@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import grpc
 import pytest
@@ -20,34 +18,11 @@ from tests.integration.chain_gateway.scripted_gateway import (
     confirmed,
     publish_call,
     refusal,
-    scripted_settings,
     sent,
     until,
 )
-from tests.integration.chain_gateway.scripted_node import ScriptedNode, scripted_node
+from tests.integration.chain_gateway.scripted_node import ScriptedNode
 from tests.integration.chain_gateway.world import RunningGateway, running_gateway
-
-
-@pytest.fixture
-async def node() -> AsyncIterator[ScriptedNode]:
-    """A node with one empty block."""
-    async with scripted_node() as node:
-        node.add(1)
-        yield node
-
-
-@pytest.fixture
-def settings(node: ScriptedNode, database_url: str, tmp_path: Path) -> Settings:
-    """Settings of a gateway on the scripted node."""
-    return scripted_settings(node, database_url, tmp_path)
-
-
-@pytest.fixture
-async def gateway(settings: Settings) -> AsyncIterator[RunningGateway]:
-    """A gateway on the scripted node."""
-    async with running_gateway(settings) as running:
-        await running.tip(1)
-        yield running
 
 
 async def test_silence_leads_to_the_same_bytes_again(node: ScriptedNode, gateway: RunningGateway) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 import sqlalchemy as sa
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as pb
@@ -18,34 +15,11 @@ from tests.integration.chain_gateway.scripted_gateway import (
     all_confirmed,
     publish_call,
     refusal,
-    scripted_settings,
     sent,
     until,
 )
-from tests.integration.chain_gateway.scripted_node import ScriptedNode, ScriptedTransaction, digest, scripted_node
+from tests.integration.chain_gateway.scripted_node import ScriptedNode, ScriptedTransaction, digest
 from tests.integration.chain_gateway.world import RunningGateway, running_gateway
-
-
-@pytest.fixture
-async def node() -> AsyncIterator[ScriptedNode]:
-    """A node with one empty block."""
-    async with scripted_node() as node:
-        node.add(1)
-        yield node
-
-
-@pytest.fixture
-def settings(node: ScriptedNode, database_url: str, tmp_path: Path) -> Settings:
-    """Settings of a gateway on the scripted node."""
-    return scripted_settings(node, database_url, tmp_path)
-
-
-@pytest.fixture
-async def gateway(settings: Settings) -> AsyncIterator[RunningGateway]:
-    """A gateway on the scripted node."""
-    async with running_gateway(settings) as running:
-        await running.tip(1)
-        yield running
 
 
 async def test_nothing_is_signed_behind_what_may_not_have_arrived(node: ScriptedNode, gateway: RunningGateway) -> None:

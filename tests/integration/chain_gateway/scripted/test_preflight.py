@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as pb
 from prometheus_client import REGISTRY
 
 from kernel.ids import new_id
 from services.chain_gateway import convert_terms
-from services.chain_gateway.config import Settings
 from services.chain_gateway.stacks.clarity import Bool, StringAscii, TupleValue
 from tests.integration.chain_gateway.scripted_gateway import (
     ADDRESS,
     DEPLOYER,
     all_confirmed,
     publish_call,
-    scripted_settings,
     until,
 )
 from tests.integration.chain_gateway.scripted_node import (
@@ -26,31 +21,8 @@ from tests.integration.chain_gateway.scripted_node import (
     ScriptedTransaction,
     digest,
     print_of,
-    scripted_node,
 )
-from tests.integration.chain_gateway.world import RunningGateway, running_gateway
-
-
-@pytest.fixture
-async def node() -> AsyncIterator[ScriptedNode]:
-    """A node with one empty block."""
-    async with scripted_node() as node:
-        node.add(1)
-        yield node
-
-
-@pytest.fixture
-def settings(node: ScriptedNode, database_url: str, tmp_path: Path) -> Settings:
-    """Settings of a gateway on the scripted node."""
-    return scripted_settings(node, database_url, tmp_path)
-
-
-@pytest.fixture
-async def gateway(settings: Settings) -> AsyncIterator[RunningGateway]:
-    """A gateway on the scripted node."""
-    async with running_gateway(settings) as running:
-        await running.tip(1)
-        yield running
+from tests.integration.chain_gateway.world import RunningGateway
 
 
 def _publication(call: pb.ContractCall, latest: bool) -> ScriptedTransaction:

@@ -1,0 +1,1 @@
+"""A gateway on a node that says what the test has it say."""
