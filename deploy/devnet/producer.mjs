@@ -237,8 +237,8 @@ export class Producer {
     const record = { t: 'block', txids: entries.map(({ tx }) => tx.txid), time_ms: Math.floor(this.clock.timeMs) };
     await this.log.append(record);
     const problematic = await this.applier.block(record);
-    // Not before the block is told: it is what whoever asks for its events would wait for.
-    setImmediate(() => entries.forEach(spell));
+    // Not before the block is told, which whoever asks for its events waits for; who could not pay is in no block.
+    setImmediate(() => entries.filter(({ block }) => block !== null).forEach(spell));
     this.#executing = new Set();
     for (const txid of problematic) await this.log.append({ t: 'problematic', txid });
   }
