@@ -87,7 +87,9 @@ def _judge(
     one: Observation, everything: Sequence[Observation], at: dt.datetime, rules: AggregationRules
 ) -> JudgedObservation:
     rejection = None
-    if one.price_usd_e8 <= 0:
+    if one.fault is not None:
+        rejection = one.fault
+    elif one.price_usd_e8 <= 0:
         rejection = Rejection.NOT_POSITIVE
     elif one.observe_time > at:
         rejection = Rejection.FUTURE
@@ -100,8 +102,12 @@ def _judge(
 
 def _is_superseded(one: Observation, everything: Sequence[Observation], at: dt.datetime) -> bool:
     """One source has one voice: its latest that counts; of equals in time the first that was given."""
-    rivals = [r for r in everything if r.source == one.source and r.price_usd_e8 > 0 and r.observe_time <= at]
+    rivals = [r for r in everything if r.source == one.source and _speaks(r, at)]
     return one is not max(rivals, key=lambda rival: rival.observe_time)
+
+
+def _speaks(one: Observation, at: dt.datetime) -> bool:
+    return one.fault is None and one.price_usd_e8 > 0 and one.observe_time <= at
 
 
 def _reject_outliers(judged: list[JudgedObservation], rules: AggregationRules) -> list[JudgedObservation]:

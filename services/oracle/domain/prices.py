@@ -34,23 +34,41 @@ class PriceStatus(enum.StrEnum):
 
 
 class Rejection(enum.StrEnum):
-    """Why an observation was not used."""
+    """Why an observation was not used.
+
+    A reading may fail before there is a price: UNREACHABLE (no connection, or the exchange refused), TIMED_OUT (no
+    answer in time), RATE_LIMITED, MALFORMED (an answer that is none), NOT_A_NUMBER, OUT_OF_RANGE (more than an amount
+    can hold), CROSSED_BOOK (bid above ask), NO_CONVERSION (no usable rate of the currency it is quoted in).
+    """
 
     NOT_POSITIVE = "NOT_POSITIVE"
     FUTURE = "FUTURE"
     STALE = "STALE"
     SUPERSEDED = "SUPERSEDED"
     OUTLIER = "OUTLIER"
+    UNREACHABLE = "UNREACHABLE"
+    TIMED_OUT = "TIMED_OUT"
+    RATE_LIMITED = "RATE_LIMITED"
+    MALFORMED = "MALFORMED"
+    NOT_A_NUMBER = "NOT_A_NUMBER"
+    OUT_OF_RANGE = "OUT_OF_RANGE"
+    CROSSED_BOOK = "CROSSED_BOOK"
+    NO_CONVERSION = "NO_CONVERSION"
 
 
 @dataclass(frozen=True)
 class Observation:
-    """What one source said at one market time. `simulated` where the source is not a real exchange."""
+    """What one source said at one market time. `simulated` where the source is not a real exchange.
+
+    `fault` where the source was asked and gave no price to judge: the price is 0 then, and the time is that of the
+    faulty reading if it has one, else when it was asked for.
+    """
 
     source: str
     price_usd_e8: int
     observe_time: dt.datetime
     simulated: bool = False
+    fault: Rejection | None = None
 
 
 @dataclass(frozen=True)

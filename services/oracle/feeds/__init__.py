@@ -14,7 +14,11 @@ class PriceSource(Protocol):
     """Several sources of every feed, asked together."""
 
     async def observe(self, feed: Feed, at: dt.datetime) -> Sequence[Observation]:
-        """What each source says at market time `at`; a source that has nothing to say is left out."""
+        """What each source says at market time `at`.
+
+        A source that was asked in vain says so by its observation's `fault`; one that holds nothing for that time, as
+        a recording without that day, is left out.
+        """
         ...
 
     def is_synthetic(self, feed: Feed) -> bool:

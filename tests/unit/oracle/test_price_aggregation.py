@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 
 from hypothesis import given
@@ -116,6 +117,21 @@ def test_each_rejection_has_its_name() -> None:
     assert (found.status, found.price_usd_e8, found.confidence_usd_e8) == (PriceStatus.OK, 100 * USD, USD)
     assert found.first_observe_time == AT - dt.timedelta(seconds=60)
     assert found.observe_time == AT - dt.timedelta(seconds=5)
+
+
+def test_the_fault_of_a_reading_is_its_rejection_and_changes_nothing_else() -> None:
+    """A source that was asked in vain is listed under its fault, has no voice, and does not silence its own good
+    observation; the price, confidence and times are as if it had not been asked."""
+    good = seen(100 * USD, 101 * USD, 102 * USD)
+    faulty = [
+        Observation("cut-off", 0, AT, fault=Rejection.UNREACHABLE),
+        Observation("s0", 0, AT, fault=Rejection.NOT_A_NUMBER),
+    ]
+    without, found = aggregate(good, AT, None, RULES), aggregate([*good, *faulty], AT, None, RULES)
+    rejections = [one.rejection for one in found.observations]
+    assert rejections == [None, None, None, Rejection.UNREACHABLE, Rejection.NOT_A_NUMBER]
+    assert dataclasses.replace(found, observations=without.observations) == without
+    assert aggregate(faulty, AT, None, RULES).reason == "NO_USABLE_SOURCE: 1 NOT_A_NUMBER, 1 UNREACHABLE"
 
 
 def test_too_few_sources_are_degraded_and_none_is_unavailable() -> None:
