@@ -20,6 +20,7 @@ from kernel.temporal import TemporalDelivery
 from services.pool import tables
 from services.pool.capacity import Capacity
 from services.pool.config import load
+from services.pool.corrections import Corrections
 from services.pool.domain.collateral import UnpaidLimits
 from services.pool.liquidity import Liquidity
 from services.pool.market import ChainParameters, OraclePrices
@@ -78,6 +79,7 @@ def build_servicer(
         capacity=Capacity(database, parameters, limits),
         valuation=valuation,
         liquidity=Liquidity(database, valuation, tip),
+        corrections=Corrections(tip),
     )
     return PoolServicer(parts)
 

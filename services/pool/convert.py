@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import re
+from dataclasses import replace
 from typing import Final
 
 from bithedge.chain_gateway.v1 import chain_event_pb2, chain_gateway_service_pb2
@@ -95,7 +96,9 @@ def terms_digest(request: pb.CreateReservationRequest) -> bytes:
 
 def chain_event(event: chain_event_pb2.ChainEvent) -> chain.ChainEvent:
     """An event of the gateway; ValueError (AmountError, InvalidArgument) for one that makes no sense."""
-    return chain.ChainEvent(event_cause(event), event.withdrawn, event.backend_fee_ustx, _payload(event))
+    payload = _payload(event)
+    cause = replace(event_cause(event), subject=chain.subject(payload))
+    return chain.ChainEvent(cause, event.withdrawn, event.backend_fee_ustx, payload)
 
 
 def event_cause(event: chain_event_pb2.ChainEvent) -> Cause:
@@ -262,4 +265,5 @@ def line_message(row: tables.StatementLine) -> pb.StatementLine:
         shares_delta=row.shares_delta,
         txid=row.txid,
         burn_height=row.burn_height,
+        provider_principal=row.provider,
     )

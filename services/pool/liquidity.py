@@ -10,7 +10,7 @@ from kernel.database import Database
 from kernel.errors import FailedPrecondition, NotFound, Unavailable
 from kernel.rpc.tip import TipFollower
 from kernel.units import AmountError, Tier, Token
-from services.pool import store, store_positions, tables
+from services.pool import store, store_journal, store_positions, tables
 from services.pool.domain import ledger, shares
 from services.pool.domain.collateral import TierBooks
 from services.pool.domain.shares import Prices
@@ -61,8 +61,8 @@ class Liquidity:
         _keep_prices(deposit, prices)
         session.add(deposit)
         cause = await self._step(session, f"deposits/{deposit.id}/price")
-        line = store.Line(deposit.provider, SHARES_ISSUED, tier, token, deposit.amount, issued)
-        await store.post_entry(session, ledger.shares_issued(cause, tier, token, deposit.amount), [line])
+        line = store_journal.Line(deposit.provider, SHARES_ISSUED, tier, token, deposit.amount, issued)
+        await store_journal.post_entry(session, ledger.shares_issued(cause, tier, token, deposit.amount), [line])
 
     async def request(
         self, session: AsyncSession, withdrawal_id: str, provider: str, tier: Tier, token: Token, count: int, key: bytes
@@ -126,8 +126,10 @@ class Liquidity:
         session.add(withdrawal)
         cause = await self._step(session, f"withdrawals/{withdrawal.id}/price")
         entry = ledger.withdrawal_priced(cause, books.tier, books.token, amount)
-        line = store.Line(withdrawal.provider, SHARES_BURNED, books.tier, books.token, amount, -withdrawal.shares)
-        await store.post_entry(session, entry, [line])
+        line = store_journal.Line(
+            withdrawal.provider, SHARES_BURNED, books.tier, books.token, amount, -withdrawal.shares
+        )
+        await store_journal.post_entry(session, entry, [line])
 
     async def _value_unlocked(self, tier: Tier, token: Token, prices: Prices, *, joining: bool) -> None:
         """Values many open policies before the tier is locked; remembered, it is only looked up under the lock."""
@@ -138,7 +140,7 @@ class Liquidity:
 
     async def _step(self, session: AsyncSession, key: str) -> ledger.Cause:
         cursor = await store.read_cursor(session)
-        return ledger.Cause(key, cursor.projected_burn_height, self._tip.now())
+        return ledger.Cause(key, cursor.projected_burn_height, self._tip.now(), subject=key.rpartition("/")[0])
 
 
 async def record_voucher(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from kernel.database import Database
 from services.pool.capacity import Capacity
+from services.pool.corrections import Corrections
 from services.pool.liquidity import Liquidity
 from services.pool.market import ChainParameters
 from services.pool.valuation import Valuation
@@ -20,3 +21,4 @@ class Parts:
     capacity: Capacity
     valuation: Valuation
     liquidity: Liquidity
+    corrections: Corrections

@@ -12,7 +12,7 @@ from kernel import outbox
 from kernel.ids import resource_name
 from kernel.temporal import SIGNAL, START
 from kernel.units import Tier, Token
-from services.pool import store, store_coverage, store_positions, tables
+from services.pool import store_coverage, store_journal, store_positions, tables
 from services.pool.domain import chain_event as chain
 from services.pool.domain import ledger
 from services.pool.domain.collateral import ReservationState
@@ -66,8 +66,8 @@ async def apply(session: AsyncSession, event: chain.ChainEvent, market_time: dt.
 async def record_gas(session: AsyncSession, event: chain.ChainEvent) -> None:
     """Posts what the event's transaction cost our own accounts, once per transaction."""
     if event.backend_fee_ustx:
-        cause = replace(event.cause, key=f"{event.cause.txid}/gas")
-        await store.post_entry(session, ledger.gas(cause, event.backend_fee_ustx))
+        cause = replace(event.cause, key=f"{event.cause.txid}/gas", subject="")
+        await store_journal.post_entry(session, ledger.gas(cause, event.backend_fee_ustx))
 
 
 async def follow_unexplained_cash(session: AsyncSession, event: chain.ChainEvent, reason: str) -> None:
@@ -78,13 +78,13 @@ async def follow_unexplained_cash(session: AsyncSession, event: chain.ChainEvent
                 await _post(session, ledger.unattributed_payment(event.cause, token, amount, reason))
 
 
-async def _post(session: AsyncSession, entry: Entry, *lines: store.Line) -> Cause | None:
+async def _post(session: AsyncSession, entry: Entry, *lines: store_journal.Line) -> Cause | None:
     """Posts under the event's cause; the cause used, or None if the event is in the books already.
 
     An event that was withdrawn and came back in another block is a new cause: `{txid}/{event index}/{n}`.
     """
-    while await store.post_entry(session, entry, lines) is None:
-        if await store.standing_entry(session, entry.cause.key) is not None:
+    while await store_journal.post_entry(session, entry, lines) is None:
+        if await store_journal.standing_entry(session, entry.cause.key) is not None:
             return None
         entry = replace(entry, cause=replace(entry.cause, occurrence=entry.cause.occurrence + 1))
     return entry.cause
@@ -92,7 +92,7 @@ async def _post(session: AsyncSession, entry: Entry, *lines: store.Line) -> Caus
 
 async def _deposited(session: AsyncSession, cause: Cause, deposited: chain.Deposited, market_time: dt.datetime) -> None:
     tier, token, amount = deposited.tier, deposited.token, deposited.amount
-    line = store.Line(deposited.provider, DEPOSIT, tier, token, amount)
+    line = store_journal.Line(deposited.provider, DEPOSIT, tier, token, amount)
     posted = await _post(session, ledger.deposit(cause, tier, token, amount), line)
     if posted is not None:
         await _add_deposit(session, posted.unique.replace("/", "-"), line, posted, market_time)
@@ -101,7 +101,7 @@ async def _deposited(session: AsyncSession, cause: Cause, deposited: chain.Depos
 async def _add_deposit(
     session: AsyncSession,
     deposit_id: str,
-    line: store.Line,
+    line: store_journal.Line,
     cause: Cause,
     market_time: dt.datetime,
     withdrawal_id: str | None = None,
@@ -143,7 +143,7 @@ async def _ended(session: AsyncSession, cause: Cause, ended: chain.PolicySettled
     settled = isinstance(ended, chain.PolicySettled)
     payout = ended.payout if isinstance(ended, chain.PolicySettled) else 0
     if coverage.status != store_coverage.ACTIVE:
-        if await store.standing_entry(session, cause.key) is not None:
+        if await store_journal.standing_entry(session, cause.key) is not None:
             return
         raise UnexplainedEvent("POLICY_ENDED_TWICE")
     if token != ended.token or coverage.max_payout != ended.max_payout:
@@ -169,14 +169,14 @@ async def _withdrawal(session: AsyncSession, withdrawal_id: str) -> tables.Withd
 
 async def _paid(session: AsyncSession, cause: Cause, paid: chain.VoucherPaid) -> None:
     row = await _withdrawal(session, paid.withdrawal_id)
-    if row.state == WithdrawalState.PAID and await store.standing_entry(session, cause.key) is not None:
+    if row.state == WithdrawalState.PAID and await store_journal.standing_entry(session, cause.key) is not None:
         return
     if not may_become(WithdrawalState(row.state), WithdrawalState.PAID):
         raise UnexplainedEvent(f"WITHDRAWAL_{row.state}")
     if (paid.provider, paid.token, paid.amount) != (row.provider, Token(row.token), row.amount):
         raise UnexplainedEvent("WITHDRAWAL_TERMS_DIFFER")
     tier = Tier(row.tier)
-    line = store.Line(row.provider, WITHDRAWAL, tier, paid.token, paid.amount)
+    line = store_journal.Line(row.provider, WITHDRAWAL, tier, paid.token, paid.amount)
     if await _post(session, ledger.withdrawal_paid(cause, tier, paid.token, paid.amount), line) is None:
         return
     row.state, row.txid = WithdrawalState.PAID.value, cause.txid
@@ -187,7 +187,8 @@ async def _paid(session: AsyncSession, cause: Cause, paid: chain.VoucherPaid) ->
 async def lapse_vouchers(session: AsyncSession, burn_height: int, market_time: dt.datetime) -> None:
     """Ends the vouchers whose last height is final without their use."""
     for row in await store_positions.lapsed_vouchers(session, burn_height):
-        cause = Cause(f"withdrawals/{row.id}/lapse", burn_height, market_time)
+        subject = resource_name("withdrawals", row.id)
+        cause = Cause(f"{subject}/lapse", burn_height, market_time, subject=subject)
         await end_voucher(session, row, cause, _LAPSED, market_time)
 
 
@@ -198,7 +199,7 @@ async def end_voucher(
     if not may_become(WithdrawalState(row.state), WithdrawalState.LAPSED):
         raise UnexplainedEvent(f"WITHDRAWAL_{row.state}")
     tier, token = Tier(row.tier), Token(row.token)
-    line = store.Line(row.provider, VOUCHER_LAPSED, tier, token, row.amount)
+    line = store_journal.Line(row.provider, VOUCHER_LAPSED, tier, token, row.amount)
     if await _post(session, ledger.voucher_ended(cause, tier, token, row.amount, reason), line) is None:
         return
     row.state, row.reason = WithdrawalState.LAPSED.value, reason

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.pool import store, store_coverage, store_positions
+from services.pool import store_coverage, store_journal, store_positions
 from services.pool.domain import chain_event as chain
 from services.pool.domain import ledger
 from services.pool.domain.collateral import ReservationState
@@ -21,7 +21,7 @@ _REASON = "the chain withdrew the event after it was final"
 
 async def take_back(session: AsyncSession, event: chain.ChainEvent) -> None:
     """Reverses what an event did to the books. UnexplainedEvent for what only a person can take back."""
-    entry = await store.standing_entry(session, event.cause.key)
+    entry = await store_journal.standing_entry(session, event.cause.key)
     match event.payload:
         case chain.Irrelevant():
             return
@@ -45,10 +45,10 @@ async def take_back(session: AsyncSession, event: chain.ChainEvent) -> None:
         await _reverse(session, event.cause, entry)
 
 
-async def _reverse(session: AsyncSession, cause: ledger.Cause, entry: store.StoredEntry) -> None:
-    reversing = replace(cause, key=f"reversal/{entry.id}")
+async def _reverse(session: AsyncSession, cause: ledger.Cause, entry: store_journal.StoredEntry) -> None:
+    reversing = replace(cause, key=f"reversal/{entry.id}", subject=entry.row.subject or "")
     lines = [replace(line, kind=f"{line.kind} reversed", shares_delta=-line.shares_delta) for line in entry.lines]
-    await store.post_entry(session, ledger.reversal(reversing, entry.postings, _REASON), lines, entry.id)
+    await store_journal.post_entry(session, ledger.reversal(reversing, entry.postings, _REASON), lines, entry.id)
 
 
 async def _forget_deposit(session: AsyncSession, event: chain.ChainEvent) -> None:
@@ -57,7 +57,7 @@ async def _forget_deposit(session: AsyncSession, event: chain.ChainEvent) -> Non
     if row is None:
         raise UnexplainedEvent("DEPOSIT_UNKNOWN")
     if row.state == store_positions.PRICED:
-        priced = await store.standing_entry(session, f"deposits/{row.id}/price")
+        priced = await store_journal.standing_entry(session, f"deposits/{row.id}/price")
         if priced is not None:
             await _reverse(session, event.cause, priced)
     row.state = store_positions.REVERSED

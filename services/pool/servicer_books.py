@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import contextlib
 import itertools
 from typing import Final
@@ -13,12 +11,12 @@ from bithedge.pool.v1 import pool_service_pb2_grpc
 from bithedge.type.v1 import money_pb2
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from kernel.errors import InvalidArgument, Unavailable
+from kernel.errors import FailedPrecondition, InvalidArgument, Unavailable
 from kernel.paging import page_size
 from kernel.rpc.caller import current_caller
 from kernel.rpc.interceptors import Context
 from kernel.units import Tier, Token
-from services.pool import convert, convert_reports, store, store_coverage, store_positions
+from services.pool import convert, convert_journal, convert_reports, store, store_coverage, store_positions
 from services.pool.domain import ledger, shares
 from services.pool.domain.collateral import TierBooks, TierParameters
 from services.pool.domain.shares import Prices
@@ -74,12 +72,17 @@ class BookMethods(pool_service_pb2_grpc.PoolServiceServicer):
     async def GetPoolStatement(
         self, request: pb.GetPoolStatementRequest, context: Context
     ) -> pb.GetPoolStatementResponse:
-        """All accounts; their balances sum to zero per token. What is owned is positive, what is owed negative."""
+        """All accounts, now or at a height; their balances sum to zero per token, what is owed being negative."""
+        if request.burn_height < 0:
+            raise InvalidArgument.of("burn_height", "must not be negative")
         async with self._parts.database.transaction() as session:
-            cursor = await store.read_cursor(session)
-            balances = await store.balances(session)
-            reserved = await store_coverage.reserved_by_token(session)
-        response = pb.GetPoolStatementResponse(projected_burn_height=cursor.projected_burn_height)
+            height = (await store.read_cursor(session)).projected_burn_height
+            if request.burn_height > height:
+                raise FailedPrecondition("BOOKS_BEHIND", "the books have not reached this height", projected=height)
+            at = request.burn_height or height
+            balances = await (store.balances_at(session, at) if request.burn_height else store.balances(session))
+            reserved = {} if request.burn_height else await store_coverage.reserved_by_token(session)
+        response = pb.GetPoolStatementResponse(projected_burn_height=at)
         for (account, token), balance in balances.items():
             response.accounts.add(account=account, token=_token(token), balance_delta_base_units=balance)
         for token in Token:
@@ -125,24 +128,14 @@ class BookMethods(pool_service_pb2_grpc.PoolServiceServicer):
         """The caller's lines, newest first, by pages."""
         provider = current_caller().principal_for(request.provider_principal)
         size = page_size(request.page_size, _PAGE_SIZE, _LARGEST_PAGE)
-        before = _decode_page_token(request.page_token) if request.page_token else None
+        before = convert_journal.from_page_token("line", request.page_token)
         async with self._parts.database.transaction() as session:
             rows = await store_positions.statement_lines(session, provider, before, size + 1)
         response = pb.ListStatementLinesResponse(lines=map(convert.line_message, rows[:size]))
         if len(rows) > size:
-            response.next_page_token = base64.urlsafe_b64encode(f"line:{rows[size - 1].id}".encode()).decode()
+            response.next_page_token = convert_journal.page_token("line", rows[size - 1].id)
         return response
 
 
 def _token(token: Token) -> money_pb2.Token.ValueType:
     return money_pb2.Token.ValueType(int(token))
-
-
-def _decode_page_token(text: str) -> int:
-    try:
-        prefix, _, number = base64.urlsafe_b64decode(text.encode()).decode().partition(":")
-        if prefix == "line" and 0 < int(number) < 1 << 63:
-            return int(number)
-    except (binascii.Error, ValueError) as error:
-        raise InvalidArgument.of("page_token", "not a token of ours", "INVALID_PAGE_TOKEN") from error
-    raise InvalidArgument.of("page_token", "not a token of ours", "INVALID_PAGE_TOKEN")

@@ -1,13 +1,11 @@
-"""SQL of the ledger: cursor, tier locks, entries, balances."""
+"""SQL of what the books stand at: cursor, tier locks, balances."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -16,31 +14,8 @@ from kernel.units import Tier, Token
 from services.pool import tables
 from services.pool.domain import ledger
 from services.pool.domain.collateral import ReservationState, TierBooks
-from services.pool.domain.ledger import Entry, EntryKind, Posting
 
 CURSOR = "chain"
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line of a provider's statement; made with the entry that it belongs to."""
-
-    provider: str
-    kind: str
-    tier: Tier
-    token: Token
-    amount: int
-    shares_delta: int = 0
-
-
-@dataclass(frozen=True)
-class StoredEntry:
-    """An entry as it was posted."""
-
-    id: int
-    kind: EntryKind
-    postings: tuple[Posting, ...]
-    lines: tuple[Line, ...]
 
 
 async def read_cursor(session: AsyncSession, *, lock: bool = False) -> tables.Cursor:
@@ -76,68 +51,6 @@ async def lock_tiers(session: AsyncSession, tier: Tier | None = None, token: Tok
     (await session.exec(statement.with_for_update())).all()
 
 
-async def post_entry(
-    session: AsyncSession, entry: Entry, lines: Sequence[Line] = (), reverses: int | None = None
-) -> int | None:
-    """Posts an entry with its statement lines; None, and nothing done, if its cause was posted before.
-
-    `reverses` is the entry that this one takes back.
-    """
-    cause = entry.cause
-    statement = (
-        insert(tables.JournalEntry)
-        .values(
-            cause=cause.unique,
-            event=cause.key,
-            kind=str(entry.kind),
-            burn_height=cause.burn_height,
-            time=cause.time,
-            txid=cause.txid,
-            reason=entry.reason,
-            reverses=reverses,
-        )
-        .on_conflict_do_nothing(index_elements=["cause"])
-        .returning(col(tables.JournalEntry.id))
-    )
-    row = (await session.exec(statement)).first()
-    if row is None:
-        return None
-    entry_id = int(row[0])
-    await _add_postings(session, entry_id, entry.postings)
-    await add_lines(session, entry_id, cause, lines)
-    return entry_id
-
-
-async def _add_postings(session: AsyncSession, entry_id: int, postings: Sequence[Posting]) -> None:
-    rows = [
-        {"entry_id": entry_id, "account": posting.account, "token": int(posting.token), "amount": posting.amount}
-        for posting in postings
-    ]
-    await session.exec(sa.insert(tables.PostingRow).values(rows))
-
-
-async def add_lines(session: AsyncSession, entry_id: int, cause: ledger.Cause, lines: Sequence[Line]) -> None:
-    """Adds statement lines to a posted entry."""
-    if not lines:
-        return
-    rows = [
-        {
-            "entry_id": entry_id,
-            "provider": line.provider,
-            "kind": line.kind,
-            "tier": int(line.tier),
-            "token": int(line.token),
-            "amount": line.amount,
-            "shares_delta": line.shares_delta,
-            "txid": cause.txid,
-            "burn_height": cause.burn_height,
-            "time": cause.time,
-        }
-        for line in lines
-    ]
-    await session.exec(sa.insert(tables.StatementLine).values(rows))
-
-
 async def balances(session: AsyncSession, accounts: Sequence[str] | None = None) -> dict[tuple[str, Token], int]:
     """Signed balances by account and token; of all accounts if none are named."""
     statement = select(tables.AccountBalance).order_by(col(tables.AccountBalance.account))
@@ -170,12 +83,12 @@ async def tier_books(session: AsyncSession, tier: Tier, token: Token) -> TierBoo
         .where(col(tables.Reservation.tier) == int(tier), col(tables.Reservation.token) == int(token))
         .where(col(tables.Reservation.state) == ReservationState.HELD.value)
         .scalar_subquery(),
-        sa.select(sa.func.coalesce(sa.func.sum(col(tables.ShareBalance.shares)), 0))
-        .where(col(tables.ShareBalance.tier) == int(tier), col(tables.ShareBalance.token) == int(token))
+        sa.select(col(tables.TierShares.shares))
+        .where(col(tables.TierShares.tier) == int(tier), col(tables.TierShares.token) == int(token))
         .scalar_subquery(),
     )
     free, locked, reserved, count = (await (await session.connection()).execute(statement)).one()
-    return TierBooks(tier, token, free=-int(free), locked=-int(locked), reserved=int(reserved), shares=int(count))
+    return TierBooks(tier, token, free=-int(free), locked=-int(locked), reserved=int(reserved), shares=count or 0)
 
 
 def _balance_of(account: str, token: Token) -> sa.ColumnElement[int]:
@@ -191,31 +104,3 @@ async def last_entry_id(session: AsyncSession) -> int:
     """Id of the newest entry, 0 in an empty ledger: whatever is derived from the books holds as long as it does."""
     statement = select(sa.func.coalesce(sa.func.max(col(tables.JournalEntry.id)), 0))
     return int((await session.exec(statement)).one() or 0)
-
-
-async def standing_entry(session: AsyncSession, event: str) -> StoredEntry | None:
-    """The entry of an event or step, in whatever occurrence, unless it was reversed."""
-    reversing = sa.orm.aliased(tables.JournalEntry)
-    statement = (
-        select(tables.JournalEntry)
-        .where(col(tables.JournalEntry.event) == event)
-        .where(~sa.exists().where(col(reversing.reverses) == col(tables.JournalEntry.id)))
-        .where(col(tables.JournalEntry.reverses).is_(None))
-    )
-    row = (await session.exec(statement)).first()
-    if row is None or row.id is None:
-        return None
-    return StoredEntry(row.id, EntryKind(row.kind), await _postings(session, row.id), await _lines(session, row.id))
-
-
-async def _postings(session: AsyncSession, entry_id: int) -> tuple[Posting, ...]:
-    rows = (await session.exec(select(tables.PostingRow).where(col(tables.PostingRow.entry_id) == entry_id))).all()
-    return tuple(Posting(row.account, Token(row.token), row.amount) for row in rows)
-
-
-async def _lines(session: AsyncSession, entry_id: int) -> tuple[Line, ...]:
-    statement = select(tables.StatementLine).where(col(tables.StatementLine.entry_id) == entry_id)
-    rows = (await session.exec(statement)).all()
-    return tuple(
-        Line(row.provider, row.kind, Tier(row.tier), Token(row.token), row.amount, row.shares_delta) for row in rows
-    )

@@ -80,6 +80,9 @@ class JournalEntry(SQLModel, table=True):
     txid: str = ""
     reason: str = ""
     reverses: int | None = Field(default=None, sa_type=sa.BigInteger)
+    # What it is about, as a resource name; and the person who had it made.
+    subject: str | None = None
+    author: str | None = None
 
 
 class PostingRow(SQLModel, table=True):
@@ -130,6 +133,16 @@ class ShareBalance(SQLModel, table=True):
     tier: int = Field(primary_key=True, sa_type=sa.SmallInteger)
     token: int = Field(primary_key=True, sa_type=sa.SmallInteger)
     provider: str = Field(primary_key=True)
+    shares: int = Field(sa_type=sa.BigInteger)
+
+
+class TierShares(SQLModel, table=True):
+    """Sum of `shares_delta` in a tier and token, kept by the same trigger."""
+
+    metadata = METADATA
+    __tablename__ = "tier_shares"
+    tier: int = Field(primary_key=True, sa_type=sa.SmallInteger)
+    token: int = Field(primary_key=True, sa_type=sa.SmallInteger)
     shares: int = Field(sa_type=sa.BigInteger)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kernel.ids import resource_name
 from kernel.units import Tier, Token
 from services.pool.domain.ledger import Cause
 from services.pool.domain.shares import OpenPolicy
@@ -99,6 +100,26 @@ Payload = (
     | FeesWithdrawn
     | Irrelevant
 )
+
+
+def subject(payload: Payload) -> str:
+    """What entries of this event are about, as a resource name; empty where they are about no one thing."""
+    match payload:
+        case Deposited(deposit_id=identifier):
+            return resource_name("deposits", identifier)
+        case (
+            PolicyCreated(policy_id=identifier)
+            | PolicySettled(policy_id=identifier)
+            | PolicyExpired(policy_id=identifier)
+        ):
+            return resource_name("policies", identifier)
+        case (
+            VoucherPaid(withdrawal_id=identifier)
+            | VoucherDelayed(withdrawal_id=identifier)
+            | VoucherVetoed(withdrawal_id=identifier)
+        ):
+            return resource_name("withdrawals", identifier)
+    return ""
 
 
 @dataclass(frozen=True)

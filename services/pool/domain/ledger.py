@@ -40,6 +40,7 @@ class EntryKind(enum.StrEnum):
     FEES_WITHDRAWN = "FEES_WITHDRAWN"
     GAS = "GAS"
     UNATTRIBUTED = "UNATTRIBUTED"
+    CORRECTION = "CORRECTION"
     REVERSAL = "REVERSAL"
 
 
@@ -48,7 +49,8 @@ class Cause:
     """What made an entry, once: `{txid}/{event index}` or `{workflow step key}`.
 
     `burn_height` and `time` are the event's; for a step, those at which the books stood. `txid` is empty for steps.
-    `occurrence` counts the times that a reorganisation took the event away and brought it back.
+    `occurrence` counts the times that a reorganisation took the event away and brought it back. `subject` is what the
+    entry is about, where it is about one thing: `policies/{id}`, `deposits/{id}`, `withdrawals/{id}`.
     """
 
     key: str
@@ -56,6 +58,7 @@ class Cause:
     time: dt.datetime
     txid: str = ""
     occurrence: int = 0
+    subject: str = ""
 
     @property
     def unique(self) -> str:
@@ -78,12 +81,16 @@ class UnbalancedEntry(ValueError):
 
 @dataclass(frozen=True)
 class Entry:
-    """A journal entry; UnbalancedEntry unless its postings sum to zero per token."""
+    """A journal entry; UnbalancedEntry unless its postings sum to zero per token.
+
+    `author` is the principal who had it made, where that was a person.
+    """
 
     cause: Cause
     kind: EntryKind
     postings: tuple[Posting, ...]
     reason: str = ""
+    author: str = ""
 
     def __post_init__(self) -> None:
         sums: dict[Token, int] = {}
@@ -210,6 +217,36 @@ def gas(cause: Cause, fee_ustx: int) -> Entry:
     """What one of our own transactions cost; never the vault's money."""
     check_amount("fee_ustx", fee_ustx)
     return Entry(cause, EntryKind.GAS, _postings(Token.STX, {"gas_spent/STX": fee_ustx, "gas_funding/STX": -fee_ustx}))
+
+
+def is_account(account: str, token: Token) -> bool:
+    """Whether the chart has this account in this token."""
+    by_tier = (free_capital, locked_collateral, deposits_unpriced, withdrawals_payable)
+    known = {account_of(token) for account_of in (vault_cash, platform_fees, suspense)}
+    known.update(account_of(tier, token) for account_of in by_tier for tier in Tier)
+    return account in known or (token is Token.STX and account in ("gas_spent/STX", "gas_funding/STX"))
+
+
+def may_stand(account: str, balance: int) -> bool:
+    """Whether an account can have this balance: cash is never negative, and what is owed never turns into a claim."""
+    kind = account.partition("/")[0]
+    if kind in ("suspense", "gas_spent", "gas_funding"):
+        return True
+    return balance >= 0 if kind == "vault_cash" else balance <= 0
+
+
+def correction(
+    cause: Cause, token: Token, from_account: str, to_account: str, amount: int, reason: str, author: str
+) -> Entry:
+    """What a person moves from one account to another, for a reason: never a change of what was posted.
+
+    AmountError or UnbalancedEntry where it would move nothing.
+    """
+    check_amount("amount", amount)
+    if from_account == to_account:
+        raise UnbalancedEntry(f"{from_account}: both sides are one account")
+    postings = _postings(token, {to_account: amount, from_account: -amount})
+    return Entry(cause, EntryKind.CORRECTION, postings, reason, author)
 
 
 def unattributed_payment(cause: Cause, token: Token, amount: int, reason: str) -> Entry:

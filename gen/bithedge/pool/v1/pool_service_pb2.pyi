@@ -286,12 +286,19 @@ Global___GetPoolHealthResponse: _TypeAlias = GetPoolHealthResponse  # noqa: Y015
 class GetPoolStatementRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    BURN_HEIGHT_FIELD_NUMBER: _builtins.int
+    burn_height: _builtins.int
+    """Balances as they stood when the chain's events up to this height were in the books; now if zero. FAILED_PRECONDITION
+    for a height that the books have not reached. What is reserved is said for now alone.
+    """
     def __init__(
         self,
+        *,
+        burn_height: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["burn_height", b"burn_height"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -384,6 +391,316 @@ class GetPoolStatementResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetPoolStatementResponse: _TypeAlias = GetPoolStatementResponse  # noqa: Y015
+
+@_typing.final
+class Posting(_message.Message):
+    """A signed amount on one account: what is owned is positive, what is owed negative."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    AMOUNT_DELTA_BASE_UNITS_FIELD_NUMBER: _builtins.int
+    account: _builtins.str
+    token: _money_pb2.Token.ValueType
+    amount_delta_base_units: _builtins.int
+    def __init__(
+        self,
+        *,
+        account: _builtins.str = ...,
+        token: _money_pb2.Token.ValueType = ...,
+        amount_delta_base_units: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "amount_delta_base_units", b"amount_delta_base_units", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Posting: _TypeAlias = Posting  # noqa: Y015
+
+@_typing.final
+class JournalEntry(_message.Message):
+    """One entry of the ledger. Its postings sum to zero per token; it is never changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    BURN_HEIGHT_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    TXID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    AUTHOR_PRINCIPAL_FIELD_NUMBER: _builtins.int
+    POSTINGS_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    REVERSES_FIELD_NUMBER: _builtins.int
+    REVERSED_BY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`journalEntries/{number}`."""
+    kind: _builtins.str
+    """`DEPOSIT`, `SHARES_ISSUED`, `POLICY_CREATED`, ..."""
+    cause: _builtins.str
+    """What made it: `{txid}/{event index}`, or the key of a workflow's step."""
+    subject: _builtins.str
+    """What it is about: `policies/{id}`, `deposits/{id}` or `withdrawals/{id}`; empty where it is about no one thing."""
+    burn_height: _builtins.int
+    txid: _builtins.str
+    reason: _builtins.str
+    """Of reversals, corrections, and vouchers that ended."""
+    author_principal: _builtins.str
+    """Who posted a correction."""
+    reverses: _builtins.str
+    """The entry that this one takes back, and the one that took this one back."""
+    reversed_by: _builtins.str
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def postings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Posting]: ...
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___StatementLine]: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        cause: _builtins.str = ...,
+        subject: _builtins.str = ...,
+        burn_height: _builtins.int = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        txid: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        author_principal: _builtins.str = ...,
+        postings: _abc.Iterable[Global___Posting] | None = ...,
+        lines: _abc.Iterable[Global___StatementLine] | None = ...,
+        reverses: _builtins.str = ...,
+        reversed_by: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author_principal", b"author_principal", "burn_height", b"burn_height", "cause", b"cause", "kind", b"kind", "lines", b"lines", "name", b"name", "postings", b"postings", "reason", b"reason", "reversed_by", b"reversed_by", "reverses", b"reverses", "subject", b"subject", "time", b"time", "txid", b"txid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JournalEntry: _TypeAlias = JournalEntry  # noqa: Y015
+
+@_typing.final
+class GetJournalEntryRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetJournalEntryRequest: _TypeAlias = GetJournalEntryRequest  # noqa: Y015
+
+@_typing.final
+class GetJournalEntryResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def entry(self) -> Global___JournalEntry: ...
+    def __init__(
+        self,
+        *,
+        entry: Global___JournalEntry | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetJournalEntryResponse: _TypeAlias = GetJournalEntryResponse  # noqa: Y015
+
+@_typing.final
+class ListJournalEntriesRequest(_message.Message):
+    """Fields that are set must all hold."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAUSE_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    PROVIDER_PRINCIPAL_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    cause: _builtins.str
+    """`{txid}/{event index}` or the key of a step, with what reversed its entries."""
+    subject: _builtins.str
+    """`policies/{id}`, `deposits/{id}` or `withdrawals/{id}`."""
+    provider_principal: _builtins.str
+    page_size: _builtins.int
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        cause: _builtins.str = ...,
+        subject: _builtins.str = ...,
+        provider_principal: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "page_size", b"page_size", "page_token", b"page_token", "provider_principal", b"provider_principal", "subject", b"subject"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListJournalEntriesRequest: _TypeAlias = ListJournalEntriesRequest  # noqa: Y015
+
+@_typing.final
+class ListJournalEntriesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___JournalEntry]: ...
+    def __init__(
+        self,
+        *,
+        entries: _abc.Iterable[Global___JournalEntry] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListJournalEntriesResponse: _TypeAlias = ListJournalEntriesResponse  # noqa: Y015
+
+@_typing.final
+class CreateCorrectionRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    FROM_ACCOUNT_FIELD_NUMBER: _builtins.int
+    TO_ACCOUNT_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Unique per caller."""
+    from_account: _builtins.str
+    """Where the amount is taken from, and where it goes: account names as GetPoolStatement has them."""
+    to_account: _builtins.str
+    reason: _builtins.str
+    """Kept with the entry."""
+    @_builtins.property
+    def amount(self) -> _money_pb2.TokenAmount: ...
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        from_account: _builtins.str = ...,
+        to_account: _builtins.str = ...,
+        amount: _money_pb2.TokenAmount | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "from_account", b"from_account", "reason", b"reason", "request_id", b"request_id", "to_account", b"to_account"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateCorrectionRequest: _TypeAlias = CreateCorrectionRequest  # noqa: Y015
+
+@_typing.final
+class CreateCorrectionResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def entry(self) -> Global___JournalEntry: ...
+    def __init__(
+        self,
+        *,
+        entry: Global___JournalEntry | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateCorrectionResponse: _TypeAlias = CreateCorrectionResponse  # noqa: Y015
+
+@_typing.final
+class ListLedgerFaultsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLedgerFaultsRequest: _TypeAlias = ListLedgerFaultsRequest  # noqa: Y015
+
+@_typing.final
+class LedgerFault(_message.Message):
+    """Something in the ledger that contradicts the journal."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """`BALANCE_NOT_DERIVED`, `SHARES_NOT_DERIVED`, `TIER_SHARES_NOT_DERIVED`, `ENTRY_NOT_BALANCED`,
+    `ENTRY_WITHOUT_POSTINGS`.
+    """
+    subject: _builtins.str
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        subject: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "subject", b"subject"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LedgerFault: _TypeAlias = LedgerFault  # noqa: Y015
+
+@_typing.final
+class ListLedgerFaultsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def faults(self) -> _containers.RepeatedCompositeFieldContainer[Global___LedgerFault]:
+        """At most 100 are said."""
+
+    def __init__(
+        self,
+        *,
+        faults: _abc.Iterable[Global___LedgerFault] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["faults", b"faults"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLedgerFaultsResponse: _TypeAlias = ListLedgerFaultsResponse  # noqa: Y015
 
 @_typing.final
 class ListPositionsRequest(_message.Message):
@@ -497,12 +814,14 @@ class StatementLine(_message.Message):
     SHARES_DELTA_FIELD_NUMBER: _builtins.int
     TXID_FIELD_NUMBER: _builtins.int
     BURN_HEIGHT_FIELD_NUMBER: _builtins.int
+    PROVIDER_PRINCIPAL_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
     """`deposit`, `shares issued`, `shares burned`, `withdrawal`, `voucher lapsed`."""
     tier: _money_pb2.Tier.ValueType
     shares_delta: _builtins.int
     txid: _builtins.str
     burn_height: _builtins.int
+    provider_principal: _builtins.str
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -517,10 +836,11 @@ class StatementLine(_message.Message):
         shares_delta: _builtins.int = ...,
         txid: _builtins.str = ...,
         burn_height: _builtins.int = ...,
+        provider_principal: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "burn_height", b"burn_height", "kind", b"kind", "shares_delta", b"shares_delta", "tier", b"tier", "time", b"time", "txid", b"txid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "burn_height", b"burn_height", "kind", b"kind", "provider_principal", b"provider_principal", "shares_delta", b"shares_delta", "tier", b"tier", "time", b"time", "txid", b"txid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

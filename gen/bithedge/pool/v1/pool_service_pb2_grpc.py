@@ -50,6 +50,26 @@ class PoolServiceStub:
                 request_serializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.GetPoolStatementRequest.SerializeToString,
                 response_deserializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.GetPoolStatementResponse.FromString,
                 _registered_method=True)
+        self.GetJournalEntry = channel.unary_unary(
+                '/bithedge.pool.v1.PoolService/GetJournalEntry',
+                request_serializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.GetJournalEntryRequest.SerializeToString,
+                response_deserializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.GetJournalEntryResponse.FromString,
+                _registered_method=True)
+        self.ListJournalEntries = channel.unary_unary(
+                '/bithedge.pool.v1.PoolService/ListJournalEntries',
+                request_serializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.ListJournalEntriesRequest.SerializeToString,
+                response_deserializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.ListJournalEntriesResponse.FromString,
+                _registered_method=True)
+        self.CreateCorrection = channel.unary_unary(
+                '/bithedge.pool.v1.PoolService/CreateCorrection',
+                request_serializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.CreateCorrectionRequest.SerializeToString,
+                response_deserializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.CreateCorrectionResponse.FromString,
+                _registered_method=True)
+        self.ListLedgerFaults = channel.unary_unary(
+                '/bithedge.pool.v1.PoolService/ListLedgerFaults',
+                request_serializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.ListLedgerFaultsRequest.SerializeToString,
+                response_deserializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.ListLedgerFaultsResponse.FromString,
+                _registered_method=True)
         self.ListPositions = channel.unary_unary(
                 '/bithedge.pool.v1.PoolService/ListPositions',
                 request_serializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.ListPositionsRequest.SerializeToString,
@@ -142,6 +162,34 @@ class PoolServiceServicer:
 
     def GetPoolStatement(self, request, context):
         """Balances of the ledger's accounts, per token.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetJournalEntry(self, request, context):
+        """An entry of the ledger with its postings, its statement lines, and what reversed it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListJournalEntries(self, request, context):
+        """Entries of a cause, a policy, a deposit, a withdrawal or a provider, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateCorrection(self, request, context):
+        """Posts what a person corrects, as an entry of its own with its reason.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListLedgerFaults(self, request, context):
+        """Sums the whole journal up again and says where balances or shares are not what it gives.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -263,6 +311,26 @@ def add_PoolServiceServicer_to_server(servicer, server):
                     servicer.GetPoolStatement,
                     request_deserializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.GetPoolStatementRequest.FromString,
                     response_serializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.GetPoolStatementResponse.SerializeToString,
+            ),
+            'GetJournalEntry': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetJournalEntry,
+                    request_deserializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.GetJournalEntryRequest.FromString,
+                    response_serializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.GetJournalEntryResponse.SerializeToString,
+            ),
+            'ListJournalEntries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListJournalEntries,
+                    request_deserializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.ListJournalEntriesRequest.FromString,
+                    response_serializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.ListJournalEntriesResponse.SerializeToString,
+            ),
+            'CreateCorrection': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateCorrection,
+                    request_deserializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.CreateCorrectionRequest.FromString,
+                    response_serializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.CreateCorrectionResponse.SerializeToString,
+            ),
+            'ListLedgerFaults': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLedgerFaults,
+                    request_deserializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.ListLedgerFaultsRequest.FromString,
+                    response_serializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.ListLedgerFaultsResponse.SerializeToString,
             ),
             'ListPositions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListPositions,
@@ -417,6 +485,114 @@ class PoolService:
             '/bithedge.pool.v1.PoolService/GetPoolStatement',
             bithedge_dot_pool_dot_v1_dot_pool__service__pb2.GetPoolStatementRequest.SerializeToString,
             bithedge_dot_pool_dot_v1_dot_pool__service__pb2.GetPoolStatementResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetJournalEntry(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bithedge.pool.v1.PoolService/GetJournalEntry',
+            bithedge_dot_pool_dot_v1_dot_pool__service__pb2.GetJournalEntryRequest.SerializeToString,
+            bithedge_dot_pool_dot_v1_dot_pool__service__pb2.GetJournalEntryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListJournalEntries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bithedge.pool.v1.PoolService/ListJournalEntries',
+            bithedge_dot_pool_dot_v1_dot_pool__service__pb2.ListJournalEntriesRequest.SerializeToString,
+            bithedge_dot_pool_dot_v1_dot_pool__service__pb2.ListJournalEntriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateCorrection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bithedge.pool.v1.PoolService/CreateCorrection',
+            bithedge_dot_pool_dot_v1_dot_pool__service__pb2.CreateCorrectionRequest.SerializeToString,
+            bithedge_dot_pool_dot_v1_dot_pool__service__pb2.CreateCorrectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLedgerFaults(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bithedge.pool.v1.PoolService/ListLedgerFaults',
+            bithedge_dot_pool_dot_v1_dot_pool__service__pb2.ListLedgerFaultsRequest.SerializeToString,
+            bithedge_dot_pool_dot_v1_dot_pool__service__pb2.ListLedgerFaultsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,14 @@ class PoolServiceStub:
     """Utilization, coverage and stress of the pool, per tier and token."""
     GetPoolStatement: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.GetPoolStatementRequest, _pool_service_pb2.GetPoolStatementResponse]
     """Balances of the ledger's accounts, per token."""
+    GetJournalEntry: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.GetJournalEntryRequest, _pool_service_pb2.GetJournalEntryResponse]
+    """An entry of the ledger with its postings, its statement lines, and what reversed it."""
+    ListJournalEntries: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.ListJournalEntriesRequest, _pool_service_pb2.ListJournalEntriesResponse]
+    """Entries of a cause, a policy, a deposit, a withdrawal or a provider, newest first."""
+    CreateCorrection: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.CreateCorrectionRequest, _pool_service_pb2.CreateCorrectionResponse]
+    """Posts what a person corrects, as an entry of its own with its reason."""
+    ListLedgerFaults: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.ListLedgerFaultsRequest, _pool_service_pb2.ListLedgerFaultsResponse]
+    """Sums the whole journal up again and says where balances or shares are not what it gives."""
     ListPositions: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.ListPositionsRequest, _pool_service_pb2.ListPositionsResponse]
     """The caller's shares and what they are worth; of any provider for operators."""
     ListStatementLines: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.ListStatementLinesRequest, _pool_service_pb2.ListStatementLinesResponse]
@@ -81,6 +89,14 @@ class PoolServiceAsyncStub(PoolServiceStub):
     """Utilization, coverage and stress of the pool, per tier and token."""
     GetPoolStatement: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.GetPoolStatementRequest, _pool_service_pb2.GetPoolStatementResponse]  # type: ignore[assignment]
     """Balances of the ledger's accounts, per token."""
+    GetJournalEntry: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.GetJournalEntryRequest, _pool_service_pb2.GetJournalEntryResponse]  # type: ignore[assignment]
+    """An entry of the ledger with its postings, its statement lines, and what reversed it."""
+    ListJournalEntries: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.ListJournalEntriesRequest, _pool_service_pb2.ListJournalEntriesResponse]  # type: ignore[assignment]
+    """Entries of a cause, a policy, a deposit, a withdrawal or a provider, newest first."""
+    CreateCorrection: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.CreateCorrectionRequest, _pool_service_pb2.CreateCorrectionResponse]  # type: ignore[assignment]
+    """Posts what a person corrects, as an entry of its own with its reason."""
+    ListLedgerFaults: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.ListLedgerFaultsRequest, _pool_service_pb2.ListLedgerFaultsResponse]  # type: ignore[assignment]
+    """Sums the whole journal up again and says where balances or shares are not what it gives."""
     ListPositions: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.ListPositionsRequest, _pool_service_pb2.ListPositionsResponse]  # type: ignore[assignment]
     """The caller's shares and what they are worth; of any provider for operators."""
     ListStatementLines: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.ListStatementLinesRequest, _pool_service_pb2.ListStatementLinesResponse]  # type: ignore[assignment]
@@ -138,6 +154,38 @@ class PoolServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_pool_service_pb2.GetPoolStatementResponse, _abc.Awaitable[_pool_service_pb2.GetPoolStatementResponse]]:
         """Balances of the ledger's accounts, per token."""
+
+    @_abc_1.abstractmethod
+    def GetJournalEntry(
+        self,
+        request: _pool_service_pb2.GetJournalEntryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pool_service_pb2.GetJournalEntryResponse, _abc.Awaitable[_pool_service_pb2.GetJournalEntryResponse]]:
+        """An entry of the ledger with its postings, its statement lines, and what reversed it."""
+
+    @_abc_1.abstractmethod
+    def ListJournalEntries(
+        self,
+        request: _pool_service_pb2.ListJournalEntriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pool_service_pb2.ListJournalEntriesResponse, _abc.Awaitable[_pool_service_pb2.ListJournalEntriesResponse]]:
+        """Entries of a cause, a policy, a deposit, a withdrawal or a provider, newest first."""
+
+    @_abc_1.abstractmethod
+    def CreateCorrection(
+        self,
+        request: _pool_service_pb2.CreateCorrectionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pool_service_pb2.CreateCorrectionResponse, _abc.Awaitable[_pool_service_pb2.CreateCorrectionResponse]]:
+        """Posts what a person corrects, as an entry of its own with its reason."""
+
+    @_abc_1.abstractmethod
+    def ListLedgerFaults(
+        self,
+        request: _pool_service_pb2.ListLedgerFaultsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pool_service_pb2.ListLedgerFaultsResponse, _abc.Awaitable[_pool_service_pb2.ListLedgerFaultsResponse]]:
+        """Sums the whole journal up again and says where balances or shares are not what it gives."""
 
     @_abc_1.abstractmethod
     def ListPositions(

@@ -1,0 +1,226 @@
+"""SQL of the journal: entries with their postings and statement lines, each once per cause, and their reading."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from kernel.units import Tier, Token
+from services.pool import tables
+from services.pool.domain.ledger import Entry, Posting
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a provider's statement; made with the entry that it belongs to."""
+
+    provider: str
+    kind: str
+    tier: Tier
+    token: Token
+    amount: int
+    shares_delta: int = 0
+
+
+@dataclass(frozen=True)
+class NewEntry:
+    """An entry to be posted, with its lines. `reverses` is the id of the entry that it takes back."""
+
+    entry: Entry
+    lines: Sequence[Line] = ()
+    reverses: int | None = None
+
+
+@dataclass(frozen=True)
+class StoredEntry:
+    """An entry as it was posted. `reversed_by` is the id of the entry that took it back."""
+
+    row: tables.JournalEntry
+    id: int
+    postings: tuple[Posting, ...]
+    lines: tuple[Line, ...]
+    reversed_by: int | None = None
+
+
+@dataclass(frozen=True)
+class EntryFilter:
+    """Which entries; an empty field admits all. `cause` also finds what reversed the entries of that cause."""
+
+    cause: str = ""
+    subject: str = ""
+    provider: str = ""
+    before_id: int | None = field(default=None)
+
+
+_ENTRY: Final = {"cause": "text", "event": "text", "kind": "text", "burn_height": "bigint", "time": "timestamptz"}
+_ENTRY_END: Final = {"txid": "text", "reason": "text", "reverses": "bigint", "subject": "text", "author": "text"}
+_POSTING: Final = {"account": "text", "token": "smallint", "amount": "bigint"}
+_LINE: Final = {"provider": "text", "kind": "text", "tier": "smallint"} | _POSTING | {"shares_delta": "bigint"}
+_LINE_COLUMNS: Final = [name for name in _LINE if name != "account"]
+
+
+def _unnest(alias: str, columns: dict[str, str]) -> str:
+    arrays = ", ".join(f"CAST(:{alias}_{name} AS {kind}[])" for name, kind in columns.items())
+    return f"unnest({arrays}) AS {alias}({', '.join(columns)})"
+
+
+_ENTRIES: Final = _ENTRY | _ENTRY_END
+_POSTINGS: Final = {"cause": "text"} | _POSTING
+_LINES: Final = {"cause": "text"} | {name: _LINE[name] for name in _LINE_COLUMNS}
+# One statement for all: one round trip, and an entry never without its postings. An array per column keeps the
+# statement the same whatever the number of rows.
+_POST: Final = sa.text(
+    f"""WITH posted AS (
+        INSERT INTO pool.journal_entry ({", ".join(_ENTRIES)}) SELECT * FROM {_unnest("e", _ENTRIES)}
+        ON CONFLICT (cause) DO NOTHING RETURNING id, cause, txid, burn_height, time
+    ), with_postings AS (
+        INSERT INTO pool.posting (entry_id, {", ".join(_POSTING)})
+        SELECT posted.id, {", ".join(f"p.{name}" for name in _POSTING)}
+        FROM {_unnest("p", _POSTINGS)} JOIN posted USING (cause)
+    ), with_lines AS (
+        INSERT INTO pool.statement_line (entry_id, {", ".join(_LINE_COLUMNS)}, txid, burn_height, time)
+        SELECT posted.id, {", ".join(f"l.{name}" for name in _LINE_COLUMNS)}, txid, burn_height, time
+        FROM {_unnest("l", _LINES)} JOIN posted USING (cause)
+    ) SELECT id, cause FROM posted"""
+).columns(id=sa.BigInteger, cause=sa.Text)
+
+
+async def post_entries(session: AsyncSession, entries: Sequence[NewEntry]) -> list[int | None]:
+    """Posts entries of different causes; the id of each, None (and nothing done) where its cause was posted before."""
+    if not entries:
+        return []
+    await session.flush()
+    values = _columns("e", _ENTRIES, [_entry_row(new) for new in entries])
+    values |= _columns("p", _POSTINGS, [row for new in entries for row in _posting_rows(new.entry)])
+    values |= _columns("l", _LINES, [row for new in entries for row in _line_rows(new)])
+    connection = await session.connection()
+    found = {cause: int(number) for number, cause in (await connection.execute(_POST, values)).all()}
+    return [found.get(new.entry.cause.unique) for new in entries]
+
+
+async def post_entry(
+    session: AsyncSession, entry: Entry, lines: Sequence[Line] = (), reverses: int | None = None
+) -> int | None:
+    """Posts an entry with its statement lines; None, and nothing done, if its cause was posted before."""
+    return (await post_entries(session, [NewEntry(entry, lines, reverses)]))[0]
+
+
+def _columns(alias: str, columns: dict[str, str], rows: Sequence[tuple[Any, ...]]) -> dict[str, list[Any]]:
+    turned = zip(*rows, strict=True) if rows else ((),) * len(columns)
+    return {f"{alias}_{name}": list(values) for name, values in zip(columns, turned, strict=True)}
+
+
+def _entry_row(new: NewEntry) -> tuple[Any, ...]:
+    entry, cause = new.entry, new.entry.cause
+    start = (cause.unique, cause.key, str(entry.kind), cause.burn_height, cause.time)
+    return (*start, cause.txid, entry.reason, new.reverses, cause.subject or None, entry.author or None)
+
+
+def _posting_rows(entry: Entry) -> list[tuple[Any, ...]]:
+    cause = entry.cause.unique
+    return [(cause, posting.account, int(posting.token), posting.amount) for posting in entry.postings]
+
+
+def _line_rows(new: NewEntry) -> list[tuple[Any, ...]]:
+    cause = new.entry.cause.unique
+    return [
+        (cause, line.provider, line.kind, int(line.tier), int(line.token), line.amount, line.shares_delta)
+        for line in new.lines
+    ]
+
+
+async def standing_entry(session: AsyncSession, event: str) -> StoredEntry | None:
+    """The entry of an event or step, in whatever occurrence, unless it was reversed."""
+    reversing = sa.orm.aliased(tables.JournalEntry)
+    statement = (
+        select(tables.JournalEntry)
+        .where(col(tables.JournalEntry.event) == event)
+        .where(~sa.exists().where(col(reversing.reverses) == col(tables.JournalEntry.id)))
+        .where(col(tables.JournalEntry.reverses).is_(None))
+    )
+    rows = (await session.exec(statement)).all()
+    return next(iter(await _with_parts(session, rows[:1])), None)
+
+
+async def get_entry(session: AsyncSession, entry_id: int) -> StoredEntry | None:
+    """An entry with everything that belongs to it."""
+    row = await session.get(tables.JournalEntry, entry_id)
+    return next(iter(await _with_parts(session, [row] if row else [])), None)
+
+
+async def list_entries(session: AsyncSession, wanted: EntryFilter, limit: int) -> list[StoredEntry]:
+    """The newest entries that a filter admits, newest first."""
+    entry, line = tables.JournalEntry, tables.StatementLine
+    statement = select(entry).order_by(col(entry.id).desc()).limit(limit)
+    if wanted.before_id is not None:
+        statement = statement.where(col(entry.id) < wanted.before_id)
+    if wanted.cause:
+        own = select(entry.id).where(col(entry.event) == wanted.cause)
+        statement = statement.where(sa.or_(col(entry.event) == wanted.cause, col(entry.reverses).in_(own)))
+    if wanted.subject:
+        statement = statement.where(col(entry.subject) == wanted.subject)
+    if wanted.provider:
+        of_provider = select(line.entry_id).where(col(line.provider) == wanted.provider)
+        statement = statement.where(col(entry.id).in_(of_provider))
+    return await _with_parts(session, (await session.exec(statement)).all())
+
+
+async def _with_parts(session: AsyncSession, rows: Sequence[tables.JournalEntry]) -> list[StoredEntry]:
+    ids = [row.id for row in rows if row.id is not None]
+    if not ids:
+        return []
+    postings: dict[int, list[Posting]] = {}
+    lines: dict[int, list[Line]] = {}
+    for posting in await _of_entries(session, tables.PostingRow, ids):
+        postings.setdefault(posting.entry_id, []).append(Posting(posting.account, Token(posting.token), posting.amount))
+    for line in await _of_entries(session, tables.StatementLine, ids):
+        lines.setdefault(line.entry_id, []).append(
+            Line(line.provider, line.kind, Tier(line.tier), Token(line.token), line.amount, line.shares_delta)
+        )
+    entry = tables.JournalEntry
+    reversing = select(entry.reverses, entry.id).where(col(entry.reverses).in_(ids))
+    reversed_by = dict((await session.exec(reversing)).all())
+    return [
+        StoredEntry(row, one, tuple(postings.get(one, ())), tuple(lines.get(one, ())), reversed_by.get(one))
+        for one, row in zip(ids, rows, strict=True)
+    ]
+
+
+async def _of_entries(session: AsyncSession, table: Any, ids: Sequence[int]) -> Sequence[Any]:
+    statement = select(table).where(table.entry_id == sa.any_(sa.literal(ids, ARRAY(sa.BigInteger))))
+    return (await session.exec(statement.order_by(table.id))).all()
+
+
+_WRONG: Final = sa.text(
+    """SELECT 'BALANCE_NOT_DERIVED' AS fault, account || ' ' || token AS subject
+    FROM (SELECT account, token, sum(amount) AS balance FROM pool.posting GROUP BY 1, 2) p
+    FULL JOIN pool.account_balance b USING (account, token) WHERE p.balance IS DISTINCT FROM b.balance
+    UNION ALL
+    SELECT 'SHARES_NOT_DERIVED', provider || ' ' || tier || ' ' || token
+    FROM (SELECT tier, token, provider, sum(shares_delta) AS shares FROM pool.statement_line GROUP BY 1, 2, 3) l
+    FULL JOIN pool.share_balance b USING (tier, token, provider)
+    WHERE coalesce(l.shares, 0) <> coalesce(b.shares, 0)
+    UNION ALL
+    SELECT 'TIER_SHARES_NOT_DERIVED', tier || ' ' || token
+    FROM (SELECT tier, token, sum(shares) AS shares FROM pool.share_balance GROUP BY 1, 2) b
+    FULL JOIN pool.tier_shares t USING (tier, token) WHERE coalesce(b.shares, 0) <> coalesce(t.shares, 0)
+    UNION ALL
+    SELECT 'ENTRY_NOT_BALANCED', entry_id || ' ' || token
+    FROM pool.posting GROUP BY entry_id, token HAVING sum(amount) <> 0
+    UNION ALL
+    SELECT 'ENTRY_WITHOUT_POSTINGS', e.id::text
+    FROM pool.journal_entry e LEFT JOIN pool.posting p ON p.entry_id = e.id WHERE p.id IS NULL
+    ORDER BY 1, 2 LIMIT :limit"""
+)
+
+
+async def faults(session: AsyncSession, limit: int) -> list[tuple[str, str]]:
+    """What is wrong with the ledger in itself, as (kind, subject); the whole journal is read for it."""
+    connection = await session.connection()
+    return [(row.fault, row.subject) for row in await connection.execute(_WRONG, {"limit": limit})]
