@@ -22,6 +22,7 @@ from services.policy.exercise import Exercise
 from services.policy.expiry import Batches, Sweeper
 from services.policy.judge import Judge
 from services.policy.launcher import TemporalLauncher
+from services.policy.listing import Listing
 from services.policy.projector import Projector
 from services.policy.reading import Reading
 from services.policy.servicer import Parts, PolicyServicer
@@ -50,6 +51,7 @@ def _process(given: Settings, temporal: Client) -> Process:
     oracle, pool = open_channel(given.oracle_address, tokens), open_channel(given.pool_address, tokens)
     tips, watchers = TipFollower(gateway), Watchers(database)
     sources = Sources(oracle, pool, gateway, tips)
+    reading = Reading(database, sources, watchers)
     projectors = [
         Projector(database, gateway, stream, LeaderLease(database, Lease, f"projector {stream}"), given.vault)
         for stream in Stream
@@ -61,7 +63,8 @@ def _process(given: Settings, temporal: Client) -> Process:
             Creation(database, sources, TemporalLauncher(temporal), given.vault),
             Exercise(database, sources),
             Batches(database),
-            Reading(database, sources, watchers),
+            reading,
+            Listing(database, reading),
             sources,
         )
     )

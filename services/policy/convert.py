@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import datetime as dt
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -16,10 +13,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from kernel.clock import estimated_time
 from kernel.errors import InvalidArgument
-from kernel.ids import is_id, resource_name
+from kernel.ids import resource_name
 from kernel.units import Tier, Token
 from services.policy.domain.activation import KnownTip, ReceiptFacts
-from services.policy.domain.errors import Reason, invalid_terms
+from services.policy.domain.errors import invalid_terms
 from services.policy.domain.policy import Policy, Transition
 from services.policy.domain.quote import Quote, breakdown_values
 from services.policy.domain.tiers import Terms
@@ -28,8 +25,6 @@ from services.policy.store_expiry import COLLECTION, ExpiryBatch
 from services.policy.store_queries import Record
 from workflows.contract import PolicyLabels
 
-# Ours have a third of it.
-_PAGE_TOKEN_LENGTH: Final = 256
 PENDING_CREATION = policy_pb2.POLICY_STATE_PENDING_CREATION
 
 # Items that records of older quotes do not have.
@@ -258,31 +253,6 @@ def receipt_facts(receipt: price_pb2.SettlementReceipt) -> ReceiptFacts:
 def labels(policy: Policy) -> PolicyLabels:
     """What operators search the policy's workflows by."""
     return PolicyLabels(policy.name, policy.holder_principal, policy.tier.name, str(policy.state))
-
-
-def page_token(*key: object) -> str:
-    """An opaque token for the page after `key`."""
-    return base64.urlsafe_b64encode(json.dumps(key).encode()).decode()
-
-
-def from_page_token(token: str, *kinds: type) -> list[Any] | None:
-    """The key of a token, None for an empty one; InvalidArgument for anything that we did not make."""
-    if not token:
-        return None
-    if len(token) > _PAGE_TOKEN_LENGTH:
-        raise InvalidArgument.of("page_token", "not a token of ours", Reason.INVALID_PAGE_TOKEN)
-    try:
-        key = json.loads(base64.urlsafe_b64decode(token.encode()))
-    except (binascii.Error, ValueError) as error:
-        raise InvalidArgument.of("page_token", "not a token of ours", Reason.INVALID_PAGE_TOKEN) from error
-    if not isinstance(key, list) or [type(part) for part in key] != list(kinds) or not all(map(_is_key, key)):
-        raise InvalidArgument.of("page_token", "not a token of this list", Reason.INVALID_PAGE_TOKEN)
-    return key
-
-
-def _is_key(part: int | str) -> bool:
-    """Whether the database can look for it: a height, or a policy's id."""
-    return 0 <= part < 1 << 63 if isinstance(part, int) else is_id(part)
 
 
 def policy_total(policy: Policy) -> pb.PolicyTotal:

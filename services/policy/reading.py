@@ -1,9 +1,8 @@
-"""Queries of policies: who may see which, a page at a time."""
+"""Queries of one policy, and of the platform: who may see what."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Final
 
 from bithedge.policy.v1 import policy_pb2
 from bithedge.policy.v1 import policy_service_pb2 as pb
@@ -11,7 +10,6 @@ from bithedge.policy.v1 import policy_service_pb2 as pb
 from kernel.database import Database
 from kernel.errors import FailedPrecondition, InvalidArgument
 from kernel.ids import parse_resource_name
-from kernel.paging import page_size
 from kernel.rpc.caller import Caller, Role
 from kernel.units import Token
 from services.policy import convert, store
@@ -21,21 +19,8 @@ from services.policy.domain.settlement import preview
 from services.policy.domain.transitions import PolicyState
 from services.policy.sources import Sources
 from services.policy.store_figures import COUNT, PAYOUT, PREMIUM, read_figures
-from services.policy.store_projection import Stream, read_projection
-from services.policy.store_queries import (
-    PolicyFilter,
-    Record,
-    list_expiring,
-    list_onchain,
-    list_policies,
-    read_record,
-    read_records,
-)
+from services.policy.store_queries import Record, read_record
 from services.policy.watch import Watchers, resume_version
-
-_PAGE: Final = 50
-_MAX_PAGE: Final = 200
-_MAX_TOTALS_PAGE: Final = 1_000
 
 
 def sees_all(caller: Caller) -> bool:
@@ -71,50 +56,6 @@ class Reading:
         async with self._database.reading() as session:
             policy = _reached(await store.find_onchain(session, onchain_id), f"number {onchain_id}", caller)
             return self.message(await read_record(session, policy), caller)
-
-    async def list(self, request: pb.ListPoliciesRequest, caller: Caller) -> pb.ListPoliciesResponse:
-        """The caller's policies, or for operators and services anyone's, newest first."""
-        size = page_size(request.page_size, _PAGE, _MAX_PAGE)
-        key = convert.from_page_token(request.page_token, str)
-        everyone = sees_all(caller) and not request.holder_principal
-        holder = None if everyone else caller.principal_for(request.holder_principal)
-        wanted = PolicyFilter(holder, convert.states_from(request.states), convert.optional_tier(request.tier))
-        async with self._database.reading() as session:
-            policies = await list_policies(session, wanted, key[0] if key else None, size + 1)
-            records = await read_records(session, policies[:size])
-        token = convert.page_token(policies[size - 1].id) if len(policies) > size else ""
-        messages = [self.message(record, caller) for record in records]
-        return pb.ListPoliciesResponse(policies=messages, next_page_token=token)
-
-    async def list_expiring(
-        self, request: pb.ListExpiringPoliciesRequest, caller: Caller
-    ) -> pb.ListExpiringPoliciesResponse:
-        """ACTIVE policies that expire between two heights."""
-        if not 0 <= request.from_burn_height <= request.to_burn_height:
-            raise InvalidArgument.of("to_burn_height", "must not be below from_burn_height")
-        size = page_size(request.page_size, _PAGE, _MAX_PAGE)
-        key = convert.from_page_token(request.page_token, int, str)
-        after = (key[0], key[1]) if key else None
-        async with self._database.reading() as session:
-            policies = await list_expiring(session, request.from_burn_height, request.to_burn_height, after, size + 1)
-            records = await read_records(session, policies[:size])
-        token = ""
-        if len(policies) > size:
-            token = convert.page_token(policies[size - 1].expiration_burn_height, policies[size - 1].id)
-        messages = [self.message(record, caller) for record in records]
-        return pb.ListExpiringPoliciesResponse(policies=messages, next_page_token=token)
-
-    async def totals(self, request: pb.ListPolicyTotalsRequest) -> pb.ListPolicyTotalsResponse:
-        """What the books say of every policy that is or was on chain, with the height they are at."""
-        size = page_size(request.page_size, _PAGE, _MAX_TOTALS_PAGE)
-        async with self._database.reading() as session:
-            projection = await read_projection(session, Stream.FINAL)
-            policies = await list_onchain(session, request.after_onchain_id, size + 1)
-        return pb.ListPolicyTotalsResponse(
-            policies=[convert.policy_total(policy) for policy in policies[:size]],
-            next_after_onchain_id=policies[size - 1].onchain_id if len(policies) > size else 0,
-            projected_burn_height=projection.delivered_burn_height,
-        )
 
     async def stats(self) -> pb.GetPlatformStatsResponse:
         """Counts by state, premiums and payouts by token; every state and token is named."""

@@ -16,6 +16,7 @@ from services.policy.creation import Creation
 from services.policy.domain.policy import COLLECTION
 from services.policy.exercise import Exercise, check_activation_number
 from services.policy.expiry import Batches
+from services.policy.listing import Listing
 from services.policy.reading import Reading
 from services.policy.sources import Sources
 
@@ -28,6 +29,7 @@ class Parts:
     exercise: Exercise
     batches: Batches
     reading: Reading
+    listing: Listing
     sources: Sources
 
 
@@ -39,6 +41,7 @@ class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
         self._exercise = parts.exercise
         self._batches = parts.batches
         self._reading = parts.reading
+        self._listing = parts.listing
         self._sources = parts.sources
 
     async def GetQuote(self, request: pb.GetQuoteRequest, context: Context) -> pb.GetQuoteResponse:
@@ -80,13 +83,13 @@ class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
 
     async def ListPolicies(self, request: pb.ListPoliciesRequest, context: Context) -> pb.ListPoliciesResponse:
         """A page of policies."""
-        return await self._reading.list(request, current_caller())
+        return await self._listing.list(request, current_caller())
 
     async def ListExpiringPolicies(
         self, request: pb.ListExpiringPoliciesRequest, context: Context
     ) -> pb.ListExpiringPoliciesResponse:
         """A page of policies by expiration."""
-        return await self._reading.list_expiring(request, current_caller())
+        return await self._listing.list_expiring(request, current_caller())
 
     async def GetPlatformStats(
         self, request: pb.GetPlatformStatsRequest, context: Context
@@ -161,7 +164,7 @@ class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
         self, request: pb.ListPolicyTotalsRequest, context: Context
     ) -> pb.ListPolicyTotalsResponse:
         """A page of totals."""
-        return await self._reading.totals(request)
+        return await self._listing.totals(request)
 
     async def _get(self, name: str) -> policy_pb2.Policy:
         return await self._reading.get(name, current_caller())

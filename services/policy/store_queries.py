@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import enum
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from kernel.units import Tier
+from kernel.units import Tier, Token
 from services.policy.domain.activation import Activation
 from services.policy.domain.policy import Policy, Transition
 from services.policy.domain.transitions import PolicyState
@@ -26,22 +27,48 @@ class Record:
     activation: Activation | None
 
 
+class Order(enum.StrEnum):
+    """By what a list is ordered; ids start with their time."""
+
+    NEWEST_FIRST = "NEWEST_FIRST"
+    OLDEST_FIRST = "OLDEST_FIRST"
+    EXPIRATION = "EXPIRATION"
+
+
 @dataclass(frozen=True)
 class PolicyFilter:
-    """Which policies to list; None and empty mean all."""
+    """Which policies to list; None and empty mean all. Heights of expiration are inclusive."""
 
     holder_principal: str | None
-    states: Sequence[PolicyState] = ()
+    states: tuple[PolicyState, ...] = ()
     tier: Tier | None = None
+    token: Token | None = None
+    from_height: int = 0
+    to_height: int | None = None
+    order: Order = Order.NEWEST_FIRST
+
+    @property
+    def has_heights(self) -> bool:
+        """True if a height of expiration is bounded."""
+        return self.from_height > 0 or self.to_height is not None
 
 
-async def read_records(session: AsyncSession, policies: Sequence[Policy]) -> list[Record]:
+@dataclass(frozen=True)
+class Parts:
+    """What is read of a record besides its policy."""
+
+    history: bool = True
+    activation: bool = True
+
+
+async def read_records(session: AsyncSession, policies: Sequence[Policy], parts: Parts | None = None) -> list[Record]:
     """The policies with their history and activation, in the same order."""
     if not policies:
         return []
-    histories = await read_history(session, [policy.id for policy in policies])
-    activations = await read_latest_activations(session, policies)
-    return [Record(policy, histories[policy.id], activations.get(policy.id)) for policy in policies]
+    parts = parts or Parts()
+    histories = await read_history(session, [policy.id for policy in policies]) if parts.history else {}
+    activations = await read_latest_activations(session, policies) if parts.activation else {}
+    return [Record(policy, histories.get(policy.id, []), activations.get(policy.id)) for policy in policies]
 
 
 async def read_record(session: AsyncSession, policy: Policy) -> Record:
@@ -49,33 +76,89 @@ async def read_record(session: AsyncSession, policy: Policy) -> Record:
     return (await read_records(session, [policy]))[0]
 
 
-async def list_policies(session: AsyncSession, wanted: PolicyFilter, before_id: str | None, limit: int) -> list[Policy]:
-    """Newest first (ids start with their time), those before `before_id`."""
+async def list_policies(
+    session: AsyncSession, wanted: PolicyFilter, after: Sequence[Any] | None, limit: int
+) -> list[Policy]:
+    """A page of a list: those after the key `after`, which is an id, or expiration height and id."""
+    columns = [POLICY.c[name] for name in _KEYS[wanted.order]]
+    conditions = [*_conditions(wanted), *_after(columns, wanted.order, after)]
+    starts = _starts(wanted)
+    if starts:
+        matched = _merged(wanted.order, columns, conditions, starts, limit)
+        statement = sa.select(POLICY).join(matched, matched.c.id == POLICY.c.id)
+    else:
+        statement = sa.select(POLICY).where(*conditions)
+    return await _list(session, statement.order_by(*_ordered(wanted.order, columns)).limit(limit))
+
+
+_KEYS: Final = {
+    Order.NEWEST_FIRST: ("id",),
+    Order.OLDEST_FIRST: ("id",),
+    Order.EXPIRATION: ("expiration_burn_height", "id"),
+}
+
+
+def _conditions(wanted: PolicyFilter) -> list[sa.ColumnElement[bool]]:
     conditions: list[sa.ColumnElement[bool]] = []
     if wanted.holder_principal is not None:
         conditions.append(POLICY.c.holder_principal == wanted.holder_principal)
-    if wanted.states:
-        conditions.append(POLICY.c.state.in_([str(state) for state in wanted.states]))
-    if wanted.tier is not None:
-        conditions.append(POLICY.c.tier == int(wanted.tier))
-    if before_id is not None:
-        conditions.append(POLICY.c.id < before_id)
-    return await _list(session, sa.select(POLICY).where(*conditions).order_by(POLICY.c.id.desc()).limit(limit))
+        if wanted.tier is not None:
+            conditions.append(POLICY.c.tier == int(wanted.tier))
+        if wanted.token is not None:
+            conditions.append(POLICY.c.token == int(wanted.token))
+    if wanted.from_height:
+        conditions.append(POLICY.c.expiration_burn_height >= wanted.from_height)
+    if wanted.to_height is not None:
+        conditions.append(POLICY.c.expiration_burn_height <= wanted.to_height)
+    return conditions
 
 
-async def list_expiring(
-    session: AsyncSession, from_height: int, to_height: int, after: tuple[int, str] | None, limit: int
-) -> list[Policy]:
-    """ACTIVE policies with an expiration between two heights, both inclusive, by height."""
-    key = sa.tuple_(POLICY.c.expiration_burn_height, POLICY.c.id)
-    conditions = [
-        POLICY.c.state == str(PolicyState.ACTIVE),
-        POLICY.c.expiration_burn_height.between(from_height, to_height),
-    ]
-    if after is not None:
-        conditions.append(key > sa.tuple_(sa.literal(after[0]), sa.literal(after[1])))
-    statement = sa.select(POLICY).where(*conditions).order_by(POLICY.c.expiration_burn_height, POLICY.c.id)
-    return await _list(session, statement.limit(limit))
+def _after(
+    columns: Sequence[sa.Column[Any]], order: Order, after: Sequence[Any] | None
+) -> list[sa.ColumnElement[bool]]:
+    if after is None:
+        return []
+    key, last = sa.tuple_(*columns), sa.tuple_(*map(sa.literal, after))
+    return [key < last if order is Order.NEWEST_FIRST else key > last]
+
+
+def _ordered(order: Order, columns: Sequence[sa.ColumnElement[Any]]) -> list[sa.ColumnElement[Any]]:
+    return [column.desc() for column in columns] if order is Order.NEWEST_FIRST else list(columns)
+
+
+def _starts(wanted: PolicyFilter) -> dict[str, sa.TableValuedAlias]:
+    """By column, the values with which an index starts where it is ordered by the list's key only after them."""
+    is_over_all = wanted.holder_principal is None and wanted.order is not Order.EXPIRATION
+    by_tier = is_over_all and bool(wanted.tier or wanted.states)
+    starts = {}
+    if wanted.states or by_tier or wanted.order is Order.EXPIRATION:
+        starts["state"] = _each("states", [str(state) for state in wanted.states or PolicyState], sa.Text)
+    if by_tier:
+        starts["tier"] = _each(
+            "tiers", [int(tier) for tier in ([wanted.tier] if wanted.tier else Tier)], sa.SmallInteger
+        )
+    return starts
+
+
+def _merged(
+    order: Order,
+    columns: Sequence[sa.Column[Any]],
+    conditions: Sequence[sa.ColumnElement[bool]],
+    starts: Mapping[str, sa.TableValuedAlias],
+    limit: int,
+) -> sa.Subquery:
+    """Keys merged from one ordered run of an index per combination of `starts`. No run yields more than a page, so
+    that a page costs the same however many policies there are."""
+    begins = [POLICY.c[name] == each.c.value for name, each in starts.items()]
+    run = sa.select(*columns).where(*begins, *conditions).order_by(*_ordered(order, columns)).limit(limit)
+    keys = run.correlate(*starts.values()).lateral("run")
+    merged = sa.select(keys.c.id).select_from(*starts.values(), keys)
+    return merged.order_by(*_ordered(order, [keys.c[column.name] for column in columns])).limit(limit).subquery("page")
+
+
+def _each(name: str, values: Sequence[Any], kind: Any) -> sa.TableValuedAlias:
+    array = sa.cast(sa.literal(values, sa.ARRAY(kind)), sa.ARRAY(kind))
+    return sa.func.unnest(array).table_valued("value", name=name).render_derived()
 
 
 async def list_onchain(session: AsyncSession, after_onchain_id: int, limit: int) -> list[Policy]:

@@ -34,6 +34,7 @@ from services.policy.exercise import Exercise
 from services.policy.expiry import Batches, Sweeper
 from services.policy.judge import Judge
 from services.policy.launcher import CreationLauncher
+from services.policy.listing import Listing
 from services.policy.projector import Projector
 from services.policy.reading import Reading
 from services.policy.servicer import Parts, PolicyServicer
@@ -222,7 +223,8 @@ async def running(url: str, launcher: CreationLauncher | None = None) -> AsyncIt
         stand_in = LauncherStandIn()
         creation = Creation(database, sources, launcher or stand_in, VAULT)
         reading = Reading(database, sources, watchers)
-        servicer = PolicyServicer(Parts(creation, Exercise(database, sources), Batches(database), reading, sources))
+        exercise, listing = Exercise(database, sources), Listing(database, reading)
+        servicer = PolicyServicer(Parts(creation, exercise, Batches(database), reading, listing, sources))
         channel = await stack.enter_async_context(serving(_policy(servicer), None))
         sweeper = Sweeper(database, LeaderLease(database, Lease, "sweeper"))
         projectors = {

@@ -15,7 +15,7 @@ from bithedge.type.v1 import money_pb2
 
 from kernel.errors import BitHedgeError, InvalidArgument
 from kernel.rpc.status import error_from_call
-from services.policy import convert
+from services.policy.convert_lists import page_token
 from tests.integration.policy import events
 from tests.integration.policy.harness import (
     AS_HOLDER,
@@ -230,9 +230,14 @@ async def test_a_receipt_must_be_of_the_activation(house: House) -> None:
 async def test_tokens_of_pages_and_streams_must_be_ours(house: House) -> None:
     """Made-up page and resume tokens and names are INVALID_ARGUMENT."""
     policy = await house.create()
-    beyond = convert.page_token(1 << 63, policy.name.rpartition("/")[2])
+    policy_id = policy.name.rpartition("/")[2]
+    beyond = page_token(pb.ListExpiringPoliciesRequest(), 1 << 63, policy_id)
+    of_a_list, other_list = pb.ListPoliciesRequest(), pb.ListPoliciesRequest(tier=money_pb2.TIER_BALANCED)
     calls = (
-        house.stub.ListPolicies(pb.ListPoliciesRequest(page_token=convert.page_token("\0")), metadata=AS_HOLDER),
+        house.stub.ListPolicies(pb.ListPoliciesRequest(page_token=page_token(of_a_list, "\0")), metadata=AS_HOLDER),
+        house.stub.ListPolicies(
+            pb.ListPoliciesRequest(page_token=page_token(other_list, policy_id)), metadata=AS_HOLDER
+        ),
         house.stub.ListPolicies(pb.ListPoliciesRequest(page_token="W1tb" * 50_000), metadata=AS_HOLDER),
         house.stub.ListExpiringPolicies(pb.ListExpiringPoliciesRequest(page_token=beyond), metadata=AS_OPERATOR),
         house.stub.ListPolicies(pb.ListPoliciesRequest(page_token="!"), metadata=AS_HOLDER),

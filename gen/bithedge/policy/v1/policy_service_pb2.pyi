@@ -9,9 +9,11 @@ from bithedge.type.v1 import price_pb2 as _price_pb2
 from bithedge.type.v1 import transaction_pb2 as _transaction_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -22,6 +24,30 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _PolicyOrder:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PolicyOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PolicyOrder.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    POLICY_ORDER_UNSPECIFIED: _PolicyOrder.ValueType  # 0
+    """As NEWEST_FIRST."""
+    POLICY_ORDER_NEWEST_FIRST: _PolicyOrder.ValueType  # 1
+    POLICY_ORDER_OLDEST_FIRST: _PolicyOrder.ValueType  # 2
+    POLICY_ORDER_EXPIRATION: _PolicyOrder.ValueType  # 3
+    """Those that expire first come first."""
+
+class PolicyOrder(_PolicyOrder, metaclass=_PolicyOrderEnumTypeWrapper):
+    """In which order policies are listed."""
+
+POLICY_ORDER_UNSPECIFIED: PolicyOrder.ValueType  # 0
+"""As NEWEST_FIRST."""
+POLICY_ORDER_NEWEST_FIRST: PolicyOrder.ValueType  # 1
+POLICY_ORDER_OLDEST_FIRST: PolicyOrder.ValueType  # 2
+POLICY_ORDER_EXPIRATION: PolicyOrder.ValueType  # 3
+"""Those that expire first come first."""
+Global___PolicyOrder: _TypeAlias = PolicyOrder  # noqa: Y015
 
 @_typing.final
 class PolicyTerms(_message.Message):
@@ -383,6 +409,10 @@ Global___GetPolicyByOnchainIdResponse: _TypeAlias = GetPolicyByOnchainIdResponse
 
 @_typing.final
 class ListPoliciesRequest(_message.Message):
+    """With a holder every filter goes with every order. Over all holders, for operators and services: states and
+    tier by age, or states and expiration heights by expiration; UNSUPPORTED_LIST names what else was asked.
+    """
+
     DESCRIPTOR: _descriptor.Descriptor
 
     HOLDER_PRINCIPAL_FIELD_NUMBER: _builtins.int
@@ -390,15 +420,34 @@ class ListPoliciesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     TIER_FIELD_NUMBER: _builtins.int
+    SETTLEMENT_TOKEN_FIELD_NUMBER: _builtins.int
+    FROM_EXPIRATION_BURN_HEIGHT_FIELD_NUMBER: _builtins.int
+    TO_EXPIRATION_BURN_HEIGHT_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
+    READ_MASK_FIELD_NUMBER: _builtins.int
     holder_principal: _builtins.str
     """Only for operators and services; a holder lists their own."""
     page_size: _builtins.int
     page_token: _builtins.str
+    """Goes on where a page ended; the rest of the request must be as it was then, but for `page_size`."""
     tier: _money_pb2.Tier.ValueType
     """Unspecified: all tiers."""
+    settlement_token: _money_pb2.Token.ValueType
+    """Unspecified: both tokens."""
+    from_expiration_burn_height: _builtins.int
+    """Expiration at or above it."""
+    to_expiration_burn_height: _builtins.int
+    """Expiration at or below it; zero: no bound."""
+    order: Global___PolicyOrder.ValueType
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[_policy_pb2.PolicyState.ValueType]:
         """Empty: all states."""
+
+    @_builtins.property
+    def read_mask(self) -> _field_mask_pb2.FieldMask:
+        """Which fields of each policy are answered; empty: all. Without `history` and `activation_receipt` a page costs
+        one query instead of three.
+        """
 
     def __init__(
         self,
@@ -408,10 +457,15 @@ class ListPoliciesRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         tier: _money_pb2.Tier.ValueType = ...,
+        settlement_token: _money_pb2.Token.ValueType = ...,
+        from_expiration_burn_height: _builtins.int = ...,
+        to_expiration_burn_height: _builtins.int = ...,
+        order: Global___PolicyOrder.ValueType = ...,
+        read_mask: _field_mask_pb2.FieldMask | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["read_mask", b"read_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["holder_principal", b"holder_principal", "page_size", b"page_size", "page_token", b"page_token", "states", b"states", "tier", b"tier"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_expiration_burn_height", b"from_expiration_burn_height", "holder_principal", b"holder_principal", "order", b"order", "page_size", b"page_size", "page_token", b"page_token", "read_mask", b"read_mask", "settlement_token", b"settlement_token", "states", b"states", "tier", b"tier", "to_expiration_burn_height", b"to_expiration_burn_height"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -448,11 +502,16 @@ class ListExpiringPoliciesRequest(_message.Message):
     TO_BURN_HEIGHT_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    READ_MASK_FIELD_NUMBER: _builtins.int
     from_burn_height: _builtins.int
     to_burn_height: _builtins.int
     """Inclusive."""
     page_size: _builtins.int
     page_token: _builtins.str
+    @_builtins.property
+    def read_mask(self) -> _field_mask_pb2.FieldMask:
+        """As in ListPolicies."""
+
     def __init__(
         self,
         *,
@@ -460,10 +519,11 @@ class ListExpiringPoliciesRequest(_message.Message):
         to_burn_height: _builtins.int = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        read_mask: _field_mask_pb2.FieldMask | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["read_mask", b"read_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_burn_height", b"from_burn_height", "page_size", b"page_size", "page_token", b"page_token", "to_burn_height", b"to_burn_height"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_burn_height", b"from_burn_height", "page_size", b"page_size", "page_token", b"page_token", "read_mask", b"read_mask", "to_burn_height", b"to_burn_height"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
