@@ -28,7 +28,7 @@ from services.policy.store_expiry import (
     read_batch_policies,
     still_open,
 )
-from services.policy.store_figures import COUNT, fold_figures, read_figures
+from services.policy.store_figures import COUNT, FOLD, fold_figures, read_figures
 from services.policy.store_projection import Stream, read_projection
 from services.policy.tables import Outbox
 from workflows.contract import ExpirePoliciesInput, start_expire_policies
@@ -49,8 +49,9 @@ class Sweeper:
 
     async def _work(self) -> None:
         while True:
+            # Also between batches: what is not folded yet is what reading the figures costs.
             while await self.claim_batch():
-                pass
+                await self._count()
             await self._count()
             await asyncio.sleep(_POLL_SECONDS)
 
@@ -65,8 +66,11 @@ class Sweeper:
             return await _claim(session, policies, height)
 
     async def _count(self) -> None:
-        async with self._database.transaction() as session:
-            await fold_figures(session)
+        folded = FOLD
+        while folded == FOLD:
+            async with self._database.transaction() as session:
+                folded = await fold_figures(session)
+        async with self._database.reading() as session:
             figures = await read_figures(session)
         for (kind, key), value in figures.items():
             if kind == COUNT:

@@ -18,7 +18,7 @@ DELTA: Final = METADATA.tables["policy.stat_delta"]
 COUNT: Final = "count"
 PREMIUM: Final = "premium"
 PAYOUT: Final = "payout"
-_FOLD: Final = 5_000
+FOLD: Final = 5_000
 _UNPAID: Final = (PolicyState.PENDING_CREATION, PolicyState.FAILED_CREATION)
 
 Figures = Counter[tuple[str, str]]
@@ -62,7 +62,7 @@ async def read_figures(session: AsyncSession) -> Figures:
 async def fold_figures(session: AsyncSession) -> int:
     """Adds a batch of deltas to the figures and removes them; how many there were."""
     connection = await session.connection()
-    oldest = sa.select(DELTA.c.id).order_by(DELTA.c.id).limit(_FOLD).with_for_update(skip_locked=True)
+    oldest = sa.select(DELTA.c.id).order_by(DELTA.c.id).limit(FOLD).with_for_update(skip_locked=True)
     removed = sa.delete(DELTA).where(DELTA.c.id.in_(oldest)).returning(DELTA.c.kind, DELTA.c.key, DELTA.c.delta)
     sums: Figures = Counter()
     gone = (await connection.execute(removed)).all()

@@ -15,7 +15,6 @@ from bithedge.type.v1 import money_pb2
 
 from kernel.rpc.caller import Role
 from services.policy import watch
-from services.policy.store_figures import fold_figures, read_figures
 from tests.integration.policy import events
 from tests.integration.policy.harness import (
     AS_HOLDER,
@@ -113,21 +112,6 @@ async def test_totals_are_listed_by_onchain_id(house: House) -> None:
     second = await house.stub.ListPolicyTotals(request, metadata=AS_SERVICE)
     assert [total.onchain_id for total in (*first.policies, *second.policies)] == [1, 2, 3]
     assert second.next_after_onchain_id == 0
-
-
-async def test_folding_keeps_every_figure(house: House) -> None:
-    """Figures are the same before and after their deltas are folded, and equal a full count."""
-    await active_policy(house)
-    await house.create("create-2")
-    async with house.database.transaction() as session:
-        before = await read_figures(session)
-        await fold_figures(session)
-        await fold_figures(session)
-        assert await read_figures(session) == before
-    counted = {
-        str(state): count for state, count in await house.rows("SELECT state, count(*) FROM policy.policy GROUP BY 1")
-    }
-    assert {key: value for (kind, key), value in before.items() if kind == "count" and value} == counted
 
 
 async def read(stream: Any) -> pb.WatchPolicyResponse:

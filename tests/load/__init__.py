@@ -1,0 +1,1 @@
+"""Databases as full as those of a large platform."""
