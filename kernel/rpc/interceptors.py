@@ -56,7 +56,7 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
             return grpc.unary_stream_rpc_method_handler(
                 self._stream(method, handler.unary_stream),
                 handler.request_deserializer,
-                handler.response_serializer,
+                _unless_serialized(handler.response_serializer),
             )
         return grpc.unary_unary_rpc_method_handler(
             self._unary(method, handler.unary_unary),
@@ -101,6 +101,15 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
             if key == "authorization" and isinstance(value, str) and value.startswith(_BEARER):
                 return await self._verifier.verify(value.removeprefix(_BEARER))
         return None
+
+
+def _unless_serialized(serialize: Callable[[Any], bytes] | None) -> Callable[[Any], Any]:
+    """Bytes pass as they are: what goes to many streams is serialized once."""
+
+    def serialized(response: Any) -> Any:
+        return response if serialize is None or type(response) is bytes else serialize(response)
+
+    return serialized
 
 
 class _Observed:

@@ -18,6 +18,7 @@ from kernel.rpc.tip import TipFollower
 from kernel.rpc.tokens import JwksVerifier, ServiceTokens
 from kernel.temporal import TemporalDelivery
 from services.oracle import config, tables
+from services.oracle.answers import WatchAnswers
 from services.oracle.burn_blocks import BurnBlocks
 from services.oracle.chain_requests import ChainRequests
 from services.oracle.feeds.replay.exchanges import ReplayedPrices
@@ -51,7 +52,8 @@ async def main() -> None:
     receipts = Receipts(database, signer, burn_blocks, settings.observation_seconds)
     requests_lease = LeaderLease(database, tables.Lease, "requests")
     requests = ChainRequests(database, requests_lease, gateway, receipts)
-    servicer = OracleServicer(database, tip, source, publisher, receipts, rounds, settings.freshness)
+    answers = WatchAnswers(tip, settings.freshness)
+    servicer = OracleServicer(database, tip, source, publisher, receipts, rounds, settings.freshness, answers)
     temporal = await Client.connect(settings.temporal_address, namespace=settings.temporal_namespace, lazy=True)
     relay = Relay(database, tables.Outbox, TemporalDelivery(temporal))
     await serve(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from bithedge.oracle.v1 import oracle_service_pb2 as pb
 from bithedge.oracle.v1 import oracle_service_pb2_grpc as grpc_api
@@ -15,6 +15,7 @@ from kernel.paging import page_size
 from kernel.rpc.interceptors import Context
 from kernel.rpc.tip import TipFollower
 from services.oracle import convert, store
+from services.oracle.answers import WatchAnswers
 from services.oracle.domain.freshness import FreshnessRules, judged_at
 from services.oracle.domain.history import estimate_volatility
 from services.oracle.domain.prices import Feed, Price, PriceStatus
@@ -38,6 +39,7 @@ class OracleServicer(grpc_api.OracleServiceServicer):
     receipts: Receipts
     rounds: RoundWatch
     freshness: FreshnessRules
+    answers: WatchAnswers
 
     async def GetPrice(self, request: pb.GetPriceRequest, context: Context) -> pb.GetPriceResponse:
         """The latest round, judged by its age in market time now."""
@@ -52,11 +54,11 @@ class OracleServicer(grpc_api.OracleServiceServicer):
     def _nothing(self, feed: Feed) -> Price:
         return convert.no_price(feed, self.source.is_synthetic(feed))
 
-    async def WatchPrice(self, request: pb.WatchPriceRequest, context: Context) -> AsyncIterator[pb.WatchPriceResponse]:
-        """The latest round, then every new one, each judged when it is sent."""
+    async def WatchPrice(self, request: pb.WatchPriceRequest, context: Context) -> AsyncIterator[Any]:
+        """The latest round, then every new one, each judged when it is sent; as bytes, made once for all streams."""
         feed, after = convert.feed_of(request.feed), convert.resume_round(request.resume_token)
         async for price in self.rounds.watch(feed, after):
-            yield convert.watch_response(self._shown(price))
+            yield self.answers.of(price)
 
     async def GetVolatility(self, request: pb.GetVolatilityRequest, context: Context) -> pb.GetVolatilityResponse:
         """From the daily bars before the market day."""

@@ -1,9 +1,11 @@
-"""Live rounds: one reader of the database per process, a bounded queue per watcher, slow watchers cut off."""
+"""Live rounds: one reader of the database per process, one memory of the newest for all its streams, slow streams cut
+off."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Final
 
 from kernel.database import Database
@@ -13,23 +15,39 @@ from services.oracle.domain.prices import Feed, Price
 
 _POLL_SECONDS: Final = 1.0
 _BATCH: Final = 500
-_QUEUE: Final = 1000
+_KEPT: Final = 1000
 _LONGEST_RESUME: Final = 10_000
 
 
-class _Watcher:
-    """One stream's queue; `overflowed` once it did not keep up."""
+class _Recent:
+    """The newest rounds of one feed, held once for all its streams; each stream knows how many it has passed."""
 
     def __init__(self) -> None:
-        self.queue: asyncio.Queue[Price] = asyncio.Queue(_QUEUE)
-        self.overflowed = False
+        self.count = 0
+        self._prices: deque[Price] = deque(maxlen=_KEPT)
+        self._added = asyncio.Event()
 
-    def offer(self, price: Price) -> None:
-        # After the first that is lost none is taken any more: what the reader got must have no gap.
-        if self.overflowed or self.queue.full():
-            self.overflowed = True
-        else:
-            self.queue.put_nowait(price)
+    @property
+    def latest(self) -> Price | None:
+        return self._prices[-1] if self._prices else None
+
+    def add(self, price: Price) -> None:
+        self._prices.append(price)
+        self.count += 1
+        # Whoever waits now is woken; whoever waits later waits for the next.
+        self._added.set()
+        self._added.clear()
+
+    async def beyond(self, passed: int) -> Sequence[Price]:
+        """The rounds after the first `passed`, once there are some; ResourceExhausted if one is no longer held."""
+        while self.count == passed:
+            await self._added.wait()
+        missing = self.count - passed
+        if missing == 1:
+            return (self._prices[-1],)
+        if missing > len(self._prices):
+            raise ResourceExhausted("READER_TOO_SLOW", "the reader does not keep up; resume from its token")
+        return list(self._prices)[-missing:]
 
 
 class RoundWatch:
@@ -37,9 +55,7 @@ class RoundWatch:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._watchers: dict[Feed, set[_Watcher]] = {feed: set() for feed in Feed}
-        self._last: dict[Feed, int] = {}
-        self._latest: dict[Feed, Price] = {}
+        self._recent = {feed: _Recent() for feed in Feed}
         self._reading = asyncio.Event()
 
     async def run(self) -> None:
@@ -60,60 +76,49 @@ class RoundWatch:
                 count = await self._read_batch(feed)
 
     async def _read_batch(self, feed: Feed) -> int:
+        recent = self._recent[feed]
         async with self._database.reading() as session:
-            if feed not in self._last:
+            if not self._reading.is_set() and recent.latest is None:
                 latest = await store.latest_price(session, feed)
-                self._last[feed] = 0 if latest is None else latest.round
-                if latest is not None:
-                    self._latest[feed] = latest
-            prices = await store.prices_after(session, feed, self._last[feed], _BATCH)
+                prices: Sequence[Price] = () if latest is None else (latest,)
+            else:
+                last = 0 if recent.latest is None else recent.latest.round
+                prices = await store.prices_after(session, feed, last, _BATCH)
         for price in prices:
-            self._last[feed], self._latest[feed] = price.round, price
-            for watcher in self._watchers[feed]:
-                watcher.offer(price)
+            recent.add(price)
         return len(prices)
 
     async def latest(self, feed: Feed) -> Price | None:
         """The newest round handed out, whatever its status; None before the first. Costs no query."""
         if not self._reading.is_set():
             await self._reading.wait()
-        return self._latest.get(feed)
-
-    def last_round(self, feed: Feed) -> int:
-        """The newest round handed out; 0 before the first."""
-        return self._last.get(feed, 0)
+        return self._recent[feed].latest
 
     async def watch(self, feed: Feed, after: int | None) -> AsyncGenerator[Price, None]:
         """The latest round, or every round after `after`; then each new one, in order, without a gap.
 
-        ResourceExhausted when the reader does not keep up, InvalidArgument when `after` lies too far back.
+        Every stream is given the same object for the same round. ResourceExhausted when the reader does not keep up,
+        InvalidArgument when `after` lies too far back.
         """
-        # Before the reader knows where it starts, a round could fall between the backlog and the queue.
+        # Before the reader knows where it starts, a round could fall between the backlog and what follows.
         await self._reading.wait()
-        watcher = _Watcher()
-        self._watchers[feed].add(watcher)
-        try:
-            last = after or 0
+        recent = self._recent[feed]
+        passed, last = recent.count, after or 0
+        if after is None and recent.latest is not None:
+            last = recent.latest.round
+            yield recent.latest
+        elif after is not None:
             async for price in self._backlog(feed, after):
                 last = price.round
                 yield price
-            while True:
-                price = await watcher.queue.get()
+        while True:
+            for price in await recent.beyond(passed):
+                passed += 1
                 if price.round > last:
                     last = price.round
                     yield price
-                if watcher.overflowed and watcher.queue.empty():
-                    raise ResourceExhausted("READER_TOO_SLOW", "the reader does not keep up; resume from its token")
-        finally:
-            self._watchers[feed].discard(watcher)
 
-    async def _backlog(self, feed: Feed, after: int | None) -> AsyncIterator[Price]:
-        if after is None:
-            async with self._database.reading() as session:
-                latest = await store.latest_price(session, feed)
-            if latest is not None:
-                yield latest
-            return
+    async def _backlog(self, feed: Feed, after: int) -> AsyncIterator[Price]:
         sent, count = 0, _BATCH
         while count == _BATCH:
             async with self._database.reading() as session:

@@ -1,20 +1,21 @@
-"""A grpc.aio server of one method on uvloop, and nothing else."""
+"""A grpc.aio server of a few methods on uvloop, and nothing else."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 import grpc
 import uvloop
 
 
-async def start_bare_server(method: str, handler: Any) -> grpc.aio.Server:
-    """Serves a handler of raw bytes under a path such as `/bench.Echo/Call`; prints `listening PORT`."""
-    service, _, name = method.strip("/").partition("/")
+async def start_bare_server(handlers: Mapping[str, Any]) -> grpc.aio.Server:
+    """Serves handlers of raw bytes under paths of one service such as `/bench.Echo/Call`; prints `listening PORT`."""
+    parts = [path.strip("/").partition("/") for path in handlers]
+    methods = {name: handler for (_, _, name), handler in zip(parts, handlers.values(), strict=True)}
     server = grpc.aio.server()
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {name: handler}),))
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(parts[0][0], methods),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     print(f"listening {port}", flush=True)

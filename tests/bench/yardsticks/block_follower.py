@@ -61,7 +61,7 @@ async def _serve(chosen: argparse.Namespace) -> None:
     await database.execute("CREATE TABLE followed (txid text PRIMARY KEY, height bigint NOT NULL)")
     follower = _Follower()
     handler: Any = grpc.unary_stream_rpc_method_handler(follower.watch)
-    server = await start_bare_server(METHOD, handler)
+    server = await start_bare_server({METHOD: handler})
     try:
         await follower.follow(chosen.node, chosen.poll_ms / 1000, database)
     finally:

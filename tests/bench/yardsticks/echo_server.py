@@ -66,7 +66,7 @@ async def _behaviour(chosen: argparse.Namespace) -> Any:
 
 async def _serve(chosen: argparse.Namespace) -> None:
     handler: Any = grpc.unary_unary_rpc_method_handler(await _behaviour(chosen))
-    server = await start_bare_server(METHOD, handler)
+    server = await start_bare_server({METHOD: handler})
     await server.wait_for_termination()
 
 

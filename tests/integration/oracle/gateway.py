@@ -15,6 +15,7 @@ from bithedge.chain_gateway.v1 import chain_gateway_service_pb2_grpc as grpc_api
 from kernel.errors import NotFound
 from kernel.rpc.interceptors import Context
 from kernel.rpc.server import Process, Service, start_server
+from kernel.rpc.tokens import TokenVerifier
 from tests.tokens import TestTokens
 
 GENESIS_HEIGHT: Final = 1000
@@ -116,12 +117,14 @@ class GatewayStandIn(_Servicer):
         return answer
 
 
-async def serve_gateway(gateway: GatewayStandIn, listen: str = "127.0.0.1:0") -> tuple[grpc.aio.Server, str]:
-    """Serves the stand-in; the server and its address."""
+async def serve_gateway(
+    gateway: GatewayStandIn, listen: str = "127.0.0.1:0", verifier: TokenVerifier | None = None
+) -> tuple[grpc.aio.Server, str]:
+    """Serves the stand-in to callers with tokens of `TestTokens`, or of the verifier; the server and its address."""
     servicer: Any = gateway
     service = Service(
         pb.DESCRIPTOR.services_by_name["ChainGatewayService"],
         lambda server: grpc_api.add_ChainGatewayServiceServicer_to_server(servicer, server),
     )
-    server, port, _ = await start_server(Process(listen, 0, [service], TestTokens()))
+    server, port, _ = await start_server(Process(listen, 0, [service], verifier or TestTokens()))
     return server, f"127.0.0.1:{port}"

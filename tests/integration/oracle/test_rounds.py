@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
@@ -13,7 +12,7 @@ import pytest
 from bithedge.oracle.v1 import oracle_service_pb2 as pb
 
 from kernel.errors import ResourceExhausted
-from services.oracle.domain.prices import Feed, Price
+from services.oracle.domain.prices import Feed
 from services.oracle.feeds.replay.exchanges import ReplayedPrices
 from services.oracle.watch import RoundWatch
 from tests.integration.oracle.gateway import GatewayStandIn, serve_gateway
@@ -191,30 +190,43 @@ async def test_volatility_knows_only_the_past(database_url: str) -> None:
 
 
 async def test_a_slow_reader_is_cut_off_and_may_resume(database_url: str) -> None:
-    """A watcher that stops reading gets what fits its queue, without a gap, then RESOURCE_EXHAUSTED; it may
-    resume after the last."""
+    """A watcher that stops reading for more than a thousand rounds gets RESOURCE_EXHAUSTED instead of a gap; it
+    resumes after its last round and gets every one that it has missed. One that reads on is not concerned."""
     async with oracle_at(database_url, ScriptedPrices()) as oracle:
         watch = RoundWatch(oracle.database)
         reader = asyncio.ensure_future(watch.run())
-        slow = watch.watch(Feed.BTC_USD, None)
+        slow, quick = watch.watch(Feed.BTC_USD, None), watch.watch(Feed.BTC_USD, None)
         numbers = [(await anext(slow)).round]
+        kept_up = [(await anext(quick)).round]
         for _ in range(8):
             await oracle.advance(10_800)
-        await eventually(lambda: _read_up_to(watch, int(oracle.gateway.market_time.timestamp())))
+            kept_up += [(await anext(quick)).round for _ in range(180)]
         with pytest.raises(ResourceExhausted):
-            await _drain(slow, numbers)
+            await anext(slow)
         resumed = watch.watch(Feed.BTC_USD, numbers[-1])
-        following = await anext(resumed)
+        numbers += [(await anext(resumed)).round for _ in range(1440)]
         await resumed.aclose()
         reader.cancel()
-    assert numbers == [int(START.timestamp()) + 60 * index for index in range(1001)]
-    assert following.round == numbers[-1] + 60
+    assert numbers == kept_up == [int(START.timestamp()) + 60 * index for index in range(1441)]
 
 
-async def _read_up_to(watch: RoundWatch, number: int) -> bool:
-    return watch.last_round(Feed.BTC_USD) == number
-
-
-async def _drain(watched: AsyncIterator[Price], numbers: list[int]) -> None:
-    async for price in watched:
-        numbers.append(price.round)
+async def test_a_watch_continues_over_a_restart_without_gap_or_repeat(database_url: str) -> None:
+    """A reader that takes its token to the next process, after rounds that it never saw, gets each round once."""
+    gateway = GatewayStandIn(START)
+    server, address = await serve_gateway(gateway)
+    numbers: list[int] = []
+    token = ""
+    for _ in range(3):
+        async with running_oracle(database_url, gateway, address, ScriptedPrices()) as oracle:
+            await oracle.wait_for_round()
+            call = oracle.stub.WatchPrice(pb.WatchPriceRequest(feed=BTC, resume_token=token))
+            await gateway.advance(120)
+            while not numbers or numbers[-1] < int(gateway.market_time.timestamp()):
+                answer = await call.read()
+                numbers.append(answer.price.round)
+                token = answer.resume_token
+            call.cancel()
+            # These come while nobody reads.
+            await oracle.advance(180)
+    await server.stop(None)
+    assert numbers == [int(START.timestamp()) + 60 * index for index in range(13)]
