@@ -17,11 +17,14 @@ from typing import Final
 
 import numpy as np
 
-from kernel.pricing.boundary import exercise_boundary
+from kernel.pricing.boundary import ExerciseBoundary, exercise_boundary
 from kernel.pricing.capped import payoff, touch_value
 from kernel.pricing.normal import Array, normal_cdf_array
 
-_QUADRATURE: Final = 32
+# Points of the integral; where rate x years exceeds the bound its integrand may be almost a step.
+_COARSE_QUADRATURE: Final = 32
+_FINE_QUADRATURE: Final = 192
+_COARSE_GROWTH: Final = 0.1
 # Below this the interest on the strike is less than 1e-12 of it.
 _NEGLIGIBLE_INTEREST: Final = 1e-12
 
@@ -48,33 +51,37 @@ def american_value(
     held = [column[waiting] for column in (spot, strike, floor, time_years)]
     kept = touch_value(held[0], held[1], held[2], volatility, rate, held[3])
     if rate * horizon > _NEGLIGIBLE_INTEREST:
-        kept = kept + _interest_gained(held[0], held[1], held[2], volatility, rate, held[3], horizon)
+        boundary = exercise_boundary(volatility, rate, horizon)
+        kept = kept + _interest_gained(boundary, held[0], held[1], held[2], volatility, rate, held[3])
+        exercised = np.log(held[1] / held[0]) >= boundary.depth(held[3])
+        kept = np.where(exercised, now[waiting], kept)
     value[waiting] = np.clip(kept, now[waiting], held[1] - held[2])
     return value
 
 
-def _build_quadrature() -> tuple[Array, Array]:
+def _build_quadrature(count: int) -> tuple[Array, Array]:
     # Shares of the interval, dense like a square root at both ends, where the integrand behaves like one.
-    points, weights = np.polynomial.legendre.leggauss(_QUADRATURE)
+    points, weights = np.polynomial.legendre.leggauss(count)
     angle = 0.25 * np.pi * (points + 1.0)
     return np.sin(angle) ** 2, 0.25 * np.pi * weights * np.sin(2.0 * angle)
 
 
-_SHARES, _WEIGHTS = _build_quadrature()
+_COARSE: Final = _build_quadrature(_COARSE_QUADRATURE)
+_FINE: Final = _build_quadrature(_FINE_QUADRATURE)
 
 
 def _interest_gained(
+    boundary: ExerciseBoundary,
     spot: Array,
     strike: Array,
     floor: Array,
     volatility: float,
     rate: float,
     time_years: Array,
-    horizon: float,
 ) -> Array:
-    boundary = exercise_boundary(volatility, rate, horizon)
+    shares, weights = _COARSE if rate * float(time_years.max()) <= _COARSE_GROWTH else _FINE
     above_floor = np.minimum(boundary.time_to_reach(np.log(strike / floor)), time_years)
-    left = above_floor[:, None] * _SHARES
+    left = above_floor[:, None] * shares
     passed = time_years[:, None] - left
     edge = np.minimum(boundary.depth(left), np.log(strike / floor)[:, None])
     deviation = volatility * np.sqrt(passed)
@@ -86,5 +93,5 @@ def _interest_gained(
     below = normal_cdf_array(bounds / deviation)
     image = np.exp((2.0 * rate / volatility**2 - 1.0) * to_floor)
     between = below[0] - below[1] - image * (below[2] - below[3])
-    gained = (np.exp(-rate * passed) * between * _WEIGHTS).sum(axis=1)
+    gained = (np.exp(-rate * passed) * between * weights).sum(axis=1)
     return np.asarray(rate * strike * above_floor * gained)

@@ -3,27 +3,32 @@
 The boundary b of a put without dividends solves Kim's equation ("The analytic valuation of American
 options", 1990). It is found as in Andersen, Lake and Offengenden, "High-performance American option pricing"
 (2016, fixed point B): collocation at Chebyshev nodes in the square root of time, ln(b)**2 as the unknown,
-Gauss-Legendre quadrature in the square root of the time difference. It depends on volatility and rate alone
-(the strike only scales it), so that one boundary serves every policy that shares them.
+Gauss-Legendre quadrature in the square root of the time difference. The equations are solved by Newton's method
+from the boundary's known form near expiry (Barles, Burdeau, Romano and Samsoen, "Critical stock price near
+expiration", 1995), bounded by the perpetual put's. It depends on volatility and rate alone (the strike only
+scales it), so that one boundary serves every policy that shares them.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from kernel.pricing.normal import Array, normal_cdf_array
+from kernel.pricing.normal import Array, normal_cdf_and_density
 
-_DEGREE: Final = 10
-_QUADRATURE: Final = 40
 _TABLE: Final = 513
-_MAX_STEPS: Final = 64
-# The error that this leaves in a value is that times rate x years: below 1e-7 of the strike.
+_MAX_STEPS: Final = 32
+# The step after the last one that is looked at: Newton's method squares the error each time.
 _TOLERANCE: Final = 1e-6
 _SMALLEST: Final = 1e-12
+# How the two known ends of the boundary are joined for a first guess.
+_JOINT: Final = 3.0
+# Where rate x years exceeds this, the boundary has bends that a coarse grid does not follow.
+_COARSE_GROWTH: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +70,9 @@ def _interpolation(nodes: Array, points: Array) -> Array:
     return np.where(at_node.any(axis=-1, keepdims=True), at_node.astype(np.float64), matrix)
 
 
-def _build_grid() -> _Grid:
-    nodes = -np.cos(np.pi * np.arange(_DEGREE + 1) / _DEGREE)
-    legendre, weights = np.polynomial.legendre.leggauss(_QUADRATURE)
+def _build_grid(degree: int, quadrature: int) -> _Grid:
+    nodes = -np.cos(np.pi * np.arange(degree + 1) / degree)
+    legendre, weights = np.polynomial.legendre.leggauss(quadrature)
     steps = 0.5 * (1.0 + legendre)
     roots = 0.5 * (1.0 + nodes[1:])
     earlier = np.outer(roots, np.sqrt(1.0 - steps * steps))
@@ -80,41 +85,63 @@ def _build_grid() -> _Grid:
     )
 
 
-_GRID: Final = _build_grid()
+_COARSE: Final = _build_grid(10, 32)
+_FINE: Final = _build_grid(24, 96)
 
 
 @functools.lru_cache(maxsize=64)
 def exercise_boundary(volatility: float, rate: float, horizon_years: float) -> ExerciseBoundary:
     """The boundary for times left up to `horizon_years`. All three positive; results are remembered."""
-    depths = _solve(_GRID, volatility, rate, horizon_years)
+    grid = _COARSE if rate * horizon_years <= _COARSE_GROWTH else _FINE
+    depths = _solve(grid, volatility, rate, horizon_years)
     squares = np.concatenate(([0.0], depths * depths))
-    table = np.sqrt(np.maximum(_GRID.to_table @ squares, 0.0))
+    table = np.sqrt(np.maximum(grid.to_table @ squares, 0.0))
     root_times = np.linspace(0.0, np.sqrt(horizon_years), _TABLE)
     return ExerciseBoundary(root_times, np.maximum.accumulate(table))
 
 
 def _solve(grid: _Grid, volatility: float, rate: float, horizon_years: float) -> Array:
-    variance = volatility * volatility
-    drift = rate - 0.5 * variance
     times = horizon_years * grid.roots**2
-    deviation = volatility * np.sqrt(times)
-    gap = times[:, None] * grid.steps**2
-    gap_deviation = volatility * np.sqrt(gap)
-    kernel = 2.0 * rate * times[:, None] * grid.steps * grid.weights * np.exp(rate * (times[:, None] - gap))
-    perpetual = max(2.0 * rate / (2.0 * rate + variance), _SMALLEST)
-    deepest = -np.log(perpetual)
-    discount = rate * times
-    depths = -np.log(perpetual + (1.0 - perpetual) * np.exp(-2.0 * deviation * perpetual / (1.0 - perpetual)))
+    deepest = np.log1p(0.5 * volatility**2 / rate)
+    equations = _equations(grid, volatility, rate, times)
+    depths = _first_guess(volatility, rate, times, deepest)
     for _ in range(_MAX_STEPS):
-        squares = np.concatenate(([0.0], depths * depths))
-        earlier = np.sqrt(np.maximum(grid.to_quadrature @ squares, 0.0))
-        inner = normal_cdf_array((earlier - depths[:, None] + drift * gap) / gap_deviation)
-        outer = (drift * times - depths) / deviation
-        at_expiry = normal_cdf_array(np.stack((outer, outer + deviation)))
-        ratio = (at_expiry[0] + (kernel * inner).sum(axis=1)) / np.maximum(at_expiry[1], _SMALLEST**2)
-        following = np.clip(discount - np.log(np.maximum(ratio, _SMALLEST)), 0.0, deepest)
+        images, slopes = equations(depths)
+        step = np.linalg.solve(np.eye(depths.size) - slopes, images - depths)
+        following = np.clip(depths + step, _SMALLEST, deepest)
         change = float(np.max(np.abs(np.exp(-following) - np.exp(-depths))))
         depths = following
         if change < _TOLERANCE:
             break
-    return np.asarray(depths)
+    return depths
+
+
+def _first_guess(volatility: float, rate: float, times: Array, deepest: float) -> Array:
+    near_expiry = volatility * np.sqrt(times * np.log1p(volatility**2 / (8.0 * np.pi * rate**2 * times)))
+    return np.asarray(near_expiry / (1.0 + (near_expiry / deepest) ** _JOINT) ** (1.0 / _JOINT))
+
+
+def _equations(grid: _Grid, volatility: float, rate: float, times: Array) -> Callable[[Array], tuple[Array, Array]]:
+    # What fixed point B makes of depths at the nodes, and the derivatives of that by each depth.
+    drift = rate - 0.5 * volatility**2
+    deviation = volatility * np.sqrt(times)
+    gap = times[:, None] * grid.steps**2
+    gap_drift, gap_deviation = drift * gap, volatility * np.sqrt(gap)
+    kernel = 2.0 * rate * times[:, None] * grid.steps * grid.weights * np.exp(rate * (times[:, None] - gap))
+    interpolation = np.ascontiguousarray(grid.to_quadrature[:, :, 1:])
+    diagonal = np.diag_indices(times.size)
+
+    def evaluate(depths: Array) -> tuple[Array, Array]:
+        earlier = np.sqrt(np.maximum(interpolation @ (depths * depths), _SMALLEST**2))
+        inner, inner_density = normal_cdf_and_density((earlier - depths[:, None] + gap_drift) / gap_deviation)
+        outer = (drift * times - depths) / deviation
+        ends, end_densities = normal_cdf_and_density(np.stack((outer, outer + deviation)))
+        numerator = np.maximum(ends[0] + (kernel * inner).sum(axis=1), _SMALLEST**2)
+        denominator = np.maximum(ends[1], _SMALLEST**2)
+        density = kernel * inner_density / gap_deviation
+        slopes = ((density / earlier)[:, None, :] @ interpolation)[:, 0, :] * -depths / numerator[:, None]
+        slopes[diagonal] += (density.sum(axis=1) + end_densities[0] / deviation) / numerator
+        slopes[diagonal] -= end_densities[1] / deviation / denominator
+        return rate * times - np.log(numerator / denominator), slopes
+
+    return evaluate
