@@ -46,7 +46,9 @@ async def main() -> None:
     burn_blocks = BurnBlocks(gateway, tip)
     lease = LeaderLease(database, tables.Lease, "aggregate")
     publisher = Publisher(database, lease, signer, settings.publication)
-    rules = ObservationRules(settings.observation_seconds, settings.catch_up_seconds, settings.aggregation)
+    rules = ObservationRules(
+        settings.observation_seconds, settings.catch_up_seconds, settings.aggregation, settings.breaker
+    )
     observer = Observer(database, lease, source, tip, burn_blocks, publisher, rules)
     rounds = RoundWatch(database)
     receipts = Receipts(database, signer, burn_blocks, settings.observation_seconds)

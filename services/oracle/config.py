@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kernel.settings import SettingsError, read_settings
+from kernel.units import BPS
 from services.oracle.domain.aggregation import AggregationRules
+from services.oracle.domain.breaker import BreakerRules
 from services.oracle.domain.freshness import FreshnessRules
+from services.oracle.domain.override import OverrideRules
 from services.oracle.domain.publication import PublicationRules
+from services.oracle.domain.votes import LARGEST_WEIGHT, VotingRules
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,13 @@ class Settings:
     Intervals and ages are seconds of market time. `price_source` is `replay`: recorded days in the folder
     `price_data`, seen through simulated exchanges whose noise follows `replay_seed`. A round is made every
     `observation_seconds`, also for the last `catch_up_seconds` that were missed, of `minimum_sources` at least, none
-    older than `source_max_age_seconds` or further than `outlier_band_bps` from the median. A price that is read is
+    older than `source_max_age_seconds` or further than `outlier_band_bps` from the median. `source_max_ages` is
+    for those with a limit of their own, `source_weights` for those whose vote does not weigh 1, as `kraken=90,okx=30`;
+    no source has more than `max_source_share_bps` of the votes, no sources that are converted by one rate together more
+    than `max_rate_share_bps`. A price that jumps by more than
+    `jump_base_bps`, and `jump_per_minute_bps` for each minute since the last OK one, `jump_most_bps` at the most, is
+    believed once `jump_sources` have agreed in `jump_rounds` rounds and for `jump_seconds`, or where two operators
+    said so: for `override_longest_seconds` at the most, in a range of `override_widest_bps`. A price that is read is
     DEGRADED after `price_degraded_after_seconds`, UNAVAILABLE after `price_unavailable_after_seconds`. A round is
     published at `publication_deviation_bps` or after `publication_heartbeat_seconds`; it fits a receipt within
     `round_distance_blocks` burn blocks and `round_agreement_bps`, as the contracts' parameters say.
@@ -50,6 +61,18 @@ class Settings:
     minimum_sources: int = 3
     source_max_age_seconds: int = 60
     outlier_band_bps: int = 150
+    source_max_ages: tuple[str, ...] = ()
+    source_weights: tuple[str, ...] = ()
+    max_source_share_bps: int = 3_400
+    max_rate_share_bps: int = 4_500
+    jump_base_bps: int = 300
+    jump_per_minute_bps: int = 50
+    jump_most_bps: int = 2_000
+    jump_sources: int = 4
+    jump_rounds: int = 3
+    jump_seconds: int = 120
+    override_longest_seconds: int = 21_600
+    override_widest_bps: int = 2_000
     price_degraded_after_seconds: int = 300
     price_unavailable_after_seconds: int = 3600
     publication_deviation_bps: int = 50
@@ -64,11 +87,53 @@ class Settings:
             raise SettingsError("OBSERVATION_SECONDS must divide 1800")
         if self.minimum_sources < 1:
             raise SettingsError("MINIMUM_SOURCES must be at least 1")
+        self._check_votes_and_jumps()
+
+    def _check_votes_and_jumps(self) -> None:
+        _by_source("SOURCE_MAX_AGES", self.source_max_ages, 86_400)
+        _by_source("SOURCE_WEIGHTS", self.source_weights, LARGEST_WEIGHT)
+        if not 0 < self.max_source_share_bps <= BPS:
+            raise SettingsError("MAX_SOURCE_SHARE_BPS must be within 1 and 10000")
+        if not 0 < self.max_rate_share_bps < BPS // 2:
+            raise SettingsError("MAX_RATE_SHARE_BPS must be below 5000: one rate alone is never a majority")
+        if self.jump_sources < self.minimum_sources:
+            raise SettingsError("JUMP_SOURCES must not be below MINIMUM_SOURCES")
+        if not 0 <= self.jump_base_bps <= self.jump_most_bps or self.jump_per_minute_bps < 0:
+            raise SettingsError("JUMP_BASE_BPS and JUMP_PER_MINUTE_BPS must not be negative, nor above JUMP_MOST_BPS")
+        if self.jump_rounds < 1 or self.jump_seconds < self.observation_seconds:
+            raise SettingsError("JUMP_ROUNDS must be positive, and JUMP_SECONDS not below OBSERVATION_SECONDS")
 
     @property
     def aggregation(self) -> AggregationRules:
         """How observations become a price."""
-        return AggregationRules(self.minimum_sources, self.source_max_age_seconds, self.outlier_band_bps)
+        return AggregationRules(
+            self.minimum_sources,
+            self.source_max_age_seconds,
+            self.outlier_band_bps,
+            _by_source("SOURCE_MAX_AGES", self.source_max_ages, 86_400),
+            VotingRules(
+                _by_source("SOURCE_WEIGHTS", self.source_weights, LARGEST_WEIGHT),
+                self.max_source_share_bps,
+                self.max_rate_share_bps,
+            ),
+        )
+
+    @property
+    def breaker(self) -> BreakerRules:
+        """When a jump is believed."""
+        return BreakerRules(
+            self.jump_base_bps,
+            self.jump_per_minute_bps,
+            self.jump_most_bps,
+            self.jump_sources,
+            self.jump_rounds,
+            self.jump_seconds,
+        )
+
+    @property
+    def overrides(self) -> OverrideRules:
+        """What two operators may say to the breaker."""
+        return OverrideRules(self.override_longest_seconds, self.override_widest_bps)
 
     @property
     def freshness(self) -> FreshnessRules:
@@ -84,6 +149,17 @@ class Settings:
             self.round_distance_blocks,
             self.round_agreement_bps,
         )
+
+
+def _by_source(variable: str, entries: Sequence[str], most: int) -> Mapping[str, int]:
+    """`kraken=90` and the like; SettingsError unless each is a source with a number from 1 to `most`, once."""
+    found: dict[str, int] = {}
+    for entry in entries:
+        name, _, number = entry.partition("=")
+        if not name or name in found or not (number.isascii() and number.isdigit() and 1 <= int(number) <= most):
+            raise SettingsError(f"{variable}: expected source=number, 1 to {most}, each source once: {entry!r}")
+        found[name] = int(number)
+    return found
 
 
 def settings() -> Settings:

@@ -96,6 +96,7 @@ def observation_message(judged: JudgedObservation) -> pb.Observation:
         used=judged.used,
         rejection=str(judged.rejection or ""),
         simulated=one.simulated,
+        vote_ppm=judged.vote_ppm,
     )
 
 

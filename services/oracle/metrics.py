@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from prometheus_client import Counter, Gauge
 
-from services.oracle.domain.prices import Price, PriceStatus, Round
+from services.oracle.domain.breaker import BELIEVED, OVERRIDDEN, REFUSED, BreakerState
+from services.oracle.domain.prices import Feed, Price, PriceStatus, Round
 
 PRICE_OK = Gauge("bithedge_oracle_price_ok", "1 while the newest round is OK", ["feed"])
 ROUND_TIME = Gauge("bithedge_oracle_round_market_seconds", "Market time of the newest round", ["feed"])
 PUBLICATION_PENDING = Gauge("bithedge_oracle_publication_pending", "1 while a publication is in flight", ["feed"])
 ROUNDS = Counter("bithedge_oracle_rounds_total", "Rounds by status", ["feed", "status"])
+PRICE_STATUS = Gauge("bithedge_oracle_price_status", "1 for the status of the newest round", ["feed", "status"])
+BREAKER_TRIPPED = Gauge("bithedge_oracle_breaker_tripped", "1 while a jump is not believed", ["feed"])
+BREAKER_ROUNDS = Gauge("bithedge_oracle_breaker_level_rounds", "Rounds in which a jump was confirmed", ["feed"])
+JUMPS = Counter("bithedge_oracle_jumps_total", "Rounds with a jump, by what became of it", ["feed", "outcome"])
+OVERRIDES = Counter("bithedge_oracle_price_overrides_total", "What operators did with overrides", ["feed", "act"])
 REJECTIONS = Counter("bithedge_oracle_rejections_total", "Observations not used", ["feed", "source", "rejection"])
+
+_JUMPS: Final = {REFUSED: "refused", BELIEVED: "believed", OVERRIDDEN: "overridden"}
 
 
 def record_round(one: Round) -> None:
@@ -20,10 +30,21 @@ def record_round(one: Round) -> None:
     for judged in one.observations:
         if judged.rejection is not None:
             REJECTIONS.labels(feed, judged.observation.source, str(judged.rejection)).inc()
+    word = price.reason.partition(":")[0]
+    if word in _JUMPS:
+        JUMPS.labels(feed, _JUMPS[word]).inc()
     record_newest(price)
 
 
 def record_newest(price: Price) -> None:
     """Shows the newest round of a feed."""
     PRICE_OK.labels(price.feed.name).set(price.status is PriceStatus.OK)
+    for status in PriceStatus:
+        PRICE_STATUS.labels(price.feed.name, str(status)).set(price.status is status)
     ROUND_TIME.labels(price.feed.name).set(price.round)
+
+
+def record_breaker(feed: Feed, breaker: BreakerState) -> None:
+    """Shows a feed's breaker."""
+    BREAKER_TRIPPED.labels(feed.name).set(breaker.tripped)
+    BREAKER_ROUNDS.labels(feed.name).set(0 if breaker.level is None else breaker.level.rounds)

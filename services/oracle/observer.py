@@ -6,7 +6,7 @@ seen a round has seen every earlier one that there will ever be.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,13 +15,14 @@ from kernel.errors import BitHedgeError
 from kernel.lease import LeaderLease, LeaseLost
 from kernel.log import get_logger
 from kernel.rpc.tip import TipFollower
-from services.oracle import store
+from services.oracle import store, store_breaker
 from services.oracle.burn_blocks import BurnBlocks
-from services.oracle.domain.aggregation import AggregationRules, Anchor, aggregate
-from services.oracle.domain.prices import Feed, Price, PriceStatus, Round, boundary_time
+from services.oracle.domain.aggregation import AggregationRules, aggregate
+from services.oracle.domain.breaker import BelievedRange, BreakerRules, BreakerState, judged_jump
+from services.oracle.domain.prices import Feed, Price, Round, boundary_time
 from services.oracle.domain.schedule import due_rounds
 from services.oracle.feeds import PriceSource
-from services.oracle.metrics import record_round
+from services.oracle.metrics import record_breaker, record_round
 from services.oracle.publisher import Publisher
 
 _IDLE_SECONDS: Final = 1.0
@@ -35,6 +36,7 @@ class ObservationRules:
     interval_seconds: int
     catch_up_seconds: int
     aggregation: AggregationRules
+    breaker: BreakerRules
 
 
 class Observer:
@@ -58,7 +60,7 @@ class Observer:
         self._publisher = publisher
         self._rules = rules
         self._last_round: int | None = None
-        self._anchors: dict[Feed, Anchor | None] = {}
+        self._breakers: Mapping[Feed, BreakerState] = {}
 
     async def run(self) -> None:
         """Aggregates and publishes while this replica leads, until cancelled."""
@@ -80,9 +82,8 @@ class Observer:
     async def _resume(self) -> None:
         async with self._database.transaction() as session:
             latest = [await store.latest_price(session, feed) for feed in Feed]
-            newest_ok = [await store.latest_ok_price(session, feed) for feed in Feed]
+            self._breakers = {feed: await store_breaker.breaker_state(session, feed) for feed in Feed}
         self._last_round = max((price.round for price in latest if price is not None), default=None)
-        self._anchors = {feed: _anchor(price) for feed, price in zip(Feed, newest_ok, strict=True)}
 
     async def _step(self) -> bool:
         """Makes up to a batch of due rounds and decides on publications; True when none is left."""
@@ -92,31 +93,37 @@ class Observer:
             await self._publisher.finish()
             return True
         batch = due[:_BATCH]
-        rounds = await self._rounds(batch)
+        rounds, breakers = await self._rounds(batch)
         async with self._database.transaction() as session:
             await self._lease.check(session)
             await store.insert_rounds(session, rounds)
-        self._remember(rounds, batch[-1])
+            await store_breaker.save_breakers(session, breakers)
+        self._remember(rounds, breakers, batch[-1])
         if len(batch) < len(due):
             return False
         await self._publisher.decide()
         return self._tip.now() == now
 
-    async def _rounds(self, numbers: Sequence[int]) -> Sequence[Round]:
+    async def _rounds(self, numbers: Sequence[int]) -> tuple[Sequence[Round], Mapping[Feed, BreakerState]]:
+        """Both feeds' rounds of these boundaries, and what the breakers remember after them."""
         times = [boundary_time(number) for number in numbers]
         heights = await self._burn_blocks.heights_at(times)
-        anchors, rounds = dict(self._anchors), []
+        async with self._database.reading() as session:
+            overrides = await store_breaker.believed_ranges(session, times[0])
+        breakers, rounds = dict(self._breakers), []
         for number, time in zip(numbers, times, strict=True):
             for feed in Feed:
-                one = await self._round(feed, number, heights[time], anchors.get(feed))
-                anchors[feed] = _anchor(one.price) or anchors.get(feed)
+                one, breakers[feed] = await self._round(feed, number, heights[time], breakers[feed], overrides[feed])
                 rounds.append(one)
-        return rounds
+        return rounds, breakers
 
-    async def _round(self, feed: Feed, number: int, burn_height: int, anchor: Anchor | None) -> Round:
+    async def _round(
+        self, feed: Feed, number: int, burn_height: int, breaker: BreakerState, overrides: Sequence[BelievedRange]
+    ) -> tuple[Round, BreakerState]:
         time = boundary_time(number)
         observations = await self._source.observe(feed, time)
-        found = aggregate(observations, time, anchor, self._rules.aggregation)
+        found = aggregate(observations, time, self._rules.aggregation)
+        found, breaker = judged_jump(found, time, breaker, overrides, self._rules.breaker)
         price = Price(
             feed,
             number,
@@ -129,16 +136,11 @@ class Observer:
             burn_height,
             self._source.is_synthetic(feed),
         )
-        return Round(price, found.observations)
+        return Round(price, found.observations), breaker
 
-    def _remember(self, rounds: Sequence[Round], last: int) -> None:
-        self._last_round = last
+    def _remember(self, rounds: Sequence[Round], breakers: Mapping[Feed, BreakerState], last: int) -> None:
+        self._last_round, self._breakers = last, breakers
         for one in rounds:
-            self._anchors[one.price.feed] = _anchor(one.price) or self._anchors.get(one.price.feed)
             record_round(one)
-
-
-def _anchor(price: Price | None) -> Anchor | None:
-    if price is None or price.status is not PriceStatus.OK:
-        return None
-    return Anchor(price.price_usd_e8, boundary_time(price.round))
+        for feed, breaker in breakers.items():
+            record_breaker(feed, breaker)

@@ -66,6 +66,7 @@ def _observation_values(one: Round) -> list[dict[str, object]]:
             "observe_time": judged.observation.observe_time,
             "rejection": str(judged.rejection or ""),
             "simulated": judged.observation.simulated,
+            "vote_ppm": judged.vote_ppm,
         }
         for position, judged in enumerate(one.observations)
     ]
@@ -187,4 +188,4 @@ async def round_with_observations(session: AsyncSession, feed: Feed, number: int
 
 def _judged(row: ObservationRow) -> JudgedObservation:
     observation = Observation(row.source, row.price_usd_e8, row.observe_time, row.simulated)
-    return JudgedObservation(observation, Rejection(row.rejection) if row.rejection else None)
+    return JudgedObservation(observation, Rejection(row.rejection) if row.rejection else None, row.vote_ppm or 0)

@@ -63,6 +63,8 @@ class ObservationRow(SQLModel, table=True):
     observe_time: dt.datetime = Field(sa_type=_TIME)
     rejection: str
     simulated: bool
+    # Null in rounds of releases that did not weigh votes.
+    vote_ppm: int | None = None
 
 
 class PublicationRow(SQLModel, table=True):

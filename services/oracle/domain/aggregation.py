@@ -1,42 +1,37 @@
-"""Observations of several sources to one price: median of the fresh ones after outlier rejection.
+"""Observations of several sources to one price: the median of all fresh voices.
 
-The median of all fresh sources lies in the honest sources' range while fewer than half of them lie. Outliers are
-those beyond a band around it, so the price (the median of the rest) never leaves that range by more than the
-band, and not at all while the honest sources agree within the band.
+The price is the weighted median of every fresh source, also of those that are then called outliers. So it lies in the
+honest sources' range whenever honest sources have more than half of the votes, wherever the others are: a median of
+what is left after rejection would not. What lies beyond a band around it is rejected, which takes from it all but its
+vote: it does not count as a source that agrees. Without enough that agree, or without a majority of votes among them,
+there is a price to look at and none to use.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from kernel.units import BPS
 from services.oracle.domain.prices import JudgedObservation, Observation, PriceStatus, Rejection
+from services.oracle.domain.votes import PPM, Voter, VotingRules, plain_votes_ppm, votes_ppm, weighted_median
 
 
 @dataclass(frozen=True)
 class AggregationRules:
-    """What an OK price takes. Bands and jumps in basis points, ages in seconds of market time.
-
-    The breaker allows `jump_base_bps + jump_per_minute_bps` x minutes since the last OK price; beyond that
-    `jump_sources` sources must agree.
-    """
+    """What an OK price takes. The band in basis points, ages in seconds of market time; `max_ages` by source, where
+    a source has one of its own."""
 
     minimum_sources: int = 3
     max_age_seconds: int = 60
     outlier_band_bps: int = 150
-    jump_base_bps: int = 300
-    jump_per_minute_bps: int = 50
-    jump_sources: int = 4
+    max_ages: Mapping[str, int] = field(default_factory=dict)
+    voting: VotingRules = field(default_factory=VotingRules)
 
-
-@dataclass(frozen=True)
-class Anchor:
-    """The last OK price, which the breaker measures jumps from, and the market time of its round."""
-
-    price_usd_e8: int
-    time: dt.datetime
+    def max_age(self, source: str) -> dt.timedelta:
+        """How old an observation of a source may be."""
+        return dt.timedelta(seconds=self.max_ages.get(source, self.max_age_seconds))
 
 
 @dataclass(frozen=True)
@@ -52,28 +47,33 @@ class Aggregate:
     first_observe_time: dt.datetime | None
     observations: Sequence[JudgedObservation]
 
-
-def median(prices: Sequence[int]) -> int:
-    """The middle price; of an even number the mean of the two middle ones, rounded down. At least one price."""
-    ordered = sorted(prices)
-    middle = len(ordered) // 2
-    if len(ordered) % 2:
-        return ordered[middle]
-    return (ordered[middle - 1] + ordered[middle]) // 2
+    @property
+    def used(self) -> int:
+        """How many sources agree on it."""
+        return sum(one.used for one in self.observations)
 
 
-def aggregate(
-    observations: Sequence[Observation], at: dt.datetime, anchor: Anchor | None, rules: AggregationRules
-) -> Aggregate:
-    """The price at market time `at`. `anchor` is the last OK price, None before the first."""
-    judged = _reject_outliers([_judge(one, observations, at, rules) for one in observations], rules)
+def aggregate(observations: Sequence[Observation], at: dt.datetime, rules: AggregationRules) -> Aggregate:
+    """The price at market time `at`, whatever the last one was: jumps are the breaker's."""
+    rejections = [_rejection(one, observations, at, rules) for one in observations]
+    fresh = [one for one, rejection in zip(observations, rejections, strict=True) if rejection is None]
+    if not fresh:
+        return _none([JudgedObservation(one, why) for one, why in zip(observations, rejections, strict=True)])
+    voters = [Voter(one.source, one.converted_by) for one in fresh]
+    capped = votes_ppm(voters, rules.voting)
+    votes = capped or plain_votes_ppm(voters, rules.voting)
+    price = weighted_median([one.price_usd_e8 for one in fresh], votes)
+    ballot = iter(votes)
+    judged = [
+        JudgedObservation(one, why) if why is not None else _voice(one, next(ballot), price, rules)
+        for one, why in zip(observations, rejections, strict=True)
+    ]
     used = [one.observation for one in judged if one.used]
     if not used:
-        return Aggregate(PriceStatus.UNAVAILABLE, _why_none(judged), 0, 0, None, None, judged)
-    price = median([one.price_usd_e8 for one in used])
-    status, reason = _trust(price, len(used), at, anchor, rules)
+        return _none(judged)
+    reason = _doubt(judged, capped is not None, rules)
     return Aggregate(
-        status,
+        PriceStatus.DEGRADED if reason else PriceStatus.OK,
         reason,
         price,
         max(abs(one.price_usd_e8 - price) for one in used),
@@ -83,49 +83,42 @@ def aggregate(
     )
 
 
-def _judge(
+def _rejection(
     one: Observation, everything: Sequence[Observation], at: dt.datetime, rules: AggregationRules
-) -> JudgedObservation:
-    rejection = None
+) -> Rejection | None:
     if one.fault is not None:
-        rejection = one.fault
-    elif one.price_usd_e8 <= 0:
-        rejection = Rejection.NOT_POSITIVE
-    elif one.observe_time > at:
-        rejection = Rejection.FUTURE
-    elif at - one.observe_time > dt.timedelta(seconds=rules.max_age_seconds):
-        rejection = Rejection.STALE
-    elif _is_superseded(one, everything, at):
-        rejection = Rejection.SUPERSEDED
-    return JudgedObservation(one, rejection)
+        return one.fault
+    if one.price_usd_e8 <= 0:
+        return Rejection.NOT_POSITIVE
+    if one.observe_time > at:
+        return Rejection.FUTURE
+    if at - one.observe_time > rules.max_age(one.source):
+        return Rejection.STALE
+    return Rejection.SUPERSEDED if _is_superseded(one, everything, at) else None
 
 
 def _is_superseded(one: Observation, everything: Sequence[Observation], at: dt.datetime) -> bool:
-    """One source has one voice: its latest that counts; of equals in time the first that was given."""
+    """One source has one voice: its latest that counts; of equals in time the lowest, whatever their order."""
     rivals = [r for r in everything if r.source == one.source and _speaks(r, at)]
-    return one is not max(rivals, key=lambda rival: rival.observe_time)
+    return one is not max(rivals, key=lambda rival: (rival.observe_time, -rival.price_usd_e8, rival.converted_by))
 
 
 def _speaks(one: Observation, at: dt.datetime) -> bool:
     return one.fault is None and one.price_usd_e8 > 0 and one.observe_time <= at
 
 
-def _reject_outliers(judged: list[JudgedObservation], rules: AggregationRules) -> list[JudgedObservation]:
-    fresh = [one.observation.price_usd_e8 for one in judged if one.used]
-    if not fresh:
-        return judged
-    middle = median(fresh)
-    return [
-        JudgedObservation(one.observation, Rejection.OUTLIER)
-        if one.used and exceeds_bps(one.observation.price_usd_e8, middle, rules.outlier_band_bps)
-        else one
-        for one in judged
-    ]
+def _voice(one: Observation, vote: int, price: int, rules: AggregationRules) -> JudgedObservation:
+    far = exceeds_bps(one.price_usd_e8, price, rules.outlier_band_bps)
+    return JudgedObservation(one, Rejection.OUTLIER if far else None, vote)
 
 
 def exceeds_bps(price: int, reference: int, bps: int) -> bool:
     """True if `price` lies more than `bps` basis points of `reference` away from it; exact."""
     return abs(price - reference) * BPS > reference * bps
+
+
+def _none(judged: Sequence[JudgedObservation]) -> Aggregate:
+    return Aggregate(PriceStatus.UNAVAILABLE, _why_none(judged), 0, 0, None, None, judged)
 
 
 def _why_none(judged: Sequence[JudgedObservation]) -> str:
@@ -137,22 +130,14 @@ def _why_none(judged: Sequence[JudgedObservation]) -> str:
     return "NO_USABLE_SOURCE: " + ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
 
 
-def _trust(
-    price: int, used: int, at: dt.datetime, anchor: Anchor | None, rules: AggregationRules
-) -> tuple[PriceStatus, str]:
-    if used < rules.minimum_sources:
-        return PriceStatus.DEGRADED, f"TOO_FEW_SOURCES: {used} usable, {rules.minimum_sources} needed"
-    if anchor is not None and used < rules.jump_sources:
-        allowed = allowed_jump_bps(at - anchor.time, rules)
-        if exceeds_bps(price, anchor.price_usd_e8, allowed):
-            return (
-                PriceStatus.DEGRADED,
-                f"JUMP: more than {allowed} bps since the last OK price, {used} of {rules.jump_sources} sources agree",
-            )
-    return PriceStatus.OK, ""
-
-
-def allowed_jump_bps(elapsed: dt.timedelta, rules: AggregationRules) -> int:
-    """How far the price may have moved after `elapsed`, in basis points, whole minutes counted down."""
-    minutes = max(0, int(elapsed.total_seconds() // 60))
-    return rules.jump_base_bps + rules.jump_per_minute_bps * minutes
+def _doubt(judged: Sequence[JudgedObservation], capped: bool, rules: AggregationRules) -> str:
+    """Why the price may not decide money; empty if it may."""
+    used = [one for one in judged if one.used]
+    if len(used) < rules.minimum_sources:
+        return f"TOO_FEW_SOURCES: {len(used)} usable, {rules.minimum_sources} needed"
+    if not capped:
+        return "CONCENTRATED: too few independent sources for the caps on what one may weigh"
+    agreeing, everyone = (sum(one.vote_ppm for one in some) for some in (used, judged))
+    if 2 * agreeing <= everyone:
+        return f"DISAGREEMENT: {agreeing * 100 // PPM}% of the votes agree, more than half needed"
+    return ""

@@ -35,7 +35,8 @@ def judged_at(price: Price, now: dt.datetime, rules: FreshnessRules, clock_lost_
             price_usd_e8=0,
             confidence_usd_e8=0,
         )
-    doubts = [price.reason] if price.reason else []
+    # The reason of an OK price says who believed a jump: no doubt by itself.
+    doubts = [price.reason] if price.reason and price.status is not PriceStatus.OK else []
     if age > rules.degraded_after_seconds:
         doubts.insert(0, f"OLD: the last price is {age} s old")
     if clock_lost_seconds > rules.clock_lost_after_seconds:

@@ -61,7 +61,8 @@ class Observation:
     """What one source said at one market time. `simulated` where the source is not a real exchange.
 
     `fault` where the source was asked and gave no price to judge: the price is 0 then, and the time is that of the
-    faulty reading if it has one, else when it was asked for.
+    faulty reading if it has one, else when it was asked for. `converted_by` names the rate by which the quote was made
+    one in USD, such as `USDT/USD`; empty for a quote in USD. Sources that share a rate err together.
     """
 
     source: str
@@ -69,14 +70,19 @@ class Observation:
     observe_time: dt.datetime
     simulated: bool = False
     fault: Rejection | None = None
+    converted_by: str = ""
 
 
 @dataclass(frozen=True)
 class JudgedObservation:
-    """An observation and why it was not used; `rejection` is None when it was."""
+    """An observation and why it was not used; `rejection` is None when it was.
+
+    `vote_ppm` is its share of the vote on the price, which an outlier has too; 0 for any other that was rejected.
+    """
 
     observation: Observation
     rejection: Rejection | None
+    vote_ppm: int = 0
 
     @property
     def used(self) -> bool:
@@ -89,7 +95,8 @@ class Price:
     """An aggregate without its observations.
 
     UNAVAILABLE has price and confidence 0 and no times. `observe_time` is that of the latest observation used,
-    `first_observe_time` of the earliest; `reason` says why the status is not OK.
+    `first_observe_time` of the earliest; `reason` says why the status is not OK,
+    or, where it is, who believed a jump.
     """
 
     feed: Feed

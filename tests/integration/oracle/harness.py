@@ -30,6 +30,7 @@ from services.oracle.answers import WatchAnswers
 from services.oracle.burn_blocks import BurnBlocks
 from services.oracle.chain_requests import ChainRequests
 from services.oracle.domain.aggregation import AggregationRules
+from services.oracle.domain.breaker import BreakerRules
 from services.oracle.domain.freshness import FreshnessRules
 from services.oracle.domain.history import DailyBar
 from services.oracle.domain.prices import Feed, Observation
@@ -170,7 +171,7 @@ async def running_oracle(
     burn_blocks = BurnBlocks(channel, tip)
     lease = LeaderLease(database, tables.Lease, "aggregate")
     publisher = Publisher(database, lease, signer, PublicationRules())
-    rules = ObservationRules(60, 10_800, AggregationRules())
+    rules = ObservationRules(60, 10_800, AggregationRules(), BreakerRules())
     observer = Observer(database, lease, source, tip, burn_blocks, publisher, rules)
     receipts = Receipts(database, signer, burn_blocks, 60)
     requests = ChainRequests(database, LeaderLease(database, tables.Lease, "requests"), channel, receipts)

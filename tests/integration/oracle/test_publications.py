@@ -211,24 +211,25 @@ async def test_in_a_crash_the_round_beside_a_receipt_agrees_with_it(database_url
     async with oracle_at(database_url, source) as oracle:
         for feed in (BTC, STX):
             await oracle.wait_for_start(feed, 1)
+        # Each jump is believed in its third round.
         source.prices[Feed.BTC_USD] = 7_200 * USD
-        await oracle.advance(60)
+        await oracle.advance(180)
         source.prices[Feed.BTC_USD] = 7_900 * USD
-        await oracle.advance(60)
+        await oracle.advance(180)
         for feed in (BTC, STX):
             await oracle.confirm(feed, FIRST)
-        assert await oracle.wait_for_start(BTC, 2) == [FIRST, FIRST + 120]
-        await oracle.confirm(BTC, FIRST + 120)
+        assert await oracle.wait_for_start(BTC, 2) == [FIRST, FIRST + 360]
+        await oracle.confirm(BTC, FIRST + 360)
         request = pb.EnsurePublishedRoundsRequest(
             burn_height=oracle.gateway.burn_height, btc_price_usd_e8=7_200 * USD, stx_price_usd_e8=USD // 4
         )
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await oracle.stub.EnsurePublishedRounds(request, metadata=WORKFLOWS)
-        assert set(await oracle.wait_for_start(BTC, 3)) == {FIRST, FIRST + 60, FIRST + 120}
-        await oracle.confirm(BTC, FIRST + 60)
+        assert set(await oracle.wait_for_start(BTC, 3)) == {FIRST, FIRST + 180, FIRST + 360}
+        await oracle.confirm(BTC, FIRST + 180)
         answer = await oracle.stub.EnsurePublishedRounds(request, metadata=WORKFLOWS)
     assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
-    assert (answer.btc_round, answer.stx_round) == (FIRST + 60, FIRST)
+    assert (answer.btc_round, answer.stx_round) == (FIRST + 180, FIRST)
 
 
 async def test_a_policy_in_sbtc_needs_no_stx_round(database_url: str) -> None:

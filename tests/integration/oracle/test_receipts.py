@@ -141,7 +141,7 @@ async def test_a_receipt_that_pays_less_than_a_base_unit_binds_nothing(database_
         small: dict[str, Any] = {"strike_price_usd_e8": 8_001 * USD, "protected_amount_sats": 1_000}
         assert (await _activation(oracle, 1, **small)).btc_price_usd_e8 == 8_000 * USD
         source.prices[Feed.BTC_USD] = 7_000 * USD
-        await oracle.advance(120)
+        await oracle.advance(240)
         later = {"request_market_time": START + dt.timedelta(seconds=180)}
         assert (await _activation(oracle, 2, **small, **later)).btc_price_usd_e8 == 7_000 * USD
         assert await _refused(_activation(oracle, 3, **small, **later)) is grpc.StatusCode.FAILED_PRECONDITION
@@ -191,7 +191,7 @@ async def test_the_expiry_average_is_the_one_made_by_hand(database_url: str) -> 
         if feed is Feed.STX_USD:
             return USD // 4
         minute = (int(at.timestamp()) - FIRST) // 60
-        return {0: 8_000, 1: 8_100, 2: 8_220}.get((minute - 1) // 10, 9_000) * USD
+        return {0: 8_000, 1: 8_100, 2: 8_220}.get((minute - 1) // 10, 8_200) * USD
 
     async with oracle_at(database_url, ScriptedPrices(path=path)) as oracle:
         height = oracle.gateway.burn_height + 3

@@ -1,4 +1,4 @@
-"""Aggregation: the price stays with the honest sources, each rejection has its name, jumps need agreement."""
+"""Aggregation by example: each rejection and each doubt has its name, and what was used makes the price again."""
 
 from __future__ import annotations
 
@@ -8,16 +8,9 @@ import datetime as dt
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.oracle.domain.aggregation import (
-    Aggregate,
-    AggregationRules,
-    Anchor,
-    aggregate,
-    allowed_jump_bps,
-    exceeds_bps,
-    median,
-)
+from services.oracle.domain.aggregation import Aggregate, AggregationRules, aggregate, exceeds_bps
 from services.oracle.domain.prices import Observation, PriceStatus, Rejection
+from services.oracle.domain.votes import VotingRules, weighted_median
 
 AT = dt.datetime(2020, 3, 12, 12, tzinfo=dt.UTC)
 RULES = AggregationRules()
@@ -30,69 +23,27 @@ def seen(*prices: int, age: float = 1) -> list[Observation]:
     return [Observation(f"s{n}", price, AT - dt.timedelta(seconds=age)) for n, price in enumerate(prices)]
 
 
-def made_of(*prices: int, anchor: Anchor | None = None) -> Aggregate:
+def made_of(*prices: int) -> Aggregate:
     """The aggregate of fresh prices."""
-    return aggregate(seen(*prices), AT, anchor, RULES)
-
-
-@given(
-    base=st.integers(10**4, 10**13),
-    honest_offsets=st.lists(st.integers(-7_000, 7_000), min_size=2, max_size=6),
-    lies=st.lists(st.integers(-(10**15), 10**15), max_size=5),
-    data=st.data(),
-)
-def test_a_minority_of_liars_never_moves_the_price_out_of_the_honest_range(
-    base: int, honest_offsets: list[int], lies: list[int], data: st.DataObject
-) -> None:
-    """While honest sources agree within the band, any fewer liars leave the price within what the honest say, and no
-    honest source is rejected."""
-    honest = [base + base * offset // 1_000_000 for offset in honest_offsets]
-    lies = lies[: len(honest) - 1]
-    order = data.draw(st.permutations(seen(*honest, *lies)))
-    found = aggregate(order, AT, None, RULES)
-    assert min(honest) <= found.price_usd_e8 <= max(honest)
-    used = {one.observation.source for one in found.observations if one.used}
-    assert {f"s{n}" for n in range(len(honest))} <= used
-
-
-@given(honest=st.lists(PRICES, min_size=2, max_size=6), lies=st.lists(st.integers(-(10**15), 10**15), max_size=5))
-def test_even_when_the_honest_disagree_the_price_stays_within_the_band(honest: list[int], lies: list[int]) -> None:
-    """However far apart honest sources are, a minority of liars moves the price at most the band out of their range;
-    if sources disagree entirely there is no price."""
-    found = made_of(*honest, *lies[: len(honest) - 1])
-    if found.status is PriceStatus.UNAVAILABLE:
-        assert found.price_usd_e8 == 0
-        return
-    low, high = min(honest), max(honest)
-    assert low * (10_000 - RULES.outlier_band_bps) // 10_000 <= found.price_usd_e8
-    assert found.price_usd_e8 <= high * (10_000 + RULES.outlier_band_bps) // 10_000 + 1
-
-
-@given(prices=st.lists(PRICES, min_size=1, max_size=9), data=st.data())
-def test_the_order_of_sources_does_not_matter(prices: list[int], data: st.DataObject) -> None:
-    """Any permutation of the observations gives the same price, status and confidence."""
-    shuffled = data.draw(st.permutations(seen(*prices)))
-    one, other = aggregate(seen(*prices), AT, None, RULES), aggregate(shuffled, AT, None, RULES)
-    assert (one.status, one.price_usd_e8, one.confidence_usd_e8) == (
-        other.status,
-        other.price_usd_e8,
-        other.confidence_usd_e8,
-    )
+    return aggregate(seen(*prices), AT, RULES)
 
 
 @given(prices=st.lists(PRICES, min_size=1, max_size=9))
-def test_price_and_confidence_follow_from_what_is_listed_as_used(prices: list[int]) -> None:
-    """Whoever has the list can make the price again: the median of the used, and their largest distance from it."""
+def test_price_and_confidence_follow_from_the_list(prices: list[int]) -> None:
+    """Whoever has the list can make the price again: the median by the votes in it, and the largest distance of the
+    used from it."""
     found = made_of(*prices)
-    used = [one.observation.price_usd_e8 for one in found.observations if one.used]
     assert len(found.observations) == len(prices)
+    used = [one.observation.price_usd_e8 for one in found.observations if one.used]
     if used:
-        assert found.price_usd_e8 == median(used)
+        votes = [one.vote_ppm for one in found.observations]
+        assert found.price_usd_e8 == weighted_median(prices, votes)
         assert found.confidence_usd_e8 == max(abs(price - found.price_usd_e8) for price in used)
 
 
 def test_each_rejection_has_its_name() -> None:
-    """Not positive, from the future, stale, superseded by the same source, outlier; the times are of the used."""
+    """Not positive, from the future, stale, superseded by the same source, outlier, whose vote counts all
+    the same; the times are of the used."""
     observations = [
         Observation("zero", 0, AT),
         Observation("future", 100 * USD, AT + dt.timedelta(seconds=1)),
@@ -103,7 +54,7 @@ def test_each_rejection_has_its_name() -> None:
         Observation("good", 100 * USD, AT - dt.timedelta(seconds=60)),
         Observation("better", 101 * USD, AT - dt.timedelta(seconds=5)),
     ]
-    found = aggregate(observations, AT, None, RULES)
+    found = aggregate(observations, AT, RULES)
     assert [one.rejection for one in found.observations] == [
         Rejection.NOT_POSITIVE,
         Rejection.FUTURE,
@@ -114,7 +65,7 @@ def test_each_rejection_has_its_name() -> None:
         None,
         None,
     ]
-    assert (found.status, found.price_usd_e8, found.confidence_usd_e8) == (PriceStatus.OK, 100 * USD, USD)
+    assert (found.status, found.price_usd_e8 * 2, found.confidence_usd_e8 * 2) == (PriceStatus.OK, 201 * USD, USD)
     assert found.first_observe_time == AT - dt.timedelta(seconds=60)
     assert found.observe_time == AT - dt.timedelta(seconds=5)
 
@@ -127,11 +78,11 @@ def test_the_fault_of_a_reading_is_its_rejection_and_changes_nothing_else() -> N
         Observation("cut-off", 0, AT, fault=Rejection.UNREACHABLE),
         Observation("s0", 0, AT, fault=Rejection.NOT_A_NUMBER),
     ]
-    without, found = aggregate(good, AT, None, RULES), aggregate([*good, *faulty], AT, None, RULES)
+    without, found = aggregate(good, AT, RULES), aggregate([*good, *faulty], AT, RULES)
     rejections = [one.rejection for one in found.observations]
     assert rejections == [None, None, None, Rejection.UNREACHABLE, Rejection.NOT_A_NUMBER]
     assert dataclasses.replace(found, observations=without.observations) == without
-    assert aggregate(faulty, AT, None, RULES).reason == "NO_USABLE_SOURCE: 1 NOT_A_NUMBER, 1 UNREACHABLE"
+    assert aggregate(faulty, AT, RULES).reason == "NO_USABLE_SOURCE: 1 NOT_A_NUMBER, 1 UNREACHABLE"
 
 
 def test_too_few_sources_are_degraded_and_none_is_unavailable() -> None:
@@ -140,24 +91,52 @@ def test_too_few_sources_are_degraded_and_none_is_unavailable() -> None:
     assert made_of().reason == "NO_SOURCES: no source has a price"
     apart = made_of(100 * USD, 200 * USD)
     assert (apart.status, apart.reason) == (PriceStatus.UNAVAILABLE, "NO_USABLE_SOURCE: 2 OUTLIER")
-    assert aggregate(seen(0, 5, 5, age=61), AT, None, RULES).reason == "NO_USABLE_SOURCE: 1 NOT_POSITIVE, 2 STALE"
+    assert aggregate(seen(0, 5, 5, age=61), AT, RULES).reason == "NO_USABLE_SOURCE: 1 NOT_POSITIVE, 2 STALE"
 
 
-def test_a_jump_waits_for_agreement_or_time() -> None:
-    """3.5% within a minute: three sources are not believed, four are; an hour later three are."""
-    fresh = Anchor(100 * USD, AT - dt.timedelta(seconds=59))
-    jumped = [96 * USD + 50_000_000] * 5
-    refused = made_of(*jumped[:3], anchor=fresh)
-    assert (refused.status, refused.reason[:5]) == (PriceStatus.DEGRADED, "JUMP:")
-    assert made_of(*jumped[:4], anchor=fresh).status is PriceStatus.OK
-    assert made_of(*jumped[:3], anchor=Anchor(100 * USD, AT - dt.timedelta(minutes=1))).status is PriceStatus.OK
-    assert made_of(97 * USD, 97 * USD, 97 * USD, anchor=fresh).status is PriceStatus.OK
+def test_a_source_may_have_an_age_limit_of_its_own() -> None:
+    """What is too old for one source is not for another; to the second."""
+    rules = AggregationRules(max_ages={"s1": 90, "s2": 30})
+    ages = {30: [None, None, None], 31: [None, None, Rejection.STALE], 60: [None, None, Rejection.STALE]}
+    ages |= {61: [Rejection.STALE, None, Rejection.STALE], 91: [Rejection.STALE] * 3}
+    for age, expected in ages.items():
+        found = aggregate(seen(100, 100, 100, age=age), AT, rules)
+        assert [one.rejection for one in found.observations] == expected
 
 
-def test_the_allowed_jump_widens_with_time() -> None:
-    """300 bps at once, 50 more for each whole minute; a clock that steps back allows no less."""
-    minutes = [allowed_jump_bps(dt.timedelta(seconds=s), RULES) for s in (-60, 0, 59, 60, 3600)]
-    assert minutes == [300, 300, 300, 350, 3300]
+def test_a_majority_of_votes_must_agree() -> None:
+    """Three of seven sources agree and are enough in number, not in votes: shown, not trusted; four of seven are."""
+    split = made_of(100 * USD, 100 * USD, 100 * USD, 96 * USD, 95 * USD, 105 * USD, 106 * USD)
+    assert (split.status, split.price_usd_e8) == (PriceStatus.DEGRADED, 100 * USD)
+    assert split.reason == "DISAGREEMENT: 42% of the votes agree, more than half needed"
+    assert made_of(*[100 * USD] * 4, 90 * USD, 91 * USD, 92 * USD).status is PriceStatus.OK
+
+
+def test_a_rate_that_breaks_moves_nothing() -> None:
+    """Two of five quotes converted by a rate 8% off are outliers; three of four are no majority, and then nothing is
+    trusted, as one source is left to say so."""
+
+    def depegged(usd: int, converted: int) -> Aggregate:
+        sound = [Observation(f"usd{n}", 100 * USD, AT) for n in range(usd)]
+        broken = [Observation(f"usdt{n}", 92 * USD, AT, converted_by="USDT/USD") for n in range(converted)]
+        return aggregate([*sound, *broken], AT, RULES)
+
+    two, three, most = depegged(3, 2), depegged(2, 3), depegged(1, 3)
+    assert (two.status, two.price_usd_e8, two.used) == (PriceStatus.OK, 100 * USD, 3)
+    assert (three.status, three.price_usd_e8) == (PriceStatus.DEGRADED, 100 * USD)
+    assert three.reason.startswith("TOO_FEW_SOURCES")
+    assert (most.status, most.reason[:13]) == (PriceStatus.DEGRADED, "CONCENTRATED:")
+
+
+def test_weights_count_up_to_the_cap() -> None:
+    """A source of weight 9 among weights of 1 has 34% of the votes, not 69%: with another it has the majority, alone
+    it has not."""
+    rules = AggregationRules(voting=VotingRules({"s0": 9}))
+    heavy = aggregate(seen(110 * USD, 110 * USD, 100 * USD, 100 * USD, 100 * USD), AT, rules)
+    assert [one.vote_ppm for one in heavy.observations] == [340_000] + [165_000] * 4
+    assert heavy.price_usd_e8 == 110 * USD
+    alone = aggregate(seen(110 * USD, 100 * USD, 100 * USD, 100 * USD, 100 * USD), AT, rules)
+    assert (alone.status, alone.price_usd_e8) == (PriceStatus.OK, 100 * USD)
 
 
 def test_the_edge_of_a_band_is_inside() -> None:

@@ -84,7 +84,7 @@ async def test_the_exchanges_are_near_repeatable_and_distinct(seconds: int, feed
         assert 0 <= (time - one.observe_time).total_seconds() <= exchange.longest_lag_seconds
         assert abs(one.price_usd_e8 - exact) * 1_000_000 <= exact * exchange.noise_ppm + 1_000_000
     if len(observations) == 5 and time.minute:
-        assert aggregate(observations, time, None, AggregationRules()).status is PriceStatus.OK
+        assert aggregate(observations, time, AggregationRules()).status is PriceStatus.OK
 
 
 REPLAY = ReplayedPrices(DATA)

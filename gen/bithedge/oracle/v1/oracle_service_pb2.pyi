@@ -81,7 +81,7 @@ class Price(_message.Message):
     round: _builtins.int
     status: Global___PriceStatus.ValueType
     reason: _builtins.str
-    """Why the status is not OK."""
+    """Why the status is not OK: a stable word, a colon, an explanation. Of an OK price empty, or who believed its jump."""
     price_usd_e8: _builtins.int
     confidence_usd_e8: _builtins.int
     burn_height: _builtins.int
@@ -124,6 +124,7 @@ class Observation(_message.Message):
     USED_FIELD_NUMBER: _builtins.int
     REJECTION_FIELD_NUMBER: _builtins.int
     SIMULATED_FIELD_NUMBER: _builtins.int
+    VOTE_PPM_FIELD_NUMBER: _builtins.int
     source: _builtins.str
     price_usd_e8: _builtins.int
     used: _builtins.bool
@@ -131,6 +132,8 @@ class Observation(_message.Message):
     """Why it was not used; empty when it was."""
     simulated: _builtins.bool
     """True where the source is a simulation."""
+    vote_ppm: _builtins.int
+    """Its share of the vote on the price in parts per million; also of an outlier, which is not used otherwise."""
     @_builtins.property
     def observe_time(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -142,10 +145,11 @@ class Observation(_message.Message):
         used: _builtins.bool = ...,
         rejection: _builtins.str = ...,
         simulated: _builtins.bool = ...,
+        vote_ppm: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["observe_time", b"observe_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["observe_time", b"observe_time", "price_usd_e8", b"price_usd_e8", "rejection", b"rejection", "simulated", b"simulated", "source", b"source", "used", b"used"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["observe_time", b"observe_time", "price_usd_e8", b"price_usd_e8", "rejection", b"rejection", "simulated", b"simulated", "source", b"source", "used", b"used", "vote_ppm", b"vote_ppm"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
