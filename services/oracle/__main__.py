@@ -55,7 +55,8 @@ async def main() -> None:
     requests_lease = LeaderLease(database, tables.Lease, "requests")
     requests = ChainRequests(database, requests_lease, gateway, receipts)
     answers = WatchAnswers(tip, settings.freshness)
-    servicer = OracleServicer(database, tip, source, publisher, receipts, rounds, settings.freshness, answers)
+    freshness, overrides = settings.freshness, settings.overrides
+    servicer = OracleServicer(database, tip, source, publisher, receipts, rounds, freshness, answers, overrides)
     temporal = await Client.connect(settings.temporal_address, namespace=settings.temporal_namespace, lazy=True)
     relay = Relay(database, tables.Outbox, TemporalDelivery(temporal))
     await serve(

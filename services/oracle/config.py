@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from kernel.settings import SettingsError, read_settings
 from kernel.units import BPS
@@ -15,6 +16,9 @@ from services.oracle.domain.freshness import FreshnessRules
 from services.oracle.domain.override import OverrideRules
 from services.oracle.domain.publication import PublicationRules
 from services.oracle.domain.votes import LARGEST_WEIGHT, VotingRules
+
+# No observation that a settlement rests on is older than this at its round, whatever the settings say.
+_OLDEST_SECONDS: Final = 300
 
 
 @dataclass(frozen=True)
@@ -90,8 +94,10 @@ class Settings:
         self._check_votes_and_jumps()
 
     def _check_votes_and_jumps(self) -> None:
-        _by_source("SOURCE_MAX_AGES", self.source_max_ages, 86_400)
+        _by_source("SOURCE_MAX_AGES", self.source_max_ages, _OLDEST_SECONDS)
         _by_source("SOURCE_WEIGHTS", self.source_weights, LARGEST_WEIGHT)
+        if not 0 < self.source_max_age_seconds <= _OLDEST_SECONDS:
+            raise SettingsError(f"SOURCE_MAX_AGE_SECONDS must be within 1 and {_OLDEST_SECONDS}")
         if not 0 < self.max_source_share_bps <= BPS:
             raise SettingsError("MAX_SOURCE_SHARE_BPS must be within 1 and 10000")
         if not 0 < self.max_rate_share_bps < BPS // 2:
@@ -110,7 +116,7 @@ class Settings:
             self.minimum_sources,
             self.source_max_age_seconds,
             self.outlier_band_bps,
-            _by_source("SOURCE_MAX_AGES", self.source_max_ages, 86_400),
+            _by_source("SOURCE_MAX_AGES", self.source_max_ages, _OLDEST_SECONDS),
             VotingRules(
                 _by_source("SOURCE_WEIGHTS", self.source_weights, LARGEST_WEIGHT),
                 self.max_source_share_bps,

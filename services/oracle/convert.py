@@ -70,7 +70,7 @@ def timestamp(time: dt.datetime) -> Timestamp:
 def price_message(price: Price) -> pb.Price:
     """A price as the API shows it."""
     return pb.Price(
-        feed=_feed(price.feed),
+        feed=feed_message(price.feed),
         round=price.round,
         status=_STATUSES[price.status],
         reason=price.reason,
@@ -82,7 +82,8 @@ def price_message(price: Price) -> pb.Price:
     )
 
 
-def _feed(feed: Feed) -> price_pb2.Feed.ValueType:
+def feed_message(feed: Feed) -> price_pb2.Feed.ValueType:
+    """A feed as the API names it."""
     return price_pb2.FEED_BTC_USD if feed is Feed.BTC_USD else price_pb2.FEED_STX_USD
 
 
@@ -113,7 +114,7 @@ def signed_round(price: Price, signature: bytes) -> price_pb2.PriceRound:
     """A round as the gateway takes it; its time is exactly what was signed."""
     seconds = 0 if price.observe_time is None else unix_seconds(price.observe_time)
     return price_pb2.PriceRound(
-        feed=_feed(price.feed),
+        feed=feed_message(price.feed),
         round=price.round,
         price_usd_e8=price.price_usd_e8,
         confidence_usd_e8=price.confidence_usd_e8,

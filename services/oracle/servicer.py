@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bithedge.oracle.v1 import oracle_service_pb2 as pb
-from bithedge.oracle.v1 import oracle_service_pb2_grpc as grpc_api
 
 from kernel.database import Database
 from kernel.errors import NotFound
@@ -18,10 +17,12 @@ from services.oracle import convert, store
 from services.oracle.answers import WatchAnswers
 from services.oracle.domain.freshness import FreshnessRules, judged_at
 from services.oracle.domain.history import estimate_volatility
+from services.oracle.domain.override import OverrideRules
 from services.oracle.domain.prices import Feed, Price, PriceStatus
 from services.oracle.feeds import PriceSource
 from services.oracle.publisher import Publisher
 from services.oracle.receipts import Receipts
+from services.oracle.servicer_overrides import OverrideMethods
 from services.oracle.watch import RoundWatch
 
 _PAGE: Final = 100
@@ -29,7 +30,7 @@ _LARGEST_PAGE: Final = 1_000
 
 
 @dataclass(frozen=True)
-class OracleServicer(grpc_api.OracleServiceServicer):
+class OracleServicer(OverrideMethods):
     """Every method of the service; who may call which is in its description."""
 
     database: Database
@@ -40,6 +41,7 @@ class OracleServicer(grpc_api.OracleServiceServicer):
     rounds: RoundWatch
     freshness: FreshnessRules
     answers: WatchAnswers
+    overrides: OverrideRules
 
     async def GetPrice(self, request: pb.GetPriceRequest, context: Context) -> pb.GetPriceResponse:
         """The latest round, judged by its age in market time now."""

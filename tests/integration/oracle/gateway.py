@@ -64,6 +64,7 @@ class GatewayStandIn(_Servicer):
     def _tip(self) -> pb.Tip:
         tip = pb.Tip(stacks_height=self.burn_height * 2, burn_height=self.burn_height, network="testnet")
         tip.market_time.FromDatetime(self.market_time)
+        tip.refresh_time.GetCurrentTime()
         tip.burn_block_time.FromDatetime(self.time_of(self.burn_height))
         return tip
 

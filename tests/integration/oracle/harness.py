@@ -33,6 +33,7 @@ from services.oracle.domain.aggregation import AggregationRules
 from services.oracle.domain.breaker import BreakerRules
 from services.oracle.domain.freshness import FreshnessRules
 from services.oracle.domain.history import DailyBar
+from services.oracle.domain.override import OverrideRules
 from services.oracle.domain.prices import Feed, Observation
 from services.oracle.domain.publication import PublicationRules
 from services.oracle.feeds import PriceSource
@@ -101,6 +102,8 @@ class Oracle:
     gateway: GatewayStandIn
     public_key: bytes
     signer: OracleSigner
+    channel: grpc.aio.Channel
+    gateway_channel: grpc.aio.Channel
 
     async def wait_for_round(self, time: dt.datetime | None = None) -> None:
         """Until both feeds have the round of a market time (now unless given)."""
@@ -176,14 +179,16 @@ async def running_oracle(
     receipts = Receipts(database, signer, burn_blocks, 60)
     requests = ChainRequests(database, LeaderLease(database, tables.Lease, "requests"), channel, receipts)
     answers = WatchAnswers(tip, FreshnessRules())
-    servicer = OracleServicer(database, tip, source, publisher, receipts, rounds, FreshnessRules(), answers)
+    servicer = OracleServicer(
+        database, tip, source, publisher, receipts, rounds, FreshnessRules(), answers, OverrideRules()
+    )
     server, port, _ = await start_server(Process("127.0.0.1:0", 0, [oracle_service(servicer)], TestTokens()))
     background = (tip.follow, observer.run, rounds.run, requests.follow, requests.answer)
     tasks = [asyncio.ensure_future(work()) for work in background]
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as client:
             stub: Any = grpc_api.OracleServiceStub(client)
-            yield Oracle(stub, database, gateway, signer.public_key, signer)
+            yield Oracle(stub, database, gateway, signer.public_key, signer, client, channel)
     finally:
         for task in tasks:
             task.cancel()

@@ -26,6 +26,8 @@ def test_limits_and_weights_of_single_sources_are_read() -> None:
     [
         ({"source_max_ages": ("kraken",)}, "SOURCE_MAX_AGES"),
         ({"source_max_ages": ("kraken=0",)}, "SOURCE_MAX_AGES"),
+        ({"source_max_ages": ("kraken=301",)}, "SOURCE_MAX_AGES"),
+        ({"source_max_age_seconds": 301}, "SOURCE_MAX_AGE_SECONDS"),
         ({"source_weights": ("okx=1001",)}, "SOURCE_WEIGHTS"),
         ({"source_weights": ("okx=1", "okx=2")}, "SOURCE_WEIGHTS"),
         ({"source_weights": ("=1",)}, "SOURCE_WEIGHTS"),

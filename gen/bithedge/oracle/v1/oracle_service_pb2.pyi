@@ -62,6 +62,34 @@ PUBLICATION_OUTCOME_CONFIRMED: PublicationOutcome.ValueType  # 1
 PUBLICATION_OUTCOME_REFUSED: PublicationOutcome.ValueType  # 2
 Global___PublicationOutcome: _TypeAlias = PublicationOutcome  # noqa: Y015
 
+class _PriceOverrideState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PriceOverrideStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PriceOverrideState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PRICE_OVERRIDE_STATE_UNSPECIFIED: _PriceOverrideState.ValueType  # 0
+    PRICE_OVERRIDE_STATE_PROPOSED: _PriceOverrideState.ValueType  # 1
+    """Waits for a second operator."""
+    PRICE_OVERRIDE_STATE_APPROVED: _PriceOverrideState.ValueType  # 2
+    """In force."""
+    PRICE_OVERRIDE_STATE_CANCELLED: _PriceOverrideState.ValueType  # 3
+    PRICE_OVERRIDE_STATE_EXPIRED: _PriceOverrideState.ValueType  # 4
+    """Its time has passed."""
+
+class PriceOverrideState(_PriceOverrideState, metaclass=_PriceOverrideStateEnumTypeWrapper):
+    """What became of an override."""
+
+PRICE_OVERRIDE_STATE_UNSPECIFIED: PriceOverrideState.ValueType  # 0
+PRICE_OVERRIDE_STATE_PROPOSED: PriceOverrideState.ValueType  # 1
+"""Waits for a second operator."""
+PRICE_OVERRIDE_STATE_APPROVED: PriceOverrideState.ValueType  # 2
+"""In force."""
+PRICE_OVERRIDE_STATE_CANCELLED: PriceOverrideState.ValueType  # 3
+PRICE_OVERRIDE_STATE_EXPIRED: PriceOverrideState.ValueType  # 4
+"""Its time has passed."""
+Global___PriceOverrideState: _TypeAlias = PriceOverrideState  # noqa: Y015
+
 @_typing.final
 class Price(_message.Message):
     """An aggregate of observations at one market time."""
@@ -692,3 +720,311 @@ class RecordPublicationResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RecordPublicationResponse: _TypeAlias = RecordPublicationResponse  # noqa: Y015
+
+@_typing.final
+class PriceOverride(_message.Message):
+    """The word of two operators that a jump of one feed into a range is to be believed at once."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    FEED_FIELD_NUMBER: _builtins.int
+    LOW_PRICE_USD_E8_FIELD_NUMBER: _builtins.int
+    HIGH_PRICE_USD_E8_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    PROPOSER_PRINCIPAL_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    APPROVER_PRINCIPAL_FIELD_NUMBER: _builtins.int
+    APPROVE_TIME_FIELD_NUMBER: _builtins.int
+    CANCELLER_PRINCIPAL_FIELD_NUMBER: _builtins.int
+    CANCEL_TIME_FIELD_NUMBER: _builtins.int
+    CANCEL_REASON_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`priceOverrides/{id}`; the reason of each round that it let pass names it."""
+    feed: _price_pb2.Feed.ValueType
+    low_price_usd_e8: _builtins.int
+    """The range, both ends included."""
+    high_price_usd_e8: _builtins.int
+    state: Global___PriceOverrideState.ValueType
+    """At the market time of the answer."""
+    reason: _builtins.str
+    proposer_principal: _builtins.str
+    approver_principal: _builtins.str
+    """Empty until it is approved."""
+    canceller_principal: _builtins.str
+    """Empty unless it was cancelled."""
+    cancel_reason: _builtins.str
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """Market time after which it believes nothing."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def approve_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def cancel_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        feed: _price_pb2.Feed.ValueType = ...,
+        low_price_usd_e8: _builtins.int = ...,
+        high_price_usd_e8: _builtins.int = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        state: Global___PriceOverrideState.ValueType = ...,
+        reason: _builtins.str = ...,
+        proposer_principal: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        approver_principal: _builtins.str = ...,
+        approve_time: _timestamp_pb2.Timestamp | None = ...,
+        canceller_principal: _builtins.str = ...,
+        cancel_time: _timestamp_pb2.Timestamp | None = ...,
+        cancel_reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["approve_time", b"approve_time", "cancel_time", b"cancel_time", "create_time", b"create_time", "expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approve_time", b"approve_time", "approver_principal", b"approver_principal", "cancel_reason", b"cancel_reason", "cancel_time", b"cancel_time", "canceller_principal", b"canceller_principal", "create_time", b"create_time", "expire_time", b"expire_time", "feed", b"feed", "high_price_usd_e8", b"high_price_usd_e8", "low_price_usd_e8", b"low_price_usd_e8", "name", b"name", "proposer_principal", b"proposer_principal", "reason", b"reason", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PriceOverride: _TypeAlias = PriceOverride  # noqa: Y015
+
+@_typing.final
+class CreatePriceOverrideRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    FEED_FIELD_NUMBER: _builtins.int
+    LOW_PRICE_USD_E8_FIELD_NUMBER: _builtins.int
+    HIGH_PRICE_USD_E8_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Unique per caller."""
+    feed: _price_pb2.Feed.ValueType
+    low_price_usd_e8: _builtins.int
+    high_price_usd_e8: _builtins.int
+    reason: _builtins.str
+    """For the record: what the operator has seen, and where."""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """Market time; some hours ahead at the most."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        feed: _price_pb2.Feed.ValueType = ...,
+        low_price_usd_e8: _builtins.int = ...,
+        high_price_usd_e8: _builtins.int = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "feed", b"feed", "high_price_usd_e8", b"high_price_usd_e8", "low_price_usd_e8", b"low_price_usd_e8", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreatePriceOverrideRequest: _TypeAlias = CreatePriceOverrideRequest  # noqa: Y015
+
+@_typing.final
+class CreatePriceOverrideResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRICE_OVERRIDE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def price_override(self) -> Global___PriceOverride: ...
+    def __init__(
+        self,
+        *,
+        price_override: Global___PriceOverride | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["price_override", b"price_override"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["price_override", b"price_override"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreatePriceOverrideResponse: _TypeAlias = CreatePriceOverrideResponse  # noqa: Y015
+
+@_typing.final
+class ApprovePriceOverrideRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Unique per caller."""
+    name: _builtins.str
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApprovePriceOverrideRequest: _TypeAlias = ApprovePriceOverrideRequest  # noqa: Y015
+
+@_typing.final
+class ApprovePriceOverrideResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRICE_OVERRIDE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def price_override(self) -> Global___PriceOverride: ...
+    def __init__(
+        self,
+        *,
+        price_override: Global___PriceOverride | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["price_override", b"price_override"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["price_override", b"price_override"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApprovePriceOverrideResponse: _TypeAlias = ApprovePriceOverrideResponse  # noqa: Y015
+
+@_typing.final
+class CancelPriceOverrideRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Unique per caller."""
+    name: _builtins.str
+    reason: _builtins.str
+    """For the record."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelPriceOverrideRequest: _TypeAlias = CancelPriceOverrideRequest  # noqa: Y015
+
+@_typing.final
+class CancelPriceOverrideResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRICE_OVERRIDE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def price_override(self) -> Global___PriceOverride: ...
+    def __init__(
+        self,
+        *,
+        price_override: Global___PriceOverride | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["price_override", b"price_override"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["price_override", b"price_override"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelPriceOverrideResponse: _TypeAlias = CancelPriceOverrideResponse  # noqa: Y015
+
+@_typing.final
+class GetPriceOverrideRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPriceOverrideRequest: _TypeAlias = GetPriceOverrideRequest  # noqa: Y015
+
+@_typing.final
+class GetPriceOverrideResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRICE_OVERRIDE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def price_override(self) -> Global___PriceOverride: ...
+    def __init__(
+        self,
+        *,
+        price_override: Global___PriceOverride | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["price_override", b"price_override"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["price_override", b"price_override"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPriceOverrideResponse: _TypeAlias = GetPriceOverrideResponse  # noqa: Y015
+
+@_typing.final
+class ListPriceOverridesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEED_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    feed: _price_pb2.Feed.ValueType
+    """Unspecified: of every feed."""
+    page_size: _builtins.int
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        feed: _price_pb2.Feed.ValueType = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feed", b"feed", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPriceOverridesRequest: _TypeAlias = ListPriceOverridesRequest  # noqa: Y015
+
+@_typing.final
+class ListPriceOverridesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRICE_OVERRIDES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def price_overrides(self) -> _containers.RepeatedCompositeFieldContainer[Global___PriceOverride]: ...
+    def __init__(
+        self,
+        *,
+        price_overrides: _abc.Iterable[Global___PriceOverride] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "price_overrides", b"price_overrides"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPriceOverridesResponse: _TypeAlias = ListPriceOverridesResponse  # noqa: Y015

@@ -90,6 +90,31 @@ class OracleServiceStub:
                 request_serializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.RecordPublicationRequest.SerializeToString,
                 response_deserializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.RecordPublicationResponse.FromString,
                 _registered_method=True)
+        self.CreatePriceOverride = channel.unary_unary(
+                '/bithedge.oracle.v1.OracleService/CreatePriceOverride',
+                request_serializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.CreatePriceOverrideRequest.SerializeToString,
+                response_deserializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.CreatePriceOverrideResponse.FromString,
+                _registered_method=True)
+        self.ApprovePriceOverride = channel.unary_unary(
+                '/bithedge.oracle.v1.OracleService/ApprovePriceOverride',
+                request_serializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.ApprovePriceOverrideRequest.SerializeToString,
+                response_deserializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.ApprovePriceOverrideResponse.FromString,
+                _registered_method=True)
+        self.CancelPriceOverride = channel.unary_unary(
+                '/bithedge.oracle.v1.OracleService/CancelPriceOverride',
+                request_serializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.CancelPriceOverrideRequest.SerializeToString,
+                response_deserializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.CancelPriceOverrideResponse.FromString,
+                _registered_method=True)
+        self.GetPriceOverride = channel.unary_unary(
+                '/bithedge.oracle.v1.OracleService/GetPriceOverride',
+                request_serializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.GetPriceOverrideRequest.SerializeToString,
+                response_deserializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.GetPriceOverrideResponse.FromString,
+                _registered_method=True)
+        self.ListPriceOverrides = channel.unary_unary(
+                '/bithedge.oracle.v1.OracleService/ListPriceOverrides',
+                request_serializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.ListPriceOverridesRequest.SerializeToString,
+                response_deserializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.ListPriceOverridesResponse.FromString,
+                _registered_method=True)
 
 
 class OracleServiceServicer:
@@ -176,6 +201,42 @@ class OracleServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreatePriceOverride(self, request, context):
+        """Proposes that jumps of one feed into a range be believed for a while. It does nothing before another operator
+        approves it, and it sets no price: sources must agree on one as ever.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApprovePriceOverride(self, request, context):
+        """Puts a proposed override in force, for the rounds after it; by another operator than proposed it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelPriceOverride(self, request, context):
+        """Ends an override, proposed or in force; by any operator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPriceOverride(self, request, context):
+        """One override.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPriceOverrides(self, request, context):
+        """Every override that was ever proposed, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OracleServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -233,6 +294,31 @@ def add_OracleServiceServicer_to_server(servicer, server):
                     servicer.RecordPublication,
                     request_deserializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.RecordPublicationRequest.FromString,
                     response_serializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.RecordPublicationResponse.SerializeToString,
+            ),
+            'CreatePriceOverride': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreatePriceOverride,
+                    request_deserializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.CreatePriceOverrideRequest.FromString,
+                    response_serializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.CreatePriceOverrideResponse.SerializeToString,
+            ),
+            'ApprovePriceOverride': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApprovePriceOverride,
+                    request_deserializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.ApprovePriceOverrideRequest.FromString,
+                    response_serializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.ApprovePriceOverrideResponse.SerializeToString,
+            ),
+            'CancelPriceOverride': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelPriceOverride,
+                    request_deserializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.CancelPriceOverrideRequest.FromString,
+                    response_serializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.CancelPriceOverrideResponse.SerializeToString,
+            ),
+            'GetPriceOverride': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPriceOverride,
+                    request_deserializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.GetPriceOverrideRequest.FromString,
+                    response_serializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.GetPriceOverrideResponse.SerializeToString,
+            ),
+            'ListPriceOverrides': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPriceOverrides,
+                    request_deserializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.ListPriceOverridesRequest.FromString,
+                    response_serializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.ListPriceOverridesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -533,6 +619,141 @@ class OracleService:
             '/bithedge.oracle.v1.OracleService/RecordPublication',
             bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.RecordPublicationRequest.SerializeToString,
             bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.RecordPublicationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreatePriceOverride(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bithedge.oracle.v1.OracleService/CreatePriceOverride',
+            bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.CreatePriceOverrideRequest.SerializeToString,
+            bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.CreatePriceOverrideResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApprovePriceOverride(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bithedge.oracle.v1.OracleService/ApprovePriceOverride',
+            bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.ApprovePriceOverrideRequest.SerializeToString,
+            bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.ApprovePriceOverrideResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelPriceOverride(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bithedge.oracle.v1.OracleService/CancelPriceOverride',
+            bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.CancelPriceOverrideRequest.SerializeToString,
+            bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.CancelPriceOverrideResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPriceOverride(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bithedge.oracle.v1.OracleService/GetPriceOverride',
+            bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.GetPriceOverrideRequest.SerializeToString,
+            bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.GetPriceOverrideResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPriceOverrides(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bithedge.oracle.v1.OracleService/ListPriceOverrides',
+            bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.ListPriceOverridesRequest.SerializeToString,
+            bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.ListPriceOverridesResponse.FromString,
             options,
             channel_credentials,
             insecure,

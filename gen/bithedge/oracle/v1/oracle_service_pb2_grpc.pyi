@@ -61,6 +61,18 @@ class OracleServiceStub:
     """A round that is to be published, signed."""
     RecordPublication: _grpc.UnaryUnaryMultiCallable[_oracle_service_pb2.RecordPublicationRequest, _oracle_service_pb2.RecordPublicationResponse]
     """Records how a publication ended."""
+    CreatePriceOverride: _grpc.UnaryUnaryMultiCallable[_oracle_service_pb2.CreatePriceOverrideRequest, _oracle_service_pb2.CreatePriceOverrideResponse]
+    """Proposes that jumps of one feed into a range be believed for a while. It does nothing before another operator
+    approves it, and it sets no price: sources must agree on one as ever.
+    """
+    ApprovePriceOverride: _grpc.UnaryUnaryMultiCallable[_oracle_service_pb2.ApprovePriceOverrideRequest, _oracle_service_pb2.ApprovePriceOverrideResponse]
+    """Puts a proposed override in force, for the rounds after it; by another operator than proposed it."""
+    CancelPriceOverride: _grpc.UnaryUnaryMultiCallable[_oracle_service_pb2.CancelPriceOverrideRequest, _oracle_service_pb2.CancelPriceOverrideResponse]
+    """Ends an override, proposed or in force; by any operator."""
+    GetPriceOverride: _grpc.UnaryUnaryMultiCallable[_oracle_service_pb2.GetPriceOverrideRequest, _oracle_service_pb2.GetPriceOverrideResponse]
+    """One override."""
+    ListPriceOverrides: _grpc.UnaryUnaryMultiCallable[_oracle_service_pb2.ListPriceOverridesRequest, _oracle_service_pb2.ListPriceOverridesResponse]
+    """Every override that was ever proposed, newest first."""
 
 @_typing.type_check_only
 class OracleServiceAsyncStub(OracleServiceStub):
@@ -95,6 +107,18 @@ class OracleServiceAsyncStub(OracleServiceStub):
     """A round that is to be published, signed."""
     RecordPublication: _aio.UnaryUnaryMultiCallable[_oracle_service_pb2.RecordPublicationRequest, _oracle_service_pb2.RecordPublicationResponse]  # type: ignore[assignment]
     """Records how a publication ended."""
+    CreatePriceOverride: _aio.UnaryUnaryMultiCallable[_oracle_service_pb2.CreatePriceOverrideRequest, _oracle_service_pb2.CreatePriceOverrideResponse]  # type: ignore[assignment]
+    """Proposes that jumps of one feed into a range be believed for a while. It does nothing before another operator
+    approves it, and it sets no price: sources must agree on one as ever.
+    """
+    ApprovePriceOverride: _aio.UnaryUnaryMultiCallable[_oracle_service_pb2.ApprovePriceOverrideRequest, _oracle_service_pb2.ApprovePriceOverrideResponse]  # type: ignore[assignment]
+    """Puts a proposed override in force, for the rounds after it; by another operator than proposed it."""
+    CancelPriceOverride: _aio.UnaryUnaryMultiCallable[_oracle_service_pb2.CancelPriceOverrideRequest, _oracle_service_pb2.CancelPriceOverrideResponse]  # type: ignore[assignment]
+    """Ends an override, proposed or in force; by any operator."""
+    GetPriceOverride: _aio.UnaryUnaryMultiCallable[_oracle_service_pb2.GetPriceOverrideRequest, _oracle_service_pb2.GetPriceOverrideResponse]  # type: ignore[assignment]
+    """One override."""
+    ListPriceOverrides: _aio.UnaryUnaryMultiCallable[_oracle_service_pb2.ListPriceOverridesRequest, _oracle_service_pb2.ListPriceOverridesResponse]  # type: ignore[assignment]
+    """Every override that was ever proposed, newest first."""
 
 class OracleServiceServicer(metaclass=_abc_1.ABCMeta):
     """Prices: observed, aggregated, signed."""
@@ -192,5 +216,47 @@ class OracleServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_oracle_service_pb2.RecordPublicationResponse, _abc.Awaitable[_oracle_service_pb2.RecordPublicationResponse]]:
         """Records how a publication ended."""
+
+    @_abc_1.abstractmethod
+    def CreatePriceOverride(
+        self,
+        request: _oracle_service_pb2.CreatePriceOverrideRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_oracle_service_pb2.CreatePriceOverrideResponse, _abc.Awaitable[_oracle_service_pb2.CreatePriceOverrideResponse]]:
+        """Proposes that jumps of one feed into a range be believed for a while. It does nothing before another operator
+        approves it, and it sets no price: sources must agree on one as ever.
+        """
+
+    @_abc_1.abstractmethod
+    def ApprovePriceOverride(
+        self,
+        request: _oracle_service_pb2.ApprovePriceOverrideRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_oracle_service_pb2.ApprovePriceOverrideResponse, _abc.Awaitable[_oracle_service_pb2.ApprovePriceOverrideResponse]]:
+        """Puts a proposed override in force, for the rounds after it; by another operator than proposed it."""
+
+    @_abc_1.abstractmethod
+    def CancelPriceOverride(
+        self,
+        request: _oracle_service_pb2.CancelPriceOverrideRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_oracle_service_pb2.CancelPriceOverrideResponse, _abc.Awaitable[_oracle_service_pb2.CancelPriceOverrideResponse]]:
+        """Ends an override, proposed or in force; by any operator."""
+
+    @_abc_1.abstractmethod
+    def GetPriceOverride(
+        self,
+        request: _oracle_service_pb2.GetPriceOverrideRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_oracle_service_pb2.GetPriceOverrideResponse, _abc.Awaitable[_oracle_service_pb2.GetPriceOverrideResponse]]:
+        """One override."""
+
+    @_abc_1.abstractmethod
+    def ListPriceOverrides(
+        self,
+        request: _oracle_service_pb2.ListPriceOverridesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_oracle_service_pb2.ListPriceOverridesResponse, _abc.Awaitable[_oracle_service_pb2.ListPriceOverridesResponse]]:
+        """Every override that was ever proposed, newest first."""
 
 def add_OracleServiceServicer_to_server(servicer: OracleServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
