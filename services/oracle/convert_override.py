@@ -28,7 +28,10 @@ def proposed_override(request: pb.CreatePriceOverrideRequest, act: Act) -> Price
     feed = feed_of(request.feed)
     if not request.HasField("expire_time"):
         raise InvalidArgument.of("expire_time", "is required")
-    end = request.expire_time.ToDatetime(dt.UTC)
+    try:
+        end = request.expire_time.ToDatetime(dt.UTC)
+    except (ValueError, OverflowError) as error:
+        raise InvalidArgument.of("expire_time", "is no time") from error
     return PriceOverride(new_id(), feed, request.low_price_usd_e8, request.high_price_usd_e8, end, act)
 
 

@@ -93,9 +93,9 @@ def check_proposal(one: PriceOverride, rules: OverrideRules) -> None:
 
 
 def check_reason(reason: str) -> None:
-    """InvalidArgument unless something is said, and not too much: the record is for people."""
-    if not reason.strip() or len(reason) > LONGEST_REASON:
-        raise InvalidArgument.of("reason", f"expected 1 to {LONGEST_REASON} characters")
+    """InvalidArgument unless something is said, in a line, and not too much: the record is for people."""
+    if not reason.strip() or not reason.isprintable() or len(reason) > LONGEST_REASON:
+        raise InvalidArgument.of("reason", f"expected 1 to {LONGEST_REASON} printable characters")
 
 
 def approve(one: PriceOverride, act: Act) -> PriceOverride:

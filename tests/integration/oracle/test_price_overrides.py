@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 import pytest
 from bithedge.oracle.v1 import oracle_service_pb2 as pb
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from kernel.errors import BitHedgeError
 from kernel.rpc.caller import Role
@@ -94,8 +95,10 @@ async def test_what_may_be_said_is_bounded(database_url: str) -> None:
             "at most 2000 bps": {"high_price_usd_e8": 6_601 * USD},
             "expire_time": {"expire_time": START},
             "21600 s": {"expire_time": START + 7 * HOUR},
+            "is no time": {"expire_time": Timestamp(seconds=2**62)},
             "reason": {"reason": " "},
-            "500 characters": {"reason": "x" * 501},
+            "printable": {"reason": "nothing\0 at all"},
+            "1 to 500": {"reason": "x" * 501},
         }
         for named, change in cases.items():
             with pytest.raises(grpc.aio.AioRpcError, match=named) as refused:
