@@ -11,6 +11,14 @@ from kernel.pricing.black_scholes import (
 )
 from kernel.pricing.duration import time_deviation
 from kernel.pricing.errors import PricingError
+from kernel.pricing.greeks import (
+    Greeks,
+    PolicyGreeks,
+    american_greeks,
+    european_greeks,
+    mark_american_greeks,
+    mark_european_greeks,
+)
 from kernel.pricing.policy import (
     BURN_BLOCKS_PER_YEAR,
     PolicyTerms,
@@ -28,7 +36,9 @@ __all__ = [
     "BURN_BLOCKS_PER_YEAR",
     "CashOrNothingPut",
     "EuropeanPut",
+    "Greeks",
     "PastVolatility",
+    "PolicyGreeks",
     "PolicyTerms",
     "PolicyValue",
     "Portfolio",
@@ -36,9 +46,13 @@ __all__ = [
     "PricingError",
     "VolatilityRules",
     "VolatilityUsed",
+    "american_greeks",
     "cash_or_nothing_put",
+    "european_greeks",
     "european_put",
     "implied_volatility",
+    "mark_american_greeks",
+    "mark_european_greeks",
     "mark_portfolio",
     "time_deviation",
     "value_policy",

@@ -34,29 +34,38 @@ def american_value(
     spot: Array,
     strike: Array,
     floor: Array,
-    volatility: float,
+    volatility: Array,
     rate: float,
     time_years: Array,
     horizon: float,
 ) -> Array:
     """Value per BTC in USD, one-dimensional arrays of one length; 0 < `time_years` <= `horizon`, `rate` >= 0.
 
-    The exercise boundary is the one solved for `horizon`, which rows of several calls may share.
+    The exercise boundaries are those solved for `horizon`, which rows of several calls may share.
     """
     now = payoff(is_sbtc, spot, strike, floor)
     value = now.copy()
     waiting = spot > floor
     if not waiting.any():
         return value
-    held = [column[waiting] for column in (spot, strike, floor, time_years)]
-    kept = touch_value(held[0], held[1], held[2], volatility, rate, held[3])
+    price, target, cap = spot[waiting], strike[waiting], floor[waiting]
+    deviation, years = volatility[waiting], time_years[waiting]
+    kept = touch_value(price, target, cap, deviation, rate, years)
     if rate * horizon > _NEGLIGIBLE_INTEREST:
-        boundary = exercise_boundary(volatility, rate, horizon)
-        kept = kept + _interest_gained(boundary, held[0], held[1], held[2], volatility, rate, held[3])
-        exercised = np.log(held[1] / held[0]) >= boundary.depth(held[3])
+        boundary = exercise_boundary(deviation, rate, horizon)
+        kept = kept + _interest_gained(boundary, price, target, cap, deviation, rate, years)
+        exercised = np.log(target / price) >= boundary.depth(years[:, None])[:, 0]
         kept = np.where(exercised, now[waiting], kept)
-    value[waiting] = np.clip(kept, now[waiting], held[1] - held[2])
+    value[waiting] = np.clip(kept, now[waiting], target - cap)
     return value
+
+
+def held_above(strike: Array, floor: Array, volatility: Array, rate: float, time_years: Array, horizon: float) -> Array:
+    """The prices in USD per BTC above which a policy is held; at and below them it is exercised at once."""
+    if rate * horizon <= _NEGLIGIBLE_INTEREST:
+        return floor
+    depth = exercise_boundary(volatility, rate, horizon).depth(time_years[:, None])[:, 0]
+    return np.maximum(floor, strike * np.exp(-depth))
 
 
 def _build_quadrature(count: int) -> tuple[Array, Array]:
@@ -75,7 +84,7 @@ def _interest_gained(
     spot: Array,
     strike: Array,
     floor: Array,
-    volatility: float,
+    volatility: Array,
     rate: float,
     time_years: Array,
 ) -> Array:
@@ -84,14 +93,15 @@ def _interest_gained(
     left = above_floor[:, None] * shares
     passed = time_years[:, None] - left
     edge = np.minimum(boundary.depth(left), np.log(strike / floor)[:, None])
-    deviation = volatility * np.sqrt(passed)
-    drift = (rate - 0.5 * volatility**2) * passed
+    variance = (volatility**2)[:, None]
+    deviation = np.sqrt(variance * passed)
+    drift = (rate - 0.5 * variance) * passed
     to_floor = np.log(floor / spot)[:, None]
     to_edge = np.log(strike / spot)[:, None] - edge
     mirror = to_floor - to_edge
     bounds = np.stack((to_edge - drift, to_floor - drift, -mirror - to_floor - drift, -to_floor - drift))
     below = normal_cdf_array(bounds / deviation)
-    image = np.exp((2.0 * rate / volatility**2 - 1.0) * to_floor)
+    image = np.exp((2.0 * rate / variance - 1.0) * to_floor)
     between = below[0] - below[1] - image * (below[2] - below[3])
     gained = (np.exp(-rate * passed) * between * weights).sum(axis=1)
     return np.asarray(rate * strike * above_floor * gained)

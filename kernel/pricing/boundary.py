@@ -6,12 +6,13 @@ options", 1990). It is found as in Andersen, Lake and Offengenden, "High-perform
 Gauss-Legendre quadrature in the square root of the time difference. The equations are solved by Newton's method
 from the boundary's known form near expiry (Barles, Burdeau, Romano and Samsoen, "Critical stock price near
 expiration", 1995), bounded by the perpetual put's. It depends on volatility and rate alone (the strike only
-scales it), so that one boundary serves every policy that shares them.
+scales it), so that one boundary serves every policy that shares them; between volatilities it is interpolated.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -27,24 +28,41 @@ _TOLERANCE: Final = 1e-6
 _SMALLEST: Final = 1e-12
 # How the two known ends of the boundary are joined for a first guess.
 _JOINT: Final = 3.0
+# How many volatilities are solved for, by the width of their range.
+_FEWEST_VOLATILITIES: Final = 3
+_VOLATILITIES_PER_E: Final = 6.0
+_MOST_VOLATILITIES: Final = 20
 # Where rate x years exceeds this, the boundary has bends that a coarse grid does not follow.
 _COARSE_GROWTH: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class ExerciseBoundary:
-    """Tabulated boundary: at `root_times` (square roots of years left, from 0) `-ln(b/K)`, rising from 0."""
+    """Tabulated boundaries, one row for each policy, or one row for all: `-ln(b/K)`, rising from 0.
 
-    root_times: Array
+    `depths` stand at equal steps of the square root of the time left, from 0 to `horizon_years`.
+    """
+
+    horizon_years: float
     depths: Array
 
     def depth(self, time_years: Array) -> Array:
-        """-ln(boundary/strike) with this time left, at most the horizon it was solved for."""
-        return np.interp(np.sqrt(time_years), self.root_times, self.depths)
+        """-ln(boundary/strike) with these times left, one row for each policy; at most those of the horizon."""
+        last = self.depths.shape[1] - 1
+        place = np.minimum(np.sqrt(time_years / self.horizon_years), 1.0) * last
+        below = np.minimum(place.astype(np.int64), last - 1)
+        row = np.arange(self.depths.shape[0])[:, None]
+        start, end = self.depths[row, below], self.depths[row, below + 1]
+        return np.asarray(start + (place - below) * (end - start))
 
     def time_to_reach(self, depth: Array) -> Array:
-        """Years left when the boundary lies `depth` below the strike; the horizon if it never does."""
-        return np.interp(depth, self.depths, self.root_times) ** 2
+        """Years left when each policy's boundary lies `depth` below its strike; the horizon if it never does."""
+        last = self.depths.shape[1] - 1
+        above = np.clip((self.depths < depth[:, None]).sum(axis=1), 1, last)
+        row = np.minimum(np.arange(depth.size), self.depths.shape[0] - 1)
+        start, end = self.depths[row, above - 1], self.depths[row, above]
+        share = np.clip((depth - start) / np.maximum(end - start, _SMALLEST), 0.0, 1.0)
+        return np.asarray(((above - 1 + share) / last) ** 2 * self.horizon_years)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +107,32 @@ _COARSE: Final = _build_grid(10, 32)
 _FINE: Final = _build_grid(24, 96)
 
 
+def exercise_boundary(volatility: Array, rate: float, horizon_years: float) -> ExerciseBoundary:
+    """The boundaries for these volatilities, one for each policy, and times left up to `horizon_years`; all positive.
+
+    Between the lowest volatility and the highest it is interpolated in the logarithm, where it is smooth.
+    """
+    low, high = float(volatility.min()), float(volatility.max())
+    spread = math.log(high / low)
+    if spread < _SMALLEST:
+        return ExerciseBoundary(horizon_years, _table(high, rate, horizon_years)[None, :])
+    count = min(_FEWEST_VOLATILITIES + math.ceil(_VOLATILITIES_PER_E * spread), _MOST_VOLATILITIES)
+    nodes = -np.cos(np.pi * np.arange(count + 1) / count)
+    solved = np.exp(math.log(low) + 0.5 * spread * (1.0 + nodes))
+    tables = np.stack([_table(one, rate, horizon_years) for one in solved.tolist()])
+    weights = _interpolation(nodes, np.log(volatility / low) * (2.0 / spread) - 1.0)
+    return ExerciseBoundary(horizon_years, np.maximum.accumulate(weights @ tables, axis=1))
+
+
 @functools.lru_cache(maxsize=64)
-def exercise_boundary(volatility: float, rate: float, horizon_years: float) -> ExerciseBoundary:
-    """The boundary for times left up to `horizon_years`. All three positive; results are remembered."""
+def _table(volatility: float, rate: float, horizon_years: float) -> Array:
+    # Results are remembered: many policies share a market.
     grid = _COARSE if rate * horizon_years <= _COARSE_GROWTH else _FINE
     depths = _solve(grid, volatility, rate, horizon_years)
     squares = np.concatenate(([0.0], depths * depths))
-    table = np.sqrt(np.maximum(grid.to_table @ squares, 0.0))
-    root_times = np.linspace(0.0, np.sqrt(horizon_years), _TABLE)
-    return ExerciseBoundary(root_times, np.maximum.accumulate(table))
+    table = np.maximum.accumulate(np.sqrt(np.maximum(grid.to_table @ squares, 0.0)))
+    table.flags.writeable = False
+    return table
 
 
 def _solve(grid: _Grid, volatility: float, rate: float, horizon_years: float) -> Array:

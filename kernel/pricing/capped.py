@@ -28,7 +28,7 @@ def european_value(
     spot: Array,
     strike: Array,
     floor: Array,
-    volatility: float,
+    volatility: Array,
     rate: float,
     time_years: Array,
 ) -> Array:
@@ -38,7 +38,7 @@ def european_value(
     return np.maximum(value, 0.0)
 
 
-def touch_value(spot: Array, strike: Array, floor: Array, volatility: float, rate: float, time_years: Array) -> Array:
+def touch_value(spot: Array, strike: Array, floor: Array, volatility: Array, rate: float, time_years: Array) -> Array:
     """Value for spot > floor of exercising when the price first touches the floor, or else at expiry.
 
     A rebate `K - F` paid at the touch (Reiner and Rubinstein, "Breaking down the barriers", 1991) plus the
@@ -58,7 +58,7 @@ def touch_value(spot: Array, strike: Array, floor: Array, volatility: float, rat
     return np.asarray((strike - floor) * rebate + alive - mirrored * spot / floor * image)
 
 
-def _put(spot: Array, strike: Array, volatility: float, rate: float, time_years: Array) -> Array:
+def _put(spot: Array, strike: Array, volatility: Array, rate: float, time_years: Array) -> Array:
     deviation = volatility * np.sqrt(time_years)
     d1 = (np.log(spot / strike) + rate * time_years) / deviation + 0.5 * deviation
     below = normal_cdf_array(deviation - d1)
@@ -66,7 +66,7 @@ def _put(spot: Array, strike: Array, volatility: float, rate: float, time_years:
 
 
 def _truncated_put(
-    spot: Array, strike: Array, floor: Array, volatility: float, rate: float, time_years: Array
+    spot: Array, strike: Array, floor: Array, volatility: Array, rate: float, time_years: Array
 ) -> Array:
     # Pays K - S if F < S < K at expiry, else nothing.
     deviation = volatility * np.sqrt(time_years)

@@ -89,6 +89,19 @@ def years_from_blocks(blocks: int) -> float:
     return blocks / BURN_BLOCKS_PER_YEAR
 
 
+def single(terms: PolicyTerms, *times_years: float) -> Portfolio:
+    """One policy as a portfolio, with one row for each time left; PricingError unless none is negative."""
+    for time_years in times_years:
+        check_not_negative("time_years", time_years)
+    count = len(times_years)
+    return Portfolio(
+        is_sbtc=np.full(count, terms.token is Token.SBTC),
+        strike_usd=np.full(count, terms.strike_usd),
+        floor_usd=np.full(count, terms.floor_usd),
+        time_years=np.array(times_years, dtype=np.float64),
+    )
+
+
 def value_policy(terms: PolicyTerms, spot: float, volatility: float, rate: float, time_years: float) -> PolicyValue:
     """Model value of one policy per BTC; at time 0 its payoff.
 
@@ -101,43 +114,41 @@ def value_policy_at(
     terms: PolicyTerms, spot: float, volatility: float, rate: float, times_years: Sequence[float]
 ) -> Sequence[PolicyValue]:
     """As `value_policy`, for several times to expiry in one go, which costs little more than one of them."""
-    for time_years in times_years:
-        check_not_negative("time_years", time_years)
-    count = len(times_years)
-    portfolio = Portfolio(
-        is_sbtc=np.full(count, terms.token is Token.SBTC),
-        strike_usd=np.full(count, terms.strike_usd),
-        floor_usd=np.full(count, terms.floor_usd),
-        time_years=np.array(times_years, dtype=np.float64),
-    )
+    portfolio = single(terms, *times_years)
     value = mark_portfolio(portfolio, spot, volatility, rate)
     pairs = zip(value.european.tolist(), value.american.tolist(), strict=True)
     return [PolicyValue(european, american, american - european) for european, american in pairs]
 
 
-def mark_portfolio(portfolio: Portfolio, spot: float, volatility: float, rate: float) -> PortfolioValue:
-    """Model values of many policies in one market; the same figures as `value_policy` to 5e-6 of spot.
+def mark_portfolio(portfolio: Portfolio, spot: float | Array, volatility: float | Array, rate: float) -> PortfolioValue:
+    """Model values of many policies; the same figures as `value_policy` to 5e-6 of spot.
 
-    The exercise boundary is solved once, for the longest time left. Arguments as for `value_policy`.
+    Spot and volatility are one for all, or one for each. Arguments as for `value_policy`.
     """
-    check_positive("spot", spot)
-    check_positive("volatility", volatility)
+    spots = market_column("spot", spot, portfolio)
+    volatilities = market_column("volatility", volatility, portfolio)
     check_not_negative("rate", rate)
     is_sbtc = portfolio.is_sbtc.astype(np.float64)
-    spots = np.full(is_sbtc.shape, spot)
     european = payoff(is_sbtc, spots, portfolio.strike_usd, portfolio.floor_usd)
     american = european.copy()
     alive = np.flatnonzero(portfolio.time_years > 0.0)
     horizon = float(portfolio.time_years.max(initial=0.0))
+    columns = (is_sbtc, spots, portfolio.strike_usd, portfolio.floor_usd, volatilities)
     for start in range(0, alive.size, _CHUNK):
-        rows = alive[start : start + _CHUNK]
-        strike, floor, years = (
-            portfolio.strike_usd[rows],
-            portfolio.floor_usd[rows],
-            portfolio.time_years[rows],
-        )
-        sbtc, prices = is_sbtc[rows], spots[rows]
-        european[rows] = european_value(sbtc, prices, strike, floor, volatility, rate, years)
-        best = american_value(sbtc, prices, strike, floor, volatility, rate, years, horizon)
-        american[rows] = np.maximum(best, european[rows])
+        chosen = alive[start : start + _CHUNK]
+        sbtc, prices, strike, floor, deviations = (column[chosen] for column in columns)
+        years = portfolio.time_years[chosen]
+        european[chosen] = european_value(sbtc, prices, strike, floor, deviations, rate, years)
+        best = american_value(sbtc, prices, strike, floor, deviations, rate, years, horizon)
+        american[chosen] = np.maximum(best, european[chosen])
     return PortfolioValue(european, american)
+
+
+def market_column(name: str, value: float | Array, portfolio: Portfolio) -> Array:
+    """One positive figure for each policy, from one for all or a column of them; PricingError naming `name`."""
+    column = np.asarray(value, dtype=np.float64)
+    if column.shape not in ((), portfolio.is_sbtc.shape):
+        raise PricingError(f"{name} must be one number, or one for each policy")
+    if not bool((np.isfinite(column) & (column > 0.0)).all()):
+        raise PricingError(f"{name} must be finite and positive")
+    return np.broadcast_to(column, portfolio.is_sbtc.shape)

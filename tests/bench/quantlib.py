@@ -34,6 +34,19 @@ def reference(put: Vanilla) -> float:
     return _value(put, ql.QdFpAmericanEngine(_process(put), ql.QdFpAmericanEngine.highPrecisionScheme()))
 
 
+def knock_out(put: Vanilla, floor: float) -> float:
+    """By AnalyticBarrierEngine: the European put that ends at `floor` and then pays strike less floor."""
+    option = ql.BarrierOption(
+        ql.Barrier.DownOut,
+        floor,
+        put.strike - floor,
+        ql.PlainVanillaPayoff(ql.Option.Put, put.strike),
+        ql.EuropeanExercise(_TODAY + put.days),
+    )
+    option.setPricingEngine(ql.AnalyticBarrierEngine(_process(put)))
+    return float(option.NPV())
+
+
 def _process(put: Vanilla) -> Any:
     ql.Settings.instance().evaluationDate = _TODAY
     spot = ql.QuoteHandle(ql.SimpleQuote(put.spot))

@@ -207,21 +207,44 @@ def test_at_expiry_it_is_the_payoff(token: Token, spot: float) -> None:
     assert value.european == value.american == pytest.approx(payoff(policy, spot), rel=1e-12)
 
 
-@pytest.mark.parametrize(("volatility", "rate"), [(0.6, 0.04), (0.3, 0.05), (1.2, 0.0)])
-def test_a_portfolio_is_worth_what_its_policies_are(volatility: float, rate: float) -> None:
-    """Marking many policies at once gives each the value it has alone, also expired ones."""
-    random = np.random.default_rng(5)
-    strikes = SPOT * random.uniform(0.5, 1.3, 300)
-    floors = strikes * random.uniform(0.4, 0.98, 300)
-    years = np.maximum(random.uniform(-0.1, 1.0, 300), 0.0)
-    is_sbtc = random.random(300) < 0.5
-    marked = mark_portfolio(Portfolio(is_sbtc, strikes, floors, years), SPOT, volatility, rate)
-    for row in range(300):
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    rate=st.sampled_from([0.0, 0.01, 0.05, 0.3]),
+    lowest=st.floats(0.1, 1.0),
+    spread=st.sampled_from([1.0, 1.1, 3.0, 10.0]),
+)
+@settings(max_examples=15)
+def test_a_portfolio_is_worth_what_its_policies_are(seed: int, rate: float, lowest: float, spread: float) -> None:
+    """Marking many policies at once, each at its own spot and volatility, gives each the value it has alone.
+
+    American to 5e-6 of spot, European to 1e-12, also for expired ones.
+    """
+    random = np.random.default_rng(seed)
+    count = 40
+    spots = SPOT * random.uniform(0.5, 1.5, count)
+    strikes = SPOT * random.uniform(0.5, 1.3, count)
+    floors = strikes * random.uniform(0.4, 0.98, count)
+    years = np.maximum(random.uniform(-0.1, 1.0, count), 0.0)
+    volatilities = lowest * spread ** random.uniform(0.0, 1.0, count)
+    is_sbtc = random.random(count) < 0.5
+    marked = mark_portfolio(Portfolio(is_sbtc, strikes, floors, years), spots, volatilities, rate)
+    for row in range(count):
         token = Token.SBTC if is_sbtc[row] else Token.STX
         alone = PolicyTerms(token, float(strikes[row]), float(floors[row]))
-        value = value_policy(alone, SPOT, volatility, rate, float(years[row]))
+        spot, volatility = float(spots[row]), float(volatilities[row])
+        value = value_policy(alone, spot, volatility, rate, float(years[row]))
         assert float(marked.american[row]) == pytest.approx(value.american, abs=5e-6 * SPOT)
         assert float(marked.european[row]) == pytest.approx(value.european, abs=1e-12 * SPOT)
+
+
+def test_a_market_must_fit_its_portfolio() -> None:
+    """A column of spots or volatilities of another length, or with a figure outside the model, is refused."""
+    portfolio = Portfolio(np.array([True]), np.array([2.0]), np.array([1.0]), np.array([0.1]))
+    for wrong in (np.array([0.5, 0.5]), np.array([math.nan]), np.array([0.0])):
+        with pytest.raises(PricingError, match="volatility"):
+            mark_portfolio(portfolio, 2.0, wrong, 0.0)
+        with pytest.raises(PricingError, match="spot"):
+            mark_portfolio(portfolio, wrong, 0.5, 0.0)
 
 
 def test_an_empty_portfolio_has_no_rows() -> None:
