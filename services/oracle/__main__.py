@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from bithedge.oracle.v1 import oracle_service_pb2 as pb
@@ -13,7 +14,7 @@ from kernel.lease import LeaderLease
 from kernel.outbox import Relay
 from kernel.process import run_process
 from kernel.rpc.channels import open_channel
-from kernel.rpc.server import Process, Service, serve
+from kernel.rpc.server import Background, Process, Service, serve
 from kernel.rpc.tip import TipFollower
 from kernel.rpc.tokens import JwksVerifier, ServiceTokens
 from kernel.temporal import TemporalDelivery
@@ -21,6 +22,8 @@ from services.oracle import config, tables
 from services.oracle.answers import WatchAnswers
 from services.oracle.burn_blocks import BurnBlocks
 from services.oracle.chain_requests import ChainRequests
+from services.oracle.feeds import PriceSource
+from services.oracle.feeds.live.configuration import load_sources
 from services.oracle.feeds.replay.exchanges import ReplayedPrices
 from services.oracle.observer import ObservationRules, Observer
 from services.oracle.publisher import Publisher
@@ -37,12 +40,12 @@ async def main() -> None:
     settings = config.settings()
     deployer = ContractAddress(settings.contract_deployer, settings.network)
     signer = OracleSigner(read_key_file(settings.oracle_key_file), settings.chain_id, deployer)
-    source = ReplayedPrices(settings.price_data, settings.replay_seed)
-    await migrate(settings.database_url, "oracle", MIGRATIONS)
     identity = open_channel(settings.identity_address)
     tokens = ServiceTokens.from_file(identity, "oracle", settings.service_secret_file)
     gateway = open_channel(settings.chain_gateway_address, tokens)
     database, tip = Database(settings.database_url), TipFollower(gateway)
+    source, follow_prices = price_source(settings, tip)
+    await migrate(settings.database_url, "oracle", MIGRATIONS)
     burn_blocks = BurnBlocks(gateway, tip)
     lease = LeaderLease(database, tables.Lease, "aggregate")
     publisher = Publisher(database, lease, signer, settings.publication)
@@ -59,16 +62,29 @@ async def main() -> None:
     servicer = OracleServicer(database, tip, source, publisher, receipts, rounds, freshness, answers, overrides)
     temporal = await Client.connect(settings.temporal_address, namespace=settings.temporal_namespace, lazy=True)
     relay = Relay(database, tables.Outbox, TemporalDelivery(temporal))
+    background = [tip.follow, *follow_prices, observer.run, rounds.run, relay.run, requests.follow, requests.answer]
     await serve(
         Process(
             settings.listen,
             settings.metrics_port,
             [oracle_service(servicer)],
             JwksVerifier(identity),
-            background=[tip.follow, observer.run, rounds.run, relay.run, requests.follow, requests.answer],
+            background=background,
             on_close=[gateway.close, identity.close, database.close],
         )
     )
+
+
+def price_source(settings: config.Settings, tip: TipFollower) -> tuple[PriceSource, Sequence[Background]]:
+    """Where prices come from, and what has to run for it."""
+    if settings.price_data is not None and settings.price_source == "replay":
+        return ReplayedPrices(settings.price_data, settings.replay_seed), ()
+    sources = load_sources(settings.live_sources_file)
+    # Imported only here: it loads ccxt, which costs a second and a hundred megabytes.
+    from services.oracle.feeds.live.prices import LivePrices
+
+    live = LivePrices(sources, settings.source_max_age_seconds, tip.now)
+    return live, (live.run,)
 
 
 def oracle_service(servicer: OracleServicer) -> Service:

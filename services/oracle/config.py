@@ -30,8 +30,9 @@ class Settings:
     `temporal_namespace`: where publications run. `service_secret_file` (its client secret) and `oracle_key_file`
     (what it signs with) have mode 0600. `chain_id`, `contract_deployer` and `network` go into what is signed.
 
-    Intervals and ages are seconds of market time. `price_source` is `replay`: recorded days in the folder
-    `price_data`, seen through simulated exchanges whose noise follows `replay_seed`. A round is made every
+    Intervals and ages are seconds of market time. `price_source` is `replay`, recorded days in the folder `price_data`
+    seen through simulated exchanges whose noise follows `replay_seed`, or `live`, the exchanges of the TOML file
+    `live_sources_file` (the built-in `feeds/live/live_sources.toml` if empty). A round is made every
     `observation_seconds`, also for the last `catch_up_seconds` that were missed, of `minimum_sources` at least, none
     older than `source_max_age_seconds` or further than `outlier_band_bps` from the median. `source_max_ages` is
     for those with a limit of their own, `source_weights` for those whose vote does not weigh 1, as `kraken=90,okx=30`;
@@ -55,8 +56,9 @@ class Settings:
     chain_id: int
     contract_deployer: str
     network: str
-    price_data: Path
+    price_data: Path | None = None
     price_source: str = "replay"
+    live_sources_file: str = ""
     replay_seed: int = 1
     metrics_port: int = 0
     temporal_namespace: str = "default"
@@ -85,8 +87,10 @@ class Settings:
     round_agreement_bps: int = 300
 
     def __post_init__(self) -> None:
-        if self.price_source != "replay":
+        if self.price_source not in ("replay", "live"):
             raise SettingsError(f"PRICE_SOURCE is not a known source: {self.price_source!r}")
+        if self.price_source == "replay" and self.price_data is None:
+            raise SettingsError("PRICE_DATA is not set")
         if self.observation_seconds < 1 or 1800 % self.observation_seconds:
             raise SettingsError("OBSERVATION_SECONDS must divide 1800")
         if self.minimum_sources < 1:

@@ -18,6 +18,13 @@ BREAKER_TRIPPED = Gauge("bithedge_oracle_breaker_tripped", "1 while a jump is no
 BREAKER_ROUNDS = Gauge("bithedge_oracle_breaker_level_rounds", "Rounds in which a jump was confirmed", ["feed"])
 JUMPS = Counter("bithedge_oracle_jumps_total", "Rounds with a jump, by what became of it", ["feed", "outcome"])
 OVERRIDES = Counter("bithedge_oracle_price_overrides_total", "What operators did with overrides", ["feed", "act"])
+READINGS = Counter("bithedge_oracle_readings_total", "Quotes that came", ["source", "pair", "transport"])
+READING_FAULTS = Counter(
+    "bithedge_oracle_reading_faults_total",
+    "Quotes that were no price, and attempts without an answer",
+    ["source", "pair", "transport", "fault"],
+)
+WEBSOCKET_UP = Gauge("bithedge_oracle_websocket_up", "1 while a source's websocket speaks", ["source"])
 REJECTIONS = Counter("bithedge_oracle_rejections_total", "Observations not used", ["feed", "source", "rejection"])
 
 _JUMPS: Final = {REFUSED: "refused", BELIEVED: "believed", OVERRIDDEN: "overridden"}

@@ -37,8 +37,10 @@ class Rejection(enum.StrEnum):
     """Why an observation was not used.
 
     A reading may fail before there is a price: UNREACHABLE (no connection, or the exchange refused), TIMED_OUT (no
-    answer in time), RATE_LIMITED, MALFORMED (an answer that is none), NOT_A_NUMBER, OUT_OF_RANGE (more than an amount
-    can hold), CROSSED_BOOK (bid above ask), NO_CONVERSION (no usable rate of the currency it is quoted in).
+    answer in time), RATE_LIMITED, NOT_LISTED (the exchange does not know the pair), NO_READING (nothing was tried at
+    that time, as while the oracle was down), MALFORMED (an answer that is none), NOT_A_NUMBER, OUT_OF_RANGE (more
+    than an amount can hold), CROSSED_BOOK (bid above ask), NO_CONVERSION (no usable rate of the currency it is quoted
+    in).
     """
 
     NOT_POSITIVE = "NOT_POSITIVE"
@@ -49,6 +51,8 @@ class Rejection(enum.StrEnum):
     UNREACHABLE = "UNREACHABLE"
     TIMED_OUT = "TIMED_OUT"
     RATE_LIMITED = "RATE_LIMITED"
+    NOT_LISTED = "NOT_LISTED"
+    NO_READING = "NO_READING"
     MALFORMED = "MALFORMED"
     NOT_A_NUMBER = "NOT_A_NUMBER"
     OUT_OF_RANGE = "OUT_OF_RANGE"
