@@ -42,8 +42,9 @@ class Settings:
     believed once `jump_sources` have agreed in `jump_rounds` rounds and for `jump_seconds`, or where two operators
     said so: for `override_longest_seconds` at the most, in a range of `override_widest_bps`. A price that is read is
     DEGRADED after `price_degraded_after_seconds`, UNAVAILABLE after `price_unavailable_after_seconds`. A round is
-    published at `publication_deviation_bps` or after `publication_heartbeat_seconds`; it fits a receipt within
-    `round_distance_blocks` burn blocks and `round_agreement_bps`, as the contracts' parameters say.
+    published at `publication_deviation_bps` or after `publication_heartbeat_seconds`, not with observations older than
+    `publication_max_age_seconds`; it fits a receipt within `round_distance_blocks` burn blocks and
+    `round_agreement_bps`, as the contracts' parameters say.
     """
 
     listen: str
@@ -85,6 +86,7 @@ class Settings:
     publication_heartbeat_seconds: int = 600
     round_distance_blocks: int = 2
     round_agreement_bps: int = 300
+    publication_max_age_seconds: int = 300
 
     def __post_init__(self) -> None:
         if self.price_source not in ("replay", "live"):
@@ -158,6 +160,7 @@ class Settings:
             self.publication_heartbeat_seconds,
             self.round_distance_blocks,
             self.round_agreement_bps,
+            self.publication_max_age_seconds,
         )
 
 

@@ -101,7 +101,7 @@ class Observer:
         self._remember(rounds, breakers, batch[-1])
         if len(batch) < len(due):
             return False
-        await self._publisher.decide()
+        await self._publisher.decide(now)
         return self._tip.now() == now
 
     async def _rounds(self, numbers: Sequence[int]) -> tuple[Sequence[Round], Mapping[Feed, BreakerState]]:

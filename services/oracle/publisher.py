@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -36,23 +37,24 @@ class Publisher:
         self._signer = signer
         self._rules = rules
 
-    async def decide(self) -> None:
-        """After an aggregation: publishes the newest round of each feed if it is due and the slot is free."""
+    async def decide(self, now: dt.datetime) -> None:
+        """After the aggregation of market time `now`: publishes the newest round of each feed if it is due and the
+        slot is free."""
         for feed in Feed:
             async with self._database.transaction() as session:
                 await self._lease.check(session)
                 await publications.lock_feed(session, feed)
-                await self._decide(session, feed)
+                await self._decide(session, feed, now)
         await self.finish()
 
-    async def _decide(self, session: AsyncSession, feed: Feed) -> None:
+    async def _decide(self, session: AsyncSession, feed: Feed, now: dt.datetime) -> None:
         pending = await publications.pending_publication(session, feed)
         PUBLICATION_PENDING.labels(feed.name).set(pending is not None)
         newest = await store.latest_price(session, feed)
         if pending is not None or newest is None:
             return
         last = await publications.last_confirmed(session, feed)
-        cause = publication_cause(newest, last, self._rules)
+        cause = publication_cause(newest, last, now, self._rules)
         if cause is not None and await publications.publication(session, feed, newest.round) is None:
             await publications.insert_publication(session, newest, cause)
 
@@ -133,8 +135,11 @@ class Publisher:
             raise NotFound("PUBLICATION_NOT_FOUND", f"{feed.symbol} round {number} was never to be published")
         return row
 
-    async def record(self, feed: Feed, number: int, state: PublicationState, txid: str, reason: str) -> None:
-        """Ends a publication and frees the slot, at once for the next one due; the same end again changes nothing.
+    async def record(
+        self, feed: Feed, number: int, state: PublicationState, txid: str, reason: str, now: dt.datetime
+    ) -> None:
+        """Ends a publication and frees the slot, at once for the one due at market time `now`; the same end again
+        changes nothing.
 
         NotFound for an unknown one, FailedPrecondition for an end that contradicts the recorded one.
         """
@@ -150,7 +155,7 @@ class Publisher:
             session.add(row)
             await session.flush()
             # Not only after the next aggregation: a price that moved while this one was on its way is due now.
-            await self._decide(session, feed)
+            await self._decide(session, feed, now)
         await self.finish()
 
 

@@ -125,5 +125,5 @@ class OracleServicer(OverrideMethods):
         """How a publication ended."""
         feed, number = convert.feed_of(request.feed), convert.round_of(request.round)
         outcome = convert.outcome_of(request.outcome)
-        await self.publisher.record(feed, number, outcome, request.txid, request.reason)
+        await self.publisher.record(feed, number, outcome, request.txid, request.reason, self.tip.now())
         return pb.RecordPublicationResponse()

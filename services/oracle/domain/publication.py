@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -30,20 +31,27 @@ class PublicationState(enum.StrEnum):
 @dataclass(frozen=True)
 class PublicationRules:
     """Deviation that publishes at once, and the longest silence in seconds of market time; how near a published
-    round must be to a receipt in burn blocks and price, as the contracts' parameters say."""
+    round must be to a receipt in burn blocks and price, as the contracts' parameters say; how old the newest
+    observation of a round may be when it is published as the latest."""
 
     deviation_bps: int = 50
     heartbeat_seconds: int = 600
     round_distance_blocks: int = 2
     round_agreement_bps: int = 300
+    max_age_seconds: int = 300
 
 
-def publication_cause(newest: Price, last: Price | None, rules: PublicationRules) -> PublicationCause | None:
-    """Why the newest round is to be published, None if it is not. `last` is the newest confirmed publication.
+def publication_cause(
+    newest: Price, last: Price | None, now: dt.datetime, rules: PublicationRules
+) -> PublicationCause | None:
+    """Why the newest round is to be published at market time `now`, None if it is not. `last` is the newest confirmed
+    publication.
 
     The contract takes as latest only a round that is newer by number, height and observation time.
     """
     if newest.status is not PriceStatus.OK or newest.observe_time is None:
+        return None
+    if now - newest.observe_time > dt.timedelta(seconds=rules.max_age_seconds):
         return None
     if last is None or last.observe_time is None:
         return PublicationCause.FIRST

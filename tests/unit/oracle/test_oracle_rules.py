@@ -22,6 +22,7 @@ from services.oracle.domain.twap import expiry_average
 
 USD = 100_000_000
 NOON = 1_584_014_400
+NOW = boundary_time(NOON)
 RULES = PublicationRules()
 
 
@@ -46,18 +47,26 @@ def test_what_publishes() -> None:
         price(NOON + 600, burn_height=999): None,
         price(NOON - 600, 9_000 * USD): None,
     }
-    assert {newest: publication_cause(newest, last, RULES) for newest in cases} == cases
-    assert publication_cause(last, None, RULES) is PublicationCause.FIRST
-    assert publication_cause(price(NOON, status=PriceStatus.DEGRADED), None, RULES) is None
+    assert {newest: publication_cause(newest, last, boundary_time(newest.round), RULES) for newest in cases} == cases
+    assert publication_cause(last, None, NOW, RULES) is PublicationCause.FIRST
+    assert publication_cause(price(NOON, status=PriceStatus.DEGRADED), None, NOW, RULES) is None
 
 
 def test_a_round_with_no_later_observation_is_not_published() -> None:
     """The contract would not take it as latest: whole signed seconds must grow."""
     last = price(NOON)
     repeated = dataclasses.replace(price(NOON + 60, 9_000 * USD), observe_time=boundary_time(NOON - 2))
-    assert publication_cause(repeated, last, RULES) is None
+    assert publication_cause(repeated, last, NOW, RULES) is None
     fraction = dataclasses.replace(repeated, observe_time=boundary_time(NOON - 2) + dt.timedelta(milliseconds=900))
-    assert publication_cause(fraction, last, RULES) is None
+    assert publication_cause(fraction, last, NOW, RULES) is None
+
+
+def test_an_old_round_is_not_published_as_the_latest() -> None:
+    """Its newest observation may be 300 s old, to the second: what a replica decides long after the last aggregation
+    waits for the next one."""
+    one = price(NOON)
+    ages = [publication_cause(one, None, boundary_time(NOON - 2 + age), RULES) for age in (0, 300, 301, 86_400)]
+    assert ages == [PublicationCause.FIRST, PublicationCause.FIRST, None, None]
 
 
 def test_the_nearest_round_by_height_then_the_newest() -> None:
