@@ -25,6 +25,7 @@ from services.oracle.chain_requests import ChainRequests
 from services.oracle.feeds import PriceSource
 from services.oracle.feeds.live.configuration import load_sources
 from services.oracle.feeds.replay.exchanges import ReplayedPrices
+from services.oracle.history import PriceHistory
 from services.oracle.observer import ObservationRules, Observer
 from services.oracle.publisher import Publisher
 from services.oracle.receipts import Receipts
@@ -59,7 +60,10 @@ async def main() -> None:
     requests = ChainRequests(database, requests_lease, gateway, receipts)
     answers = WatchAnswers(tip, settings.freshness)
     freshness, overrides = settings.freshness, settings.overrides
-    servicer = OracleServicer(database, tip, source, publisher, receipts, rounds, freshness, answers, overrides)
+    history = PriceHistory(database, source, tip, settings.observation_seconds)
+    servicer = OracleServicer(
+        database, tip, source, publisher, receipts, rounds, freshness, answers, overrides, history
+    )
     temporal = await Client.connect(settings.temporal_address, namespace=settings.temporal_namespace, lazy=True)
     relay = Relay(database, tables.Outbox, TemporalDelivery(temporal))
     background = [tip.follow, *follow_prices, observer.run, rounds.run, relay.run, requests.follow, requests.answer]

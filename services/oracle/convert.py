@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 from bithedge.oracle.v1 import oracle_service_pb2 as pb
@@ -15,7 +13,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from kernel.errors import InvalidArgument
 from kernel.ids import parse_resource_name, resource_name
 from kernel.units import INT64_MAX, Token
-from services.oracle.domain.history import VolatilityEstimate
 from services.oracle.domain.prices import Feed, JudgedObservation, Price, PriceStatus, Round, unix_seconds
 from services.oracle.domain.publication import PublicationState
 from services.oracle.receipts import ActivationRequest
@@ -191,44 +188,6 @@ def outcome_of(number: int) -> PublicationState:
         if outcome == number:
             return state
     raise InvalidArgument.of("outcome", "expected CONFIRMED or REFUSED")
-
-
-def volatility_response(found: VolatilityEstimate) -> pb.GetVolatilityResponse:
-    """An estimate as the API shows it."""
-    return pb.GetVolatilityResponse(
-        close_to_close_30d=found.close_to_close_30d,
-        close_to_close_90d=found.close_to_close_90d,
-        ewma=found.ewma,
-        parkinson_30d=found.parkinson_30d,
-        source=found.source,
-        as_of_time=timestamp(found.as_of),
-    )
-
-
-def page_token(feed: Feed, before: int) -> str:
-    """An opaque token for the rounds of a feed below a number."""
-    return base64.urlsafe_b64encode(f"{feed.value}:{before}".encode()).decode().rstrip("=")
-
-
-def page_start(feed: Feed, token: str) -> int | None:
-    """Where a page starts; None for the first page. InvalidArgument for a token that is not of this list."""
-    if not token:
-        return None
-    try:
-        text = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True).decode("ascii")
-        kind, _, number = text.partition(":")
-        if kind == str(feed.value) and 0 < int(number) <= INT64_MAX:
-            return int(number)
-    except (binascii.Error, ValueError):
-        pass
-    raise InvalidArgument.of("page_token", "is not from an earlier response to the same list", "INVALID_PAGE_TOKEN")
-
-
-def list_response(feed: Feed, prices: Sequence[Price], size: int) -> pb.ListRoundsResponse:
-    """A page: `prices` holds one more than the page if there is a next one."""
-    page = prices[:size]
-    following = page_token(feed, page[-1].round) if len(prices) > size else ""
-    return pb.ListRoundsResponse(prices=[price_message(price) for price in page], next_page_token=following)
 
 
 def resume_round(token: str) -> int | None:

@@ -22,6 +22,7 @@ from services.oracle.domain.breaker import BelievedRange, BreakerRules, BreakerS
 from services.oracle.domain.prices import Feed, Price, Round, boundary_time
 from services.oracle.domain.schedule import due_rounds
 from services.oracle.feeds import PriceSource
+from services.oracle.history import fold_missing, keep_candles
 from services.oracle.metrics import record_breaker, record_round
 from services.oracle.publisher import Publisher
 
@@ -67,6 +68,7 @@ class Observer:
         await self._lease.lead(self._work)
 
     async def _work(self) -> None:
+        await fold_missing(self._database, self._lease, self._rules.interval_seconds)
         await self._resume()
         while True:
             try:
@@ -97,6 +99,7 @@ class Observer:
         async with self._database.transaction() as session:
             await self._lease.check(session)
             await store.insert_rounds(session, rounds)
+            await keep_candles(session, [one.price for one in rounds], rules.interval_seconds)
             await store_breaker.save_breakers(session, breakers)
         self._remember(rounds, breakers, batch[-1])
         if len(batch) < len(due):

@@ -4,33 +4,30 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from bithedge.oracle.v1 import oracle_service_pb2 as pb
 
 from kernel.database import Database
 from kernel.errors import NotFound
-from kernel.paging import page_size
 from kernel.rpc.interceptors import Context
 from kernel.rpc.tip import TipFollower
 from services.oracle import convert, store
 from services.oracle.answers import WatchAnswers
 from services.oracle.domain.freshness import FreshnessRules, judged_at
-from services.oracle.domain.history import estimate_volatility
 from services.oracle.domain.override import OverrideRules
 from services.oracle.domain.prices import Feed, Price, PriceStatus
 from services.oracle.feeds import PriceSource
+from services.oracle.history import PriceHistory
 from services.oracle.publisher import Publisher
 from services.oracle.receipts import Receipts
+from services.oracle.servicer_history import HistoryMethods
 from services.oracle.servicer_overrides import OverrideMethods
 from services.oracle.watch import RoundWatch
 
-_PAGE: Final = 100
-_LARGEST_PAGE: Final = 1_000
-
 
 @dataclass(frozen=True)
-class OracleServicer(OverrideMethods):
+class OracleServicer(OverrideMethods, HistoryMethods):
     """Every method of the service; who may call which is in its description."""
 
     database: Database
@@ -42,6 +39,7 @@ class OracleServicer(OverrideMethods):
     freshness: FreshnessRules
     answers: WatchAnswers
     overrides: OverrideRules
+    history: PriceHistory
 
     async def GetPrice(self, request: pb.GetPriceRequest, context: Context) -> pb.GetPriceResponse:
         """The latest round, judged by its age in market time now."""
@@ -62,11 +60,6 @@ class OracleServicer(OverrideMethods):
         async for price in self.rounds.watch(feed, after):
             yield self.answers.of(price)
 
-    async def GetVolatility(self, request: pb.GetVolatilityRequest, context: Context) -> pb.GetVolatilityResponse:
-        """From the daily bars before the market day."""
-        bars = self.source.daily_bars(convert.feed_of(request.feed))
-        return convert.volatility_response(estimate_volatility(bars, self.tip.now()))
-
     async def GetRound(self, request: pb.GetRoundRequest, context: Context) -> pb.GetRoundResponse:
         """One round as it was stored, signed if it is OK, so that anyone can check or relay it."""
         feed, number = convert.feed_of(request.feed), convert.round_of(request.round)
@@ -76,14 +69,6 @@ class OracleServicer(OverrideMethods):
             raise NotFound("ROUND_NOT_FOUND", f"{feed.symbol} has no round {number}")
         signature = self.publisher.signature_of(found.price) if found.price.status is PriceStatus.OK else b""
         return convert.round_response(found, signature)
-
-    async def ListRounds(self, request: pb.ListRoundsRequest, context: Context) -> pb.ListRoundsResponse:
-        """Rounds as they were stored, newest first."""
-        feed, size = convert.feed_of(request.feed), page_size(request.page_size, _PAGE, _LARGEST_PAGE)
-        before = convert.page_start(feed, request.page_token)
-        async with self.database.reading() as session:
-            prices = await store.prices_before(session, feed, before, size + 1)
-        return convert.list_response(feed, prices, size)
 
     async def CreateActivationReceipt(
         self, request: pb.CreateActivationReceiptRequest, context: Context

@@ -154,13 +154,36 @@ async def prices_after(session: AsyncSession, feed: Feed, after: int, limit: int
     return [price_of(row) for row in (await session.exec(statement)).all()]
 
 
-async def prices_before(session: AsyncSession, feed: Feed, before: int | None, limit: int) -> Sequence[Price]:
-    """The newest `limit` rounds numbered below `before` (None: all), newest first."""
-    statement = select(RoundRow).where(RoundRow.feed == int(feed))
-    if before is not None:
-        statement = statement.where(col(RoundRow.round) < before)
-    statement = statement.order_by(col(RoundRow.round).desc()).limit(limit)
+async def prices_before(session: AsyncSession, feed: Feed, after: int, before: int, limit: int) -> Sequence[Price]:
+    """The newest `limit` rounds numbered above `after` and below `before`, newest first."""
+    statement = (
+        select(RoundRow)
+        .where(RoundRow.feed == int(feed), col(RoundRow.round) > after, col(RoundRow.round) < before)
+        .order_by(col(RoundRow.round).desc())
+        .limit(limit)
+    )
     return [price_of(row) for row in (await session.exec(statement)).all()]
+
+
+async def ok_prices_after(session: AsyncSession, feed: Feed, after: int, limit: int) -> Sequence[Price]:
+    """The first `limit` OK rounds numbered after `after`, ascending."""
+    statement = _ok(feed).where(col(RoundRow.round) > after).order_by(col(RoundRow.round)).limit(limit)
+    return [price_of(row) for row in (await session.exec(statement)).all()]
+
+
+async def observations_before(
+    session: AsyncSession, feed: Feed, after: int, before: tuple[int, int], limit: int
+) -> Sequence[tuple[int, int, JudgedObservation]]:
+    """The newest `limit` observations of rounds numbered above `after`, below the place (round, position): each with
+    its place, newest first."""
+    place = sa.tuple_(col(ObservationRow.round), col(ObservationRow.position))
+    statement = (
+        select(ObservationRow)
+        .where(ObservationRow.feed == int(feed), col(ObservationRow.round) > after, place < before)
+        .order_by(col(ObservationRow.round).desc(), col(ObservationRow.position).desc())
+        .limit(limit)
+    )
+    return [(row.round, row.position, _judged(row)) for row in (await session.exec(statement)).all()]
 
 
 async def prices_of(session: AsyncSession, feed: Feed, numbers: Sequence[int]) -> Sequence[Price]:

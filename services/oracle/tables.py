@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from decimal import Decimal
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -65,6 +66,26 @@ class ObservationRow(SQLModel, table=True):
     simulated: bool
     # Null in rounds of releases that did not weigh votes.
     vote_ppm: int | None = None
+
+
+class CandleRow(SQLModel, table=True):
+    """OK rounds of one feed in one span, folded in the transaction that stores them; times in Unix seconds."""
+
+    metadata = METADATA
+    __tablename__ = "candle"
+
+    feed: int = Field(primary_key=True, sa_type=sa.SmallInteger)
+    span_seconds: int = Field(primary_key=True, sa_type=sa.Integer)
+    start_seconds: int = Field(primary_key=True, sa_type=sa.BigInteger)
+    open_usd_e8: int = Field(sa_type=sa.BigInteger)
+    high_usd_e8: int = Field(sa_type=sa.BigInteger)
+    low_usd_e8: int = Field(sa_type=sa.BigInteger)
+    close_usd_e8: int = Field(sa_type=sa.BigInteger)
+    count: int = Field(sa_type=sa.Integer)
+    first_round: int = Field(sa_type=sa.BigInteger)
+    last_round: int = Field(sa_type=sa.BigInteger)
+    price_seconds: Decimal = Field(sa_type=sa.Numeric(38, 0))
+    covered_seconds: int = Field(sa_type=sa.BigInteger)
 
 
 class PublicationRow(SQLModel, table=True):

@@ -12,6 +12,8 @@ from typing import Final
 
 from kernel.errors import Unavailable
 from services.oracle.domain import volatility
+from services.oracle.domain.candles import Candle, CandleSpan
+from services.oracle.domain.prices import boundary_time
 
 _SHORT_DAYS: Final = 30
 _LONG_DAYS: Final = 90
@@ -29,6 +31,12 @@ class DailyBar:
     low_usd_e8: int
     close_usd_e8: int
 
+    @property
+    def end(self) -> int:
+        """The midnight at which it ends, in Unix seconds."""
+        midnight = dt.datetime.combine(self.day, dt.time(), dt.UTC)
+        return int(midnight.timestamp()) + CandleSpan.ONE_DAY
+
 
 @dataclass(frozen=True)
 class VolatilityEstimate:
@@ -40,6 +48,17 @@ class VolatilityEstimate:
     parkinson_30d: float
     source: str
     as_of: dt.datetime
+
+
+def with_own_days(bars: Sequence[DailyBar], candles: Sequence[Candle], today: dt.date) -> Sequence[DailyBar]:
+    """The source's bars, and our own candles for complete days after them that OK rounds cover at least half of."""
+    last = bars[-1].day if bars else dt.date.min
+    own = [
+        DailyBar(day, one.open_usd_e8, one.high_usd_e8, one.low_usd_e8, one.close_usd_e8)
+        for one in candles
+        if last < (day := boundary_time(one.start).date()) < today and 2 * one.covered_seconds >= one.span
+    ]
+    return [*bars, *own]
 
 
 def estimate_volatility(bars: Sequence[DailyBar], now: dt.datetime) -> VolatilityEstimate:

@@ -41,7 +41,7 @@ def expiry_average(rounds: Sequence[Price], end: int, interval_seconds: int) -> 
 
 
 def _average(rounds: Sequence[Price], start: int, end: int, interval_seconds: int) -> Average | None:
-    weighted = [(_overlap(one.round, start, end, interval_seconds), one) for one in rounds]
+    weighted = [(overlap_seconds(one.round, start, end, interval_seconds), one) for one in rounds]
     used = [(seconds, one) for seconds, one in weighted if seconds > 0 and one.status is PriceStatus.OK]
     covered = sum(seconds for seconds, _ in used)
     if covered == 0:
@@ -50,6 +50,6 @@ def _average(rounds: Sequence[Price], start: int, end: int, interval_seconds: in
     return Average(mul_div_up(total, 1, covered), [one for _, one in used], end - start, covered)
 
 
-def _overlap(number: int, start: int, end: int, interval_seconds: int) -> int:
-    """Seconds of (number - interval, number] that lie in (start, end]."""
+def overlap_seconds(number: int, start: int, end: int, interval_seconds: int) -> int:
+    """Seconds of (number - interval, number] that lie in (start, end]: what a round stands for there."""
     return max(0, min(number, end) - max(number - interval_seconds, start))

@@ -37,6 +37,7 @@ from services.oracle.domain.override import OverrideRules
 from services.oracle.domain.prices import Feed, Observation
 from services.oracle.domain.publication import PublicationRules
 from services.oracle.feeds import PriceSource
+from services.oracle.history import PriceHistory
 from services.oracle.observer import ObservationRules, Observer
 from services.oracle.publisher import Publisher
 from services.oracle.receipts import Receipts
@@ -179,8 +180,9 @@ async def running_oracle(
     receipts = Receipts(database, signer, burn_blocks, 60)
     requests = ChainRequests(database, LeaderLease(database, tables.Lease, "requests"), channel, receipts)
     answers = WatchAnswers(tip, FreshnessRules())
+    history = PriceHistory(database, source, tip, 60)
     servicer = OracleServicer(
-        database, tip, source, publisher, receipts, rounds, FreshnessRules(), answers, OverrideRules()
+        database, tip, source, publisher, receipts, rounds, FreshnessRules(), answers, OverrideRules(), history
     )
     server, port, _ = await start_server(Process("127.0.0.1:0", 0, [oracle_service(servicer)], TestTokens()))
     background = (tip.follow, observer.run, rounds.run, requests.follow, requests.answer)

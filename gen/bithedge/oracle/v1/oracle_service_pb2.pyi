@@ -7,6 +7,7 @@ from bithedge.type.v1 import money_pb2 as _money_pb2
 from bithedge.type.v1 import price_pb2 as _price_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -43,6 +44,28 @@ PRICE_STATUS_DEGRADED: PriceStatus.ValueType  # 2
 """Shown, never used for a quote or a settlement."""
 PRICE_STATUS_UNAVAILABLE: PriceStatus.ValueType  # 3
 Global___PriceStatus: _TypeAlias = PriceStatus  # noqa: Y015
+
+class _CandleSpan:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CandleSpanEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CandleSpan.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CANDLE_SPAN_UNSPECIFIED: _CandleSpan.ValueType  # 0
+    CANDLE_SPAN_ONE_MINUTE: _CandleSpan.ValueType  # 1
+    CANDLE_SPAN_FIVE_MINUTES: _CandleSpan.ValueType  # 2
+    CANDLE_SPAN_ONE_HOUR: _CandleSpan.ValueType  # 3
+    CANDLE_SPAN_ONE_DAY: _CandleSpan.ValueType  # 4
+
+class CandleSpan(_CandleSpan, metaclass=_CandleSpanEnumTypeWrapper):
+    """How long a candle is. It has the aggregates after its start, up to and with its end."""
+
+CANDLE_SPAN_UNSPECIFIED: CandleSpan.ValueType  # 0
+CANDLE_SPAN_ONE_MINUTE: CandleSpan.ValueType  # 1
+CANDLE_SPAN_FIVE_MINUTES: CandleSpan.ValueType  # 2
+CANDLE_SPAN_ONE_HOUR: CandleSpan.ValueType  # 3
+CANDLE_SPAN_ONE_DAY: CandleSpan.ValueType  # 4
+Global___CandleSpan: _TypeAlias = CandleSpan  # noqa: Y015
 
 class _PublicationOutcome:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -273,22 +296,73 @@ class GetVolatilityRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     FEED_FIELD_NUMBER: _builtins.int
+    WINDOW_FIELD_NUMBER: _builtins.int
+    BAR_FIELD_NUMBER: _builtins.int
     feed: _price_pb2.Feed.ValueType
+    bar: Global___CandleSpan.ValueType
+    """Of the window; one day unless given."""
+    @_builtins.property
+    def window(self) -> _duration_pb2.Duration:
+        """Whole bars, from 10 to 1000 of them; empty for the estimates that quotes are made from."""
+
     def __init__(
         self,
         *,
         feed: _price_pb2.Feed.ValueType = ...,
+        window: _duration_pb2.Duration | None = ...,
+        bar: Global___CandleSpan.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["window", b"window"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["feed", b"feed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bar", b"bar", "feed", b"feed", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetVolatilityRequest: _TypeAlias = GetVolatilityRequest  # noqa: Y015
 
 @_typing.final
+class WindowVolatility(_message.Message):
+    """Realised volatility of a window that ends with the last complete bar, per year of 365 days."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WINDOW_FIELD_NUMBER: _builtins.int
+    BAR_FIELD_NUMBER: _builtins.int
+    BAR_COUNT_FIELD_NUMBER: _builtins.int
+    CLOSE_TO_CLOSE_FIELD_NUMBER: _builtins.int
+    EWMA_FIELD_NUMBER: _builtins.int
+    PARKINSON_FIELD_NUMBER: _builtins.int
+    bar: Global___CandleSpan.ValueType
+    bar_count: _builtins.int
+    """How many bars there were: at least nine in ten of the window's."""
+    close_to_close: _builtins.float
+    ewma: _builtins.float
+    """Decay 0.94 for each bar."""
+    parkinson: _builtins.float
+    @_builtins.property
+    def window(self) -> _duration_pb2.Duration: ...
+    def __init__(
+        self,
+        *,
+        window: _duration_pb2.Duration | None = ...,
+        bar: Global___CandleSpan.ValueType = ...,
+        bar_count: _builtins.int = ...,
+        close_to_close: _builtins.float = ...,
+        ewma: _builtins.float = ...,
+        parkinson: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["window", b"window"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bar", b"bar", "bar_count", b"bar_count", "close_to_close", b"close_to_close", "ewma", b"ewma", "parkinson", b"parkinson", "window", b"window"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WindowVolatility: _TypeAlias = WindowVolatility  # noqa: Y015
+
+@_typing.final
 class GetVolatilityResponse(_message.Message):
+    """The estimates that quotes are made from, or `window` alone where one was asked for."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CLOSE_TO_CLOSE_30D_FIELD_NUMBER: _builtins.int
@@ -297,6 +371,7 @@ class GetVolatilityResponse(_message.Message):
     PARKINSON_30D_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     AS_OF_TIME_FIELD_NUMBER: _builtins.int
+    WINDOW_FIELD_NUMBER: _builtins.int
     close_to_close_30d: _builtins.float
     """Per year of 365 days, 1.0 is 100%. Rates and volatilities are not amounts."""
     close_to_close_90d: _builtins.float
@@ -306,8 +381,10 @@ class GetVolatilityResponse(_message.Message):
     """The windows and the decay, in words; a window longer than the history shrinks to it."""
     @_builtins.property
     def as_of_time(self) -> _timestamp_pb2.Timestamp:
-        """Market time of the last complete day."""
+        """Market time of the last complete bar."""
 
+    @_builtins.property
+    def window(self) -> Global___WindowVolatility: ...
     def __init__(
         self,
         *,
@@ -317,10 +394,11 @@ class GetVolatilityResponse(_message.Message):
         parkinson_30d: _builtins.float = ...,
         source: _builtins.str = ...,
         as_of_time: _timestamp_pb2.Timestamp | None = ...,
+        window: Global___WindowVolatility | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "window", b"window"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "close_to_close_30d", b"close_to_close_30d", "close_to_close_90d", b"close_to_close_90d", "ewma", b"ewma", "parkinson_30d", b"parkinson_30d", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "close_to_close_30d", b"close_to_close_30d", "close_to_close_90d", b"close_to_close_90d", "ewma", b"ewma", "parkinson_30d", b"parkinson_30d", "source", b"source", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -385,19 +463,31 @@ class ListRoundsRequest(_message.Message):
     FEED_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
     feed: _price_pb2.Feed.ValueType
     page_size: _builtins.int
     page_token: _builtins.str
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Only rounds after this market time; empty: from the first on."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Only rounds up to and with this market time; empty: up to the newest."""
+
     def __init__(
         self,
         *,
         feed: _price_pb2.Feed.ValueType = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["feed", b"feed", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "feed", b"feed", "page_size", b"page_size", "page_token", b"page_token", "start_time", b"start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -425,6 +515,275 @@ class ListRoundsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListRoundsResponse: _TypeAlias = ListRoundsResponse  # noqa: Y015
+
+@_typing.final
+class ListObservationsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEED_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    feed: _price_pb2.Feed.ValueType
+    page_size: _builtins.int
+    page_token: _builtins.str
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Only those of rounds after this market time; empty: from the first on."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Only those of rounds up to and with this market time; empty: up to the newest."""
+
+    def __init__(
+        self,
+        *,
+        feed: _price_pb2.Feed.ValueType = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "feed", b"feed", "page_size", b"page_size", "page_token", b"page_token", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListObservationsRequest: _TypeAlias = ListObservationsRequest  # noqa: Y015
+
+@_typing.final
+class RoundObservation(_message.Message):
+    """An observation and the round for which it was made."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROUND_FIELD_NUMBER: _builtins.int
+    OBSERVATION_FIELD_NUMBER: _builtins.int
+    round: _builtins.int
+    @_builtins.property
+    def observation(self) -> Global___Observation: ...
+    def __init__(
+        self,
+        *,
+        round: _builtins.int = ...,
+        observation: Global___Observation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["observation", b"observation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["observation", b"observation", "round", b"round"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RoundObservation: _TypeAlias = RoundObservation  # noqa: Y015
+
+@_typing.final
+class ListObservationsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OBSERVATIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def observations(self) -> _containers.RepeatedCompositeFieldContainer[Global___RoundObservation]: ...
+    def __init__(
+        self,
+        *,
+        observations: _abc.Iterable[Global___RoundObservation] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "observations", b"observations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListObservationsResponse: _TypeAlias = ListObservationsResponse  # noqa: Y015
+
+@_typing.final
+class Candle(_message.Message):
+    """Prices of the OK aggregates of one span."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    OPEN_USD_E8_FIELD_NUMBER: _builtins.int
+    HIGH_USD_E8_FIELD_NUMBER: _builtins.int
+    LOW_USD_E8_FIELD_NUMBER: _builtins.int
+    CLOSE_USD_E8_FIELD_NUMBER: _builtins.int
+    ROUND_COUNT_FIELD_NUMBER: _builtins.int
+    COVERED_SECONDS_FIELD_NUMBER: _builtins.int
+    COMPLETE_FIELD_NUMBER: _builtins.int
+    open_usd_e8: _builtins.int
+    high_usd_e8: _builtins.int
+    low_usd_e8: _builtins.int
+    close_usd_e8: _builtins.int
+    round_count: _builtins.int
+    """OK aggregates in it."""
+    covered_seconds: _builtins.int
+    """Seconds of the span that these stand for: less than the span where rounds were missed or not OK."""
+    complete: _builtins.bool
+    """False while its span has not ended."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Market time; the candle ends one span later."""
+
+    def __init__(
+        self,
+        *,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        open_usd_e8: _builtins.int = ...,
+        high_usd_e8: _builtins.int = ...,
+        low_usd_e8: _builtins.int = ...,
+        close_usd_e8: _builtins.int = ...,
+        round_count: _builtins.int = ...,
+        covered_seconds: _builtins.int = ...,
+        complete: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["close_usd_e8", b"close_usd_e8", "complete", b"complete", "covered_seconds", b"covered_seconds", "high_usd_e8", b"high_usd_e8", "low_usd_e8", b"low_usd_e8", "open_usd_e8", b"open_usd_e8", "round_count", b"round_count", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Candle: _TypeAlias = Candle  # noqa: Y015
+
+@_typing.final
+class ListCandlesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEED_FIELD_NUMBER: _builtins.int
+    SPAN_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    feed: _price_pb2.Feed.ValueType
+    span: Global___CandleSpan.ValueType
+    page_size: _builtins.int
+    page_token: _builtins.str
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Only candles that start at this market time or later; empty: from the first on."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Only candles that start before this market time; empty: up to the newest."""
+
+    def __init__(
+        self,
+        *,
+        feed: _price_pb2.Feed.ValueType = ...,
+        span: Global___CandleSpan.ValueType = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "feed", b"feed", "page_size", b"page_size", "page_token", b"page_token", "span", b"span", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCandlesRequest: _TypeAlias = ListCandlesRequest  # noqa: Y015
+
+@_typing.final
+class ListCandlesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CANDLES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def candles(self) -> _containers.RepeatedCompositeFieldContainer[Global___Candle]: ...
+    def __init__(
+        self,
+        *,
+        candles: _abc.Iterable[Global___Candle] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candles", b"candles", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCandlesResponse: _TypeAlias = ListCandlesResponse  # noqa: Y015
+
+@_typing.final
+class GetTwapRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEED_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    MINIMUM_COVERAGE_BPS_FIELD_NUMBER: _builtins.int
+    feed: _price_pb2.Feed.ValueType
+    minimum_coverage_bps: _builtins.int
+    """Least share of the window that OK aggregates must cover; zero: half of it."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """The window lies after this market time, in whole seconds."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """The window ends with this market time, at most 366 days later."""
+
+    def __init__(
+        self,
+        *,
+        feed: _price_pb2.Feed.ValueType = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        minimum_coverage_bps: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "feed", b"feed", "minimum_coverage_bps", b"minimum_coverage_bps", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTwapRequest: _TypeAlias = GetTwapRequest  # noqa: Y015
+
+@_typing.final
+class GetTwapResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRICE_USD_E8_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    WINDOW_SECONDS_FIELD_NUMBER: _builtins.int
+    COVERED_SECONDS_FIELD_NUMBER: _builtins.int
+    COVERAGE_BPS_FIELD_NUMBER: _builtins.int
+    price_usd_e8: _builtins.int
+    """Rounded up."""
+    window_seconds: _builtins.int
+    covered_seconds: _builtins.int
+    """Seconds of the window that OK aggregates stand for."""
+    coverage_bps: _builtins.int
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        price_usd_e8: _builtins.int = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        window_seconds: _builtins.int = ...,
+        covered_seconds: _builtins.int = ...,
+        coverage_bps: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["coverage_bps", b"coverage_bps", "covered_seconds", b"covered_seconds", "end_time", b"end_time", "price_usd_e8", b"price_usd_e8", "start_time", b"start_time", "window_seconds", b"window_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTwapResponse: _TypeAlias = GetTwapResponse  # noqa: Y015
 
 @_typing.final
 class CreateActivationReceiptRequest(_message.Message):

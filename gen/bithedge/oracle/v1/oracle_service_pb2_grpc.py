@@ -60,6 +60,21 @@ class OracleServiceStub:
                 request_serializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.ListRoundsRequest.SerializeToString,
                 response_deserializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.ListRoundsResponse.FromString,
                 _registered_method=True)
+        self.ListObservations = channel.unary_unary(
+                '/bithedge.oracle.v1.OracleService/ListObservations',
+                request_serializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.ListObservationsRequest.SerializeToString,
+                response_deserializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.ListObservationsResponse.FromString,
+                _registered_method=True)
+        self.ListCandles = channel.unary_unary(
+                '/bithedge.oracle.v1.OracleService/ListCandles',
+                request_serializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.ListCandlesRequest.SerializeToString,
+                response_deserializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.ListCandlesResponse.FromString,
+                _registered_method=True)
+        self.GetTwap = channel.unary_unary(
+                '/bithedge.oracle.v1.OracleService/GetTwap',
+                request_serializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.GetTwapRequest.SerializeToString,
+                response_deserializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.GetTwapResponse.FromString,
+                _registered_method=True)
         self.CreateActivationReceipt = channel.unary_unary(
                 '/bithedge.oracle.v1.OracleService/CreateActivationReceipt',
                 request_serializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.CreateActivationReceiptRequest.SerializeToString,
@@ -136,7 +151,7 @@ class OracleServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetVolatility(self, request, context):
-        """Realised volatility of a feed from daily bars.
+        """Realised volatility of a feed from daily bars, or of a window from bars of its own history.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -151,6 +166,27 @@ class OracleServiceServicer:
 
     def ListRounds(self, request, context):
         """The aggregates of a feed, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListObservations(self, request, context):
+        """What the sources of a feed said, newest first. Kept for a limited time, and for good where it decided money.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCandles(self, request, context):
+        """Candles of OK aggregates of a feed, newest first; a span without any has none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTwap(self, request, context):
+        """The time-weighted average price of any window; FAILED_PRECONDITION when OK aggregates cover too little of it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -264,6 +300,21 @@ def add_OracleServiceServicer_to_server(servicer, server):
                     servicer.ListRounds,
                     request_deserializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.ListRoundsRequest.FromString,
                     response_serializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.ListRoundsResponse.SerializeToString,
+            ),
+            'ListObservations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListObservations,
+                    request_deserializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.ListObservationsRequest.FromString,
+                    response_serializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.ListObservationsResponse.SerializeToString,
+            ),
+            'ListCandles': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCandles,
+                    request_deserializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.ListCandlesRequest.FromString,
+                    response_serializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.ListCandlesResponse.SerializeToString,
+            ),
+            'GetTwap': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTwap,
+                    request_deserializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.GetTwapRequest.FromString,
+                    response_serializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.GetTwapResponse.SerializeToString,
             ),
             'CreateActivationReceipt': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateActivationReceipt,
@@ -457,6 +508,87 @@ class OracleService:
             '/bithedge.oracle.v1.OracleService/ListRounds',
             bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.ListRoundsRequest.SerializeToString,
             bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.ListRoundsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListObservations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bithedge.oracle.v1.OracleService/ListObservations',
+            bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.ListObservationsRequest.SerializeToString,
+            bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.ListObservationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCandles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bithedge.oracle.v1.OracleService/ListCandles',
+            bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.ListCandlesRequest.SerializeToString,
+            bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.ListCandlesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTwap(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bithedge.oracle.v1.OracleService/GetTwap',
+            bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.GetTwapRequest.SerializeToString,
+            bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.GetTwapResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -38,11 +38,17 @@ class OracleServiceStub:
     WatchPrice: _grpc.UnaryStreamMultiCallable[_oracle_service_pb2.WatchPriceRequest, _oracle_service_pb2.WatchPriceResponse]
     """The latest aggregate, then every new one."""
     GetVolatility: _grpc.UnaryUnaryMultiCallable[_oracle_service_pb2.GetVolatilityRequest, _oracle_service_pb2.GetVolatilityResponse]
-    """Realised volatility of a feed from daily bars."""
+    """Realised volatility of a feed from daily bars, or of a window from bars of its own history."""
     GetRound: _grpc.UnaryUnaryMultiCallable[_oracle_service_pb2.GetRoundRequest, _oracle_service_pb2.GetRoundResponse]
     """One aggregate with the observations that were used and rejected."""
     ListRounds: _grpc.UnaryUnaryMultiCallable[_oracle_service_pb2.ListRoundsRequest, _oracle_service_pb2.ListRoundsResponse]
     """The aggregates of a feed, newest first."""
+    ListObservations: _grpc.UnaryUnaryMultiCallable[_oracle_service_pb2.ListObservationsRequest, _oracle_service_pb2.ListObservationsResponse]
+    """What the sources of a feed said, newest first. Kept for a limited time, and for good where it decided money."""
+    ListCandles: _grpc.UnaryUnaryMultiCallable[_oracle_service_pb2.ListCandlesRequest, _oracle_service_pb2.ListCandlesResponse]
+    """Candles of OK aggregates of a feed, newest first; a span without any has none."""
+    GetTwap: _grpc.UnaryUnaryMultiCallable[_oracle_service_pb2.GetTwapRequest, _oracle_service_pb2.GetTwapResponse]
+    """The time-weighted average price of any window; FAILED_PRECONDITION when OK aggregates cover too little of it."""
     CreateActivationReceipt: _grpc.UnaryUnaryMultiCallable[_oracle_service_pb2.CreateActivationReceiptRequest, _oracle_service_pb2.CreateActivationReceiptResponse]
     """Signs the receipt of one activation: the first OK round after the request. Answers UNAVAILABLE
     until there is one. The same receipt for the same activation, always.
@@ -84,11 +90,17 @@ class OracleServiceAsyncStub(OracleServiceStub):
     WatchPrice: _aio.UnaryStreamMultiCallable[_oracle_service_pb2.WatchPriceRequest, _oracle_service_pb2.WatchPriceResponse]  # type: ignore[assignment]
     """The latest aggregate, then every new one."""
     GetVolatility: _aio.UnaryUnaryMultiCallable[_oracle_service_pb2.GetVolatilityRequest, _oracle_service_pb2.GetVolatilityResponse]  # type: ignore[assignment]
-    """Realised volatility of a feed from daily bars."""
+    """Realised volatility of a feed from daily bars, or of a window from bars of its own history."""
     GetRound: _aio.UnaryUnaryMultiCallable[_oracle_service_pb2.GetRoundRequest, _oracle_service_pb2.GetRoundResponse]  # type: ignore[assignment]
     """One aggregate with the observations that were used and rejected."""
     ListRounds: _aio.UnaryUnaryMultiCallable[_oracle_service_pb2.ListRoundsRequest, _oracle_service_pb2.ListRoundsResponse]  # type: ignore[assignment]
     """The aggregates of a feed, newest first."""
+    ListObservations: _aio.UnaryUnaryMultiCallable[_oracle_service_pb2.ListObservationsRequest, _oracle_service_pb2.ListObservationsResponse]  # type: ignore[assignment]
+    """What the sources of a feed said, newest first. Kept for a limited time, and for good where it decided money."""
+    ListCandles: _aio.UnaryUnaryMultiCallable[_oracle_service_pb2.ListCandlesRequest, _oracle_service_pb2.ListCandlesResponse]  # type: ignore[assignment]
+    """Candles of OK aggregates of a feed, newest first; a span without any has none."""
+    GetTwap: _aio.UnaryUnaryMultiCallable[_oracle_service_pb2.GetTwapRequest, _oracle_service_pb2.GetTwapResponse]  # type: ignore[assignment]
+    """The time-weighted average price of any window; FAILED_PRECONDITION when OK aggregates cover too little of it."""
     CreateActivationReceipt: _aio.UnaryUnaryMultiCallable[_oracle_service_pb2.CreateActivationReceiptRequest, _oracle_service_pb2.CreateActivationReceiptResponse]  # type: ignore[assignment]
     """Signs the receipt of one activation: the first OK round after the request. Answers UNAVAILABLE
     until there is one. The same receipt for the same activation, always.
@@ -145,7 +157,7 @@ class OracleServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _oracle_service_pb2.GetVolatilityRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_oracle_service_pb2.GetVolatilityResponse, _abc.Awaitable[_oracle_service_pb2.GetVolatilityResponse]]:
-        """Realised volatility of a feed from daily bars."""
+        """Realised volatility of a feed from daily bars, or of a window from bars of its own history."""
 
     @_abc_1.abstractmethod
     def GetRound(
@@ -162,6 +174,30 @@ class OracleServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_oracle_service_pb2.ListRoundsResponse, _abc.Awaitable[_oracle_service_pb2.ListRoundsResponse]]:
         """The aggregates of a feed, newest first."""
+
+    @_abc_1.abstractmethod
+    def ListObservations(
+        self,
+        request: _oracle_service_pb2.ListObservationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_oracle_service_pb2.ListObservationsResponse, _abc.Awaitable[_oracle_service_pb2.ListObservationsResponse]]:
+        """What the sources of a feed said, newest first. Kept for a limited time, and for good where it decided money."""
+
+    @_abc_1.abstractmethod
+    def ListCandles(
+        self,
+        request: _oracle_service_pb2.ListCandlesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_oracle_service_pb2.ListCandlesResponse, _abc.Awaitable[_oracle_service_pb2.ListCandlesResponse]]:
+        """Candles of OK aggregates of a feed, newest first; a span without any has none."""
+
+    @_abc_1.abstractmethod
+    def GetTwap(
+        self,
+        request: _oracle_service_pb2.GetTwapRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_oracle_service_pb2.GetTwapResponse, _abc.Awaitable[_oracle_service_pb2.GetTwapResponse]]:
+        """The time-weighted average price of any window; FAILED_PRECONDITION when OK aggregates cover too little of it."""
 
     @_abc_1.abstractmethod
     def CreateActivationReceipt(
