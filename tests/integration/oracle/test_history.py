@@ -123,6 +123,16 @@ async def test_an_average_of_any_window_says_what_it_covers(database_url: str) -
     assert [text.partition(":")[0] for _, text in wrong] == ["end_time", "start_time", "start_time", "end_time"]
 
 
+async def _everything(method: Any, request: Any, field: str) -> list[Any]:
+    found: list[Any] = []
+    while True:
+        page = await method(request)
+        found += getattr(page, field)
+        request.page_token = page.next_page_token
+        if not page.next_page_token:
+            return found
+
+
 async def test_lists_are_bounded_by_time_and_paged(database_url: str) -> None:
     """Rounds, observations and candles between two times come newest first, page by page, without gap or repeat."""
     async with oracle_at(database_url, ScriptedPrices()) as oracle:
@@ -131,25 +141,15 @@ async def test_lists_are_bounded_by_time_and_paged(database_url: str) -> None:
             "start_time": Timestamp(seconds=FIRST + 300),
             "end_time": Timestamp(seconds=FIRST + 900),
         }
-
-        async def everything(method: Any, request: Any, field: str) -> list[Any]:
-            found: list[Any] = []
-            while True:
-                page = await method(request)
-                found += getattr(page, field)
-                request.page_token = page.next_page_token
-                if not page.next_page_token:
-                    return found
-
         stub = oracle.stub
-        rounds = await everything(stub.ListRounds, pb.ListRoundsRequest(feed=BTC, page_size=3, **bounds), "prices")
-        candles = await everything(
+        rounds = await _everything(stub.ListRounds, pb.ListRoundsRequest(feed=BTC, page_size=3, **bounds), "prices")
+        candles = await _everything(
             stub.ListCandles,
             pb.ListCandlesRequest(feed=BTC, span=pb.CANDLE_SPAN_FIVE_MINUTES, page_size=1, **bounds),
             "candles",
         )
         request = pb.ListObservationsRequest(feed=STX, page_size=7, **bounds)
-        seen = await everything(stub.ListObservations, request, "observations")
+        seen = await _everything(stub.ListObservations, request, "observations")
         token = (await stub.ListRounds(pb.ListRoundsRequest(feed=BTC, page_size=1))).next_page_token
         refused = [
             await _refusal(stub.ListCandles(pb.ListCandlesRequest(feed=BTC))),
