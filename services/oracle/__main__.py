@@ -39,8 +39,7 @@ MIGRATIONS = Path(__file__).with_name("migrations")
 async def main() -> None:
     """Builds everything and serves until told to stop."""
     settings = config.settings()
-    deployer = ContractAddress(settings.contract_deployer, settings.network)
-    signer = OracleSigner(read_key_file(settings.oracle_key_file), settings.chain_id, deployer)
+    signer = oracle_signer(settings)
     identity = open_channel(settings.identity_address)
     tokens = ServiceTokens.from_file(identity, "oracle", settings.service_secret_file)
     gateway = open_channel(settings.chain_gateway_address, tokens)
@@ -77,6 +76,12 @@ async def main() -> None:
             on_close=[gateway.close, identity.close, database.close],
         )
     )
+
+
+def oracle_signer(settings: config.Settings) -> OracleSigner:
+    """The oracle key, for the contracts of one deployer on one chain."""
+    deployer = ContractAddress(settings.contract_deployer, settings.network)
+    return OracleSigner(read_key_file(settings.oracle_key_file), settings.chain_id, deployer)
 
 
 def price_source(settings: config.Settings, tip: TipFollower) -> tuple[PriceSource, Sequence[Background]]:
