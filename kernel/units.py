@@ -127,6 +127,21 @@ def max_payout(
     return _quotient(_product(gain, BPS), divisor)
 
 
+def largest_amount_sats(
+    token: Token, strike_e8: int, floor_e8: int, stx_price_e8: int, haircut_bps: int, collateral: int
+) -> int:
+    """The largest size of a policy whose `max_payout` is at most `collateral` base units; arguments as there."""
+    _check_terms(0, strike_e8, floor_e8)
+    divisor = floor_e8
+    gain = strike_e8 - floor_e8
+    if token is Token.STX:
+        check_positive("stx_price_e8", stx_price_e8)
+        divisor = _SATS_PER_USTX_SCALE * stx_price_e8 * (BPS - check_bps("haircut_bps", haircut_bps))
+        gain *= BPS
+    # The payout rounds down: it exceeds the collateral from the first size whose exact payout is one unit more.
+    return -(-(check_amount("collateral", collateral) + 1) * divisor // gain) - 1
+
+
 def stx_cap_price_e8(stx_price_e8: int, haircut_bps: int) -> int:
     """STX price (USD e8, rounded up) below which the collateral caps a payout at the floor.
 

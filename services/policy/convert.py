@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from collections.abc import Mapping
 from typing import Any, Final
@@ -19,6 +20,7 @@ from services.policy.domain.activation import KnownTip, ReceiptFacts
 from services.policy.domain.errors import invalid_terms
 from services.policy.domain.policy import Policy, Transition
 from services.policy.domain.quote import Quote, breakdown_values
+from services.policy.domain.sensitivities import Sensitivities
 from services.policy.domain.tiers import Terms
 from services.policy.domain.transitions import PolicyState
 from services.policy.store_expiry import COLLECTION, ExpiryBatch
@@ -102,6 +104,11 @@ def breakdown_message(token: Token, values: Mapping[str, Any]) -> policy_pb2.Pre
         else:
             getattr(message, field.name).CopyFrom(amount(token, values[f"{field.name}_base_units"]))
     return message
+
+
+def sensitivities_message(found: Sensitivities) -> policy_pb2.Sensitivities:
+    """The Greeks of a policy."""
+    return policy_pb2.Sensitivities(**dataclasses.asdict(found))
 
 
 def quote_message(quote: Quote, tip: KnownTip, available: int | None) -> policy_pb2.Quote:

@@ -15,6 +15,7 @@ from kernel.units import Token
 from services.policy import convert, store
 from services.policy.domain.errors import Reason, policy_not_found
 from services.policy.domain.policy import COLLECTION, Policy
+from services.policy.domain.sensitivities import sensitivities
 from services.policy.domain.settlement import preview
 from services.policy.domain.transitions import PolicyState
 from services.policy.sources import Sources
@@ -87,12 +88,16 @@ class Reading:
             cap_binds_below_stx_price_usd_e8=found.cap_binds_below_stx_price_usd_e8,
         )
 
-    async def explain_premium(self, name: str, caller: Caller) -> policy_pb2.PremiumBreakdown:
-        """How the premium was made, as it was quoted."""
+    async def explain_premium(self, name: str, caller: Caller) -> pb.ExplainPremiumResponse:
+        """How the premium was made, as it was quoted, and how the value moved with the market then."""
         policy = await self._find(name, caller)
         if policy.breakdown is None:
             raise FailedPrecondition(Reason.NO_BREAKDOWN, "this policy was not quoted here", name=name)
-        return convert.breakdown_message(policy.token, policy.breakdown)
+        moved = sensitivities(policy.token, policy.protected_amount_sats, policy.breakdown)
+        return pb.ExplainPremiumResponse(
+            breakdown=convert.breakdown_message(policy.token, policy.breakdown),
+            sensitivities=convert.sensitivities_message(moved),
+        )
 
     async def watch(self, request: pb.WatchPolicyRequest, caller: Caller) -> AsyncIterator[pb.WatchPolicyResponse]:
         """The policy, unless the reader has this version already, then every newer version."""

@@ -67,8 +67,7 @@ class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
 
     async def ExplainPremium(self, request: pb.ExplainPremiumRequest, context: Context) -> pb.ExplainPremiumResponse:
         """How a premium was made."""
-        breakdown = await self._reading.explain_premium(request.name, current_caller())
-        return pb.ExplainPremiumResponse(breakdown=breakdown)
+        return await self._reading.explain_premium(request.name, current_caller())
 
     async def GetPolicy(self, request: pb.GetPolicyRequest, context: Context) -> pb.GetPolicyResponse:
         """A policy by its name."""

@@ -235,7 +235,14 @@ def _in_token(terms: Terms, market: Market, value_e8: int, loading_bps: int, ext
 def _check_limit(quote: Quote, parameters: Parameters) -> None:
     limit = parameters.policy_limit(quote.terms.token)
     if quote.max_payout_base_units > limit:
-        passing = quote.terms.protected_amount_sats * limit // quote.max_payout_base_units
+        passing = units.largest_amount_sats(
+            quote.terms.token,
+            quote.terms.strike_price_usd_e8,
+            quote.terms.floor_price_usd_e8,
+            quote.market.stx_price_usd_e8,
+            quote.admission.bounds.stx_haircut_bps,
+            limit,
+        )
         raise InvalidArgument(
             Reason.ABOVE_POLICY_LIMIT,
             f"the largest payout of one policy is {limit}; {passing} sats would pass",

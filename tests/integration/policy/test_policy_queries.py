@@ -175,8 +175,11 @@ async def test_explained_is_what_was_quoted(house: House) -> None:
     policy = await house.create()
     house.oracle.set_btc(SPOT * 2)
     request = pb.ExplainPremiumRequest(name=policy.name)
-    breakdown = (await house.stub.ExplainPremium(request, metadata=AS_HOLDER)).breakdown
+    answer = await house.stub.ExplainPremium(request, metadata=AS_HOLDER)
+    breakdown, moved = answer.breakdown, answer.sensitivities
     assert breakdown.btc_price_usd_e8 == SPOT
+    assert -policy.protected_amount_sats < moved.spot_delta_sats < 0 < moved.spot_delta_sats_per_percent
+    assert moved.day_delta_usd_e8 < 0 < moved.volatility_delta_usd_e8
     assert breakdown.premium == policy.premium
     assert breakdown.fee == policy.fee
     both = metadata(HOLDER, Role.HOLDER, Role.PROVIDER)

@@ -132,6 +132,28 @@ def test_a_refusal_names_a_request_that_passes(terms: Terms, spot: int) -> None:
     assert {violation.field.removeprefix("terms.") for violation in caught.value.violations} <= changed
 
 
+@given(quotes(), st.integers(1, units.BPS - 1))
+def test_an_amount_above_the_limit_is_refused_with_the_largest_that_passes(quote: Quote, share_bps: int) -> None:
+    """Where the largest payout exceeds what one policy may pledge, the amount named passes, and a sat more does not."""
+    limit = units.bps_of_down(quote.max_payout_base_units, share_bps)
+    name = f"issuance.max-per-policy-{quote.terms.token.name.lower()}"
+    parameters = Parameters({**ON_CHAIN.values, name: limit})
+    with pytest.raises(InvalidArgument) as caught:
+        make_quote(quote.terms, quote.market, parameters)
+    assert caught.value.reason == Reason.ABOVE_POLICY_LIMIT
+    passing = int(caught.value.metadata["passing_protected_amount_sats"])
+    assume(passing > 0)
+    try:
+        smaller = make_quote(dataclasses.replace(quote.terms, protected_amount_sats=passing), quote.market, parameters)
+    except InvalidArgument as error:
+        assume(error.reason != Reason.INVALID_TERMS)  # So little that its payout is no base unit at all.
+        raise
+    assert smaller.max_payout_base_units <= limit
+    one_more = dataclasses.replace(quote.terms, protected_amount_sats=passing + 1)
+    with pytest.raises(InvalidArgument):
+        make_quote(one_more, quote.market, parameters)
+
+
 @given(quotes(), st.integers(-5, 5))
 def test_the_maximum_is_of_premium_and_fee(quote: Quote, difference: int) -> None:
     """A maximum is enough exactly when it is at least premium and fee together."""

@@ -172,6 +172,40 @@ class PremiumBreakdown(_message.Message):
 Global___PremiumBreakdown: _TypeAlias = PremiumBreakdown  # noqa: Y015
 
 @_typing.final
+class Sensitivities(_message.Message):
+    """How the model value of a whole policy moved with its market when it was quoted; rounded to the nearest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SPOT_DELTA_SATS_FIELD_NUMBER: _builtins.int
+    SPOT_DELTA_SATS_PER_PERCENT_FIELD_NUMBER: _builtins.int
+    VOLATILITY_DELTA_USD_E8_FIELD_NUMBER: _builtins.int
+    DAY_DELTA_USD_E8_FIELD_NUMBER: _builtins.int
+    spot_delta_sats: _builtins.int
+    """Per USD of the BTC price, so an amount of BTC; negative where the value rises as BTC falls."""
+    spot_delta_sats_per_percent: _builtins.int
+    """Of that, when BTC rises by 1%."""
+    volatility_delta_usd_e8: _builtins.int
+    """For one percentage point more of volatility."""
+    day_delta_usd_e8: _builtins.int
+    """For 144 blocks that pass."""
+    def __init__(
+        self,
+        *,
+        spot_delta_sats: _builtins.int = ...,
+        spot_delta_sats_per_percent: _builtins.int = ...,
+        volatility_delta_usd_e8: _builtins.int = ...,
+        day_delta_usd_e8: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["day_delta_usd_e8", b"day_delta_usd_e8", "spot_delta_sats", b"spot_delta_sats", "spot_delta_sats_per_percent", b"spot_delta_sats_per_percent", "volatility_delta_usd_e8", b"volatility_delta_usd_e8"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Sensitivities: _TypeAlias = Sensitivities  # noqa: Y015
+
+@_typing.final
 class Quote(_message.Message):
     """An indicative quote."""
 

@@ -314,16 +314,20 @@ class ExplainPremiumResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     BREAKDOWN_FIELD_NUMBER: _builtins.int
+    SENSITIVITIES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def breakdown(self) -> _policy_pb2.PremiumBreakdown: ...
+    @_builtins.property
+    def sensitivities(self) -> _policy_pb2.Sensitivities: ...
     def __init__(
         self,
         *,
         breakdown: _policy_pb2.PremiumBreakdown | None = ...,
+        sensitivities: _policy_pb2.Sensitivities | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["breakdown", b"breakdown"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["breakdown", b"breakdown", "sensitivities", b"sensitivities"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["breakdown", b"breakdown"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["breakdown", b"breakdown", "sensitivities", b"sensitivities"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
