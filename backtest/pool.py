@@ -133,10 +133,10 @@ class Pool:
         del self.open[written.key]
 
     def share_price_e6(self, tier: Tier, token: Token, prices: Prices, height: int) -> int:
-        """What a million shares would be worth to who leaves now, base units."""
-        own = (one.as_open() for one in self.open.values() if one.tier is tier and one.quote.terms.token is token)
+        """What a million shares are worth in base units, open policies at unearned premium and payout now."""
+        own = [one.as_open() for one in self.open.values() if one.tier is tier and one.quote.terms.token is token]
         books = self.books(tier, token)
-        claims = shares.claims_when_leaving(own, prices, height)
+        claims = shares.claims_when_leaving(own, prices, [0] * len(own), height)
         return shares.share_price_e6(books.shares, shares.net_assets(books.total, claims))
 
     def check(self, time: dt.datetime) -> None:

@@ -15,6 +15,7 @@ from bithedge.oracle.v1 import oracle_service_pb2_grpc as oracle_grpc
 from bithedge.type.v1 import price_pb2
 
 from kernel.errors import Unavailable
+from kernel.pricing import PastVolatility, PricingError
 from kernel.rpc.channels import remote_errors
 from kernel.rpc.tip import TipFollower
 from kernel.units import Tier, Token
@@ -41,11 +42,26 @@ class OraclePrices:
     async def latest(self, token: Token) -> ObservedPrices:
         """BTC/USD, and STX/USD where `token` is STX. Unavailable unless the oracle says OK of each."""
         if token is Token.SBTC:
-            btc = await self._read(price_pb2.FEED_BTC_USD)
-            return ObservedPrices(Prices(btc.price_usd_e8, 0, btc.round), btc.observe_time.ToDatetime(dt.UTC))
-        btc, stx = await asyncio.gather(self._read(price_pb2.FEED_BTC_USD), self._read(price_pb2.FEED_STX_USD))
+            btc, past = await asyncio.gather(self._read(price_pb2.FEED_BTC_USD), self._volatility())
+            prices = Prices(btc.price_usd_e8, 0, btc.round, volatility=past)
+            return ObservedPrices(prices, btc.observe_time.ToDatetime(dt.UTC))
+        btc, stx, past = await asyncio.gather(
+            self._read(price_pb2.FEED_BTC_USD), self._read(price_pb2.FEED_STX_USD), self._volatility()
+        )
         observed = min(price.observe_time.ToDatetime(dt.UTC) for price in (btc, stx))
-        return ObservedPrices(Prices(btc.price_usd_e8, stx.price_usd_e8, btc.round, stx.round), observed)
+        return ObservedPrices(Prices(btc.price_usd_e8, stx.price_usd_e8, btc.round, stx.round, past), observed)
+
+    async def _volatility(self) -> PastVolatility | None:
+        with remote_errors():
+            answer = await self._stub.GetVolatility(
+                oracle_pb2.GetVolatilityRequest(feed=price_pb2.FEED_BTC_USD), timeout=_DEADLINE_SECONDS
+            )
+        try:
+            return PastVolatility(
+                answer.ewma, answer.close_to_close_30d, answer.close_to_close_90d, answer.parkinson_30d
+            )
+        except PricingError:
+            return None
 
     async def _read(self, feed: price_pb2.Feed.ValueType) -> oracle_pb2.Price:
         with remote_errors():

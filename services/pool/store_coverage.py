@@ -137,16 +137,13 @@ async def put_coverage(session: AsyncSession, created: PolicyCreated) -> None:
     await session.flush()
 
 
-async def open_policies(
-    session: AsyncSession, tier: Tier, token: Token, strike_above_e8: int = 0
-) -> AsyncIterator[list[OpenPolicy]]:
-    """Open policies of a tier and token in batches; only those with a strike above `strike_above_e8`."""
+async def open_policies(session: AsyncSession, tier: Tier, token: Token) -> AsyncIterator[list[OpenPolicy]]:
+    """Open policies of a tier and token in batches."""
     table = tables.Coverage
     statement: sa.Select[Any] = (
         sa.select(*(col(getattr(table, name)) for name in OpenPolicy._fields if name != "token"))
         .where(col(table.status) == ACTIVE)
         .where(col(table.tier) == int(tier), col(table.token) == int(token))
-        .where(col(table.strike_e8) > strike_above_e8)
         .execution_options(yield_per=_BATCH)
     )
     connection = await session.connection()

@@ -13,6 +13,7 @@ from kernel.units import Tier, Token
 from services.pool import store, store_coverage
 from services.pool.domain import shares, utilization
 from services.pool.domain.collateral import TierBooks
+from services.pool.domain.mark import model_values
 from services.pool.domain.shares import Prices
 from services.pool.domain.utilization import Stress
 from services.pool.market import ObservedPrices, OraclePrices
@@ -41,14 +42,14 @@ class Valuation:
             return None
 
     async def joining(self, session: AsyncSession, books: TierBooks, prices: Prices | None) -> int:
-        """Net assets for those who join: capital less visible losses.
+        """Net assets for those who join: capital less the model values of open policies.
 
         Without prices Unavailable, unless no policy is open.
         """
         return shares.net_assets(books.total, await self._claims("joining", session, books, prices))
 
     async def leaving(self, session: AsyncSession, books: TierBooks, prices: Prices | None) -> int:
-        """Net assets for those who leave: capital less visible losses and what is not earned.
+        """Net assets for those who leave: capital less their model values, or visible losses and what is not earned.
 
         Without prices Unavailable, unless no policy is open.
         """
@@ -68,7 +69,7 @@ class Valuation:
         if prices is None:
             raise Unavailable("PRICE_UNAVAILABLE", "open policies cannot be valued now")
         height = (await store.read_cursor(session)).projected_burn_height
-        state = (prices, height if kind == "leaving" else 0, await store.last_entry_id(session))
+        state = (prices, height, await store.last_entry_id(session))
         key = (kind, books.tier, books.token)
         known = self._known.get(key)
         if known is None or known[0] != state:
@@ -77,12 +78,13 @@ class Valuation:
         return known[1]
 
     async def _sum(self, kind: str, session: AsyncSession, books: TierBooks, prices: Prices, height: int) -> int:
+        if prices.volatility is None:
+            raise Unavailable("VOLATILITY_UNAVAILABLE", "open policies cannot be valued without a volatility")
         claims = 0
-        if kind == "joining":
-            in_the_money = store_coverage.open_policies(session, books.tier, books.token, prices.btc_e8)
-            async for policies in in_the_money:
-                claims += shares.claims_when_joining(policies, prices)
-        else:
-            async for policies in store_coverage.open_policies(session, books.tier, books.token):
-                claims += shares.claims_when_leaving(policies, prices, height)
+        async for policies in store_coverage.open_policies(session, books.tier, books.token):
+            values = model_values(policies, prices, prices.volatility, height)
+            if kind == "joining":
+                claims += shares.claims_when_joining(policies, prices, values)
+            else:
+                claims += shares.claims_when_leaving(policies, prices, values, height)
         return claims

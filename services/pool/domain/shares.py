@@ -1,11 +1,11 @@
 """Shares: what joining costs and what leaving pays, so that nobody gains from those who stay.
 
-An open policy's claim on the pool is not known before it ends. Two bounds need no model:
-- what it would take now: the payout at today's prices (a policy can be activated at any time);
-- what the pool has not earned: the premium, linear in burn blocks, over the time that is left.
-Who leaves is priced at the larger claim: neither takes unearned premium along nor leaves a visible loss behind.
-Who joins is priced at the visible loss alone, the least that the claim can be worth: never buys below what those
-who stay would still get. The spread between the two stays in the tier and shrinks to nothing as policies end.
+An open policy is a liability of the pool, which has two prices:
+- who joins counts its American model value now, or the payout now where that is more: what it is expected to take;
+- who leaves counts the larger of that and of unearned premium plus payout now: neither takes along what time has not
+  earned nor leaves a visible loss behind.
+Each is at most `max_payout`. Leaving is never priced above joining, so that in and out at once only costs; the spread
+stays in the tier and shrinks to nothing as policies end, when the rest of the premium is earned at once.
 
 The share price starts at one base unit. A fixed number of virtual shares, backed by as many base units, takes
 part in every price: with few shares left nobody can raise the price of one so far that rounding eats a deposit.
@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from kernel.pricing import PastVolatility
 from kernel.units import Token, assets_for_shares, mul_div_down, mul_div_up, payout, shares_for_deposit
 
 VIRTUAL_SHARES: Final = 1_000
@@ -26,12 +27,16 @@ PRICE_SCALE: Final = 1_000_000
 
 @dataclass(frozen=True)
 class Prices:
-    """BTC/USD and STX/USD, USD e8, with the oracle's rounds they are from. `stx_e8` is 0 where not needed."""
+    """BTC/USD and STX/USD, USD e8, with the oracle's rounds they are from. `stx_e8` is 0 where not needed.
+
+    `volatility` is BTC's as the oracle estimates it; None where it has no history to do so.
+    """
 
     btc_e8: int
     stx_e8: int
     btc_round: int = 0
     stx_round: int = 0
+    volatility: PastVolatility | None = None
 
     def fallen(self, fall_bps: int) -> Prices:
         """Both prices lower by `fall_bps`, rounded down, at least 1."""
@@ -75,24 +80,34 @@ def unearned_premium(policy: OpenPolicy, burn_height: int) -> int:
     return mul_div_up(policy.premium, left, duration) if left else 0
 
 
-def claim_when_leaving(policy: OpenPolicy, prices: Prices, burn_height: int) -> int:
-    """The larger of payout now and unearned premium, at most `max_payout`."""
-    return min(policy.max_payout, max(intrinsic(policy, prices), unearned_premium(policy, burn_height)))
+def claim_when_joining(policy: OpenPolicy, prices: Prices, model_value: int) -> int:
+    """The larger of model value and payout now, at most `max_payout`; `model_value` in base units, rounded down."""
+    return min(policy.max_payout, max(model_value, intrinsic(policy, prices)))
 
 
-def claim_when_joining(policy: OpenPolicy, prices: Prices) -> int:
-    """The payout now: the least that the claim can be worth."""
-    return intrinsic(policy, prices)
+def claim_when_leaving(policy: OpenPolicy, prices: Prices, model_value: int, burn_height: int) -> int:
+    """The larger of model value and unearned premium plus payout now, at most `max_payout`.
+
+    `model_value` as for joining; here it counts rounded up.
+    """
+    if policy.max_payout <= model_value:
+        return policy.max_payout
+    visible = unearned_premium(policy, burn_height) + intrinsic(policy, prices)
+    return min(policy.max_payout, max(model_value + 1 if model_value else 0, visible))
 
 
-def claims_when_leaving(policies: Iterable[OpenPolicy], prices: Prices, burn_height: int) -> int:
+def claims_when_joining(policies: Iterable[OpenPolicy], prices: Prices, model_values: Iterable[int]) -> int:
     """Sum over a tier's open policies of one token."""
-    return sum(claim_when_leaving(policy, prices, burn_height) for policy in policies)
+    pairs = zip(policies, model_values, strict=True)
+    return sum(claim_when_joining(policy, prices, value) for policy, value in pairs)
 
 
-def claims_when_joining(policies: Iterable[OpenPolicy], prices: Prices) -> int:
+def claims_when_leaving(
+    policies: Iterable[OpenPolicy], prices: Prices, model_values: Iterable[int], burn_height: int
+) -> int:
     """Sum over a tier's open policies of one token."""
-    return sum(claim_when_joining(policy, prices) for policy in policies)
+    pairs = zip(policies, model_values, strict=True)
+    return sum(claim_when_leaving(policy, prices, value, burn_height) for policy, value in pairs)
 
 
 def net_assets(total_capital: int, claims: int) -> int:

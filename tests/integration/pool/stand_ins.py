@@ -138,6 +138,7 @@ class StandInOracle(_OracleBase):
         self.status = oracle_pb2.PRICE_STATUS_OK
         self.observe_time: dt.datetime | None = None
         self.reachable = True
+        self.volatility = 0.5
 
     async def GetPrice(self, request: oracle_pb2.GetPriceRequest, context: Context) -> oracle_pb2.GetPriceResponse:
         """The price of a feed."""
@@ -147,6 +148,13 @@ class StandInOracle(_OracleBase):
         price = oracle_pb2.Price(feed=request.feed, round=self._gateway.late, status=self.status, price_usd_e8=value)
         price.observe_time.FromDatetime(self.observe_time or self._gateway.now())
         return oracle_pb2.GetPriceResponse(price=price)
+
+    async def GetVolatility(
+        self, request: oracle_pb2.GetVolatilityRequest, context: Context
+    ) -> oracle_pb2.GetVolatilityResponse:
+        """The same over every window."""
+        at = self.volatility
+        return oracle_pb2.GetVolatilityResponse(close_to_close_30d=at, close_to_close_90d=at, ewma=at, parkinson_30d=at)
 
 
 def add_gateway(servicer: Any, server: grpc.aio.Server) -> None:

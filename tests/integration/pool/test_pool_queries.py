@@ -9,6 +9,7 @@ from bithedge.oracle.v1 import oracle_service_pb2 as oracle_pb2
 from bithedge.pool.v1 import pool_service_pb2 as pb
 
 from kernel.errors import InvalidArgument, NotFound, PermissionDenied, Unavailable
+from kernel.pricing import PolicyTerms, value_policy, years_from_blocks
 from kernel.rpc.channels import remote_errors
 from kernel.units import Tier, Token, payout
 from tests.integration.pool.pool_service import E8, OPERATOR, RunningPool, collateral_of, provider
@@ -102,13 +103,17 @@ async def test_a_deposit_is_seen_by_its_owner_and_by_operators(pool: RunningPool
 
 
 async def test_the_share_price_follows_premiums_and_losses(pool: RunningPool) -> None:
-    """Joining beside an open policy pays for its premium, and less once its loss is visible."""
+    """Joining beside an open policy pays for its premium less what the policy is worth by the model, at any price."""
     await pool.invest("SP-ALICE", 10_000_000_000)
     terms = pool.terms(1_000_000, premium_base_units=50_000_000)
     await pool.reserve(terms)
     await pool.final(pool.created(terms, 1))
-    assert (await pool.capital()).share_price_e6 == 1_004_999
-    pool.oracle.btc_e8 = 90_000 * E8
-    loss = 1_000_000 * 10_000 * E8 // (100 * 2 * E8)
-    expected = 1_000_000 * (10_050_000_000 - loss + 1_000) // (10_000_000_000 + 1_000)
-    assert (await pool.capital()).share_price_e6 == expected
+    left = years_from_blocks(terms.expiration_burn_height - (pool.gateway.burn_height - 1))
+    for spot in (100_000, 90_000, 70_000):
+        pool.oracle.btc_e8 = spot * E8
+        value = value_policy(PolicyTerms(Token.STX, 100_000.0, 80_000.0), float(spot), 0.5, 0.0, left).american
+        claim = min(int(value * E8) * 1_000_000 // (100 * 2 * E8), collateral_of(terms))
+        expected = 1_000_000 * (10_050_000_000 - claim + 1_000) // (10_000_000_000 + 1_000)
+        assert (await pool.capital()).share_price_e6 == expected
+    pool.oracle.volatility = 0.0
+    assert (await pool.capital()).share_price_e6 == 0

@@ -155,7 +155,7 @@ async def test_what_leaves_takes_neither_unearned_premium_nor_less_than_its_loss
     loss = 1_000_000 * 10_000 // (100 * 2)
     lost = await _price(pool, await _request(pool, 5_000_000_000, "w3"))
     capital = 20_000_000_000 + 50_000_000 - 2_000_000_000 - worth
-    assert lost.withdrawal.amount_base_units == 5_000_000_000 * (capital - loss) // 15_000_000_000
+    assert lost.withdrawal.amount_base_units == 5_000_000_000 * (capital - loss - 25_000_000) // 15_000_000_000
 
 
 async def test_withdrawals_and_reservations_at_once_never_promise_the_same_capital(pool: RunningPool) -> None:
