@@ -1,0 +1,51 @@
+"""Fills a database with a large platform: `python -m tests.load.seed --database URL --policies N --providers M`.
+
+The schemas `policy` and `pool` are migrated first and must be empty of policies and providers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+
+import services.policy
+import services.pool
+from kernel.database import migrate
+from tests.load import policies, providers
+
+_SERVICES: Final = {"policy": services.policy, "pool": services.pool}
+
+
+async def seed(url: str, policy_count: int, provider_count: int) -> None:
+    """Migrates both schemas and fills them; zero leaves one as it is."""
+    for schema, module in _SERVICES.items():
+        await migrate(url, schema, Path(str(module.__file__)).parent / "migrations")
+    connection = await asyncpg.connect(url)
+    try:
+        if policy_count:
+            await policies.fill(connection, policy_count)
+        if provider_count:
+            await providers.fill(connection, provider_count)
+    finally:
+        await connection.close()
+
+
+def main() -> None:
+    """Reads what is wanted, fills, says how long it took."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--database", required=True, help="URL of Postgres")
+    parser.add_argument("--policies", type=int, default=1_000_000)
+    parser.add_argument("--providers", type=int, default=100_000)
+    chosen = parser.parse_args()
+    start = time.monotonic()
+    asyncio.run(seed(chosen.database, chosen.policies, chosen.providers))
+    print(f"{chosen.policies:,} policies and {chosen.providers:,} providers in {time.monotonic() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
