@@ -20,9 +20,12 @@ from services.policy.config import Settings, settings
 from services.policy.creation import Creation
 from services.policy.exercise import Exercise
 from services.policy.expiry import Batches, Sweeper
+from services.policy.feeds import Feeds
 from services.policy.judge import Judge
 from services.policy.launcher import TemporalLauncher
 from services.policy.listing import Listing
+from services.policy.noticing import Noticer
+from services.policy.numbering import Numbering
 from services.policy.projector import Projector
 from services.policy.reading import Reading
 from services.policy.servicer import Parts, PolicyServicer
@@ -49,8 +52,9 @@ def _process(given: Settings, temporal: Client) -> Process:
     tokens = ServiceTokens.from_file(identity, CLIENT, given.service_secret_file)
     gateway = open_channel(given.chain_gateway_address, tokens)
     oracle, pool = open_channel(given.oracle_address, tokens), open_channel(given.pool_address, tokens)
-    tips, watchers = TipFollower(gateway), Watchers(database)
+    tips = TipFollower(gateway)
     sources = Sources(oracle, pool, gateway, tips)
+    watchers = Watchers(database, sources.burn_height)
     reading = Reading(database, sources, watchers)
     projectors = [
         Projector(database, gateway, stream, LeaderLease(database, Lease, f"projector {stream}"), given.vault)
@@ -65,6 +69,7 @@ def _process(given: Settings, temporal: Client) -> Process:
             Batches(database),
             reading,
             Listing(database, reading),
+            Feeds(database, reading, watchers),
             sources,
         )
     )
@@ -79,6 +84,8 @@ def _process(given: Settings, temporal: Client) -> Process:
             relay.run,
             sweeper.run,
             Judge(database, sources).run,
+            Numbering(database, LeaderLease(database, Lease, "numbering")).run,
+            Noticer(database, sources, LeaderLease(database, Lease, "noticer")).run,
             *(projector.run for projector in projectors),
         ],
         on_close=[channel.close for channel in (identity, gateway, oracle, pool)] + [database.close],

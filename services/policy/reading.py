@@ -21,7 +21,7 @@ from services.policy.domain.transitions import PolicyState
 from services.policy.sources import Sources
 from services.policy.store_figures import COUNT, PAYOUT, PREMIUM, read_figures
 from services.policy.store_queries import Record, read_record
-from services.policy.watch import Watchers, resume_version
+from services.policy.watch import Update, Watchers, resume_version
 
 
 def sees_all(caller: Caller) -> bool:
@@ -105,8 +105,16 @@ class Reading:
         version = resume_version(request.resume_token)
         # A token of the future cannot be ours: start over rather than stay silent.
         version = version if version <= policy.version else 0
-        async for record in self._watchers.changes(policy.id, version):
-            yield pb.WatchPolicyResponse(policy=self.message(record, caller), resume_token=str(record.policy.version))
+        async for update in self._watchers.changes(policy.id, version):
+            token = str(update.record.policy.version)
+            yield pb.WatchPolicyResponse(policy=self.shared_message(update, caller), resume_token=token)
+
+    def shared_message(self, update: Update, caller: Caller) -> policy_pb2.Policy:
+        """The update's record as the caller may see it, converted once for all who see the same."""
+        is_signer = update.record.policy.holder_principal == caller.principal or caller.has(Role.SERVICE)
+        if is_signer not in update.messages:
+            update.messages[is_signer] = self.message(update.record, caller)
+        return update.messages[is_signer]
 
     async def _find(self, name: str, caller: Caller) -> Policy:
         policy_id = parse_resource_name(COLLECTION, name)

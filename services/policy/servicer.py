@@ -16,6 +16,7 @@ from services.policy.creation import Creation
 from services.policy.domain.policy import COLLECTION
 from services.policy.exercise import Exercise, check_activation_number
 from services.policy.expiry import Batches
+from services.policy.feeds import Feeds
 from services.policy.listing import Listing
 from services.policy.reading import Reading
 from services.policy.sources import Sources
@@ -30,6 +31,7 @@ class Parts:
     batches: Batches
     reading: Reading
     listing: Listing
+    feeds: Feeds
     sources: Sources
 
 
@@ -42,6 +44,7 @@ class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
         self._batches = parts.batches
         self._reading = parts.reading
         self._listing = parts.listing
+        self._feeds = parts.feeds
         self._sources = parts.sources
 
     async def GetQuote(self, request: pb.GetQuoteRequest, context: Context) -> pb.GetQuoteResponse:
@@ -101,6 +104,26 @@ class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
     ) -> AsyncIterator[pb.WatchPolicyResponse]:
         """The policy, then every change."""
         async for response in self._reading.watch(request, current_caller()):
+            yield response
+
+    async def WatchPolicies(
+        self, request: pb.WatchPoliciesRequest, context: Context
+    ) -> AsyncIterator[pb.WatchPoliciesResponse]:
+        """A holder's policies, then every change."""
+        async for response in self._feeds.watch(request, current_caller()):
+            yield response
+
+    async def ListNotifications(
+        self, request: pb.ListNotificationsRequest, context: Context
+    ) -> pb.ListNotificationsResponse:
+        """What a holder is told, from a cursor on."""
+        return await self._feeds.list_notifications(request, current_caller())
+
+    async def WatchNotifications(
+        self, request: pb.WatchNotificationsRequest, context: Context
+    ) -> AsyncIterator[pb.WatchNotificationsResponse]:
+        """The same as it comes."""
+        async for response in self._feeds.watch_notifications(request, current_caller()):
             yield response
 
     async def RecordSignedQuote(

@@ -62,6 +62,11 @@ class Sources:
         except Unavailable:
             return None
 
+    def burn_height(self) -> int:
+        """The tip's burn height, zero before the first tip."""
+        tip = self.tip_or_none()
+        return 0 if tip is None else tip.burn_height
+
     async def parameters(self) -> Parameters:
         """The on-chain parameters, read once per tip."""
         key = self.tips.tip.block_hash

@@ -15,6 +15,7 @@ from kernel.units import Tier, Token
 from services.policy.domain.errors import Reason, policy_not_found
 from services.policy.domain.policy import COLLECTION, Change, OnchainState, Policy, Transition
 from services.policy.domain.transitions import PolicyState
+from services.policy.store_feed import add_change
 from services.policy.store_figures import add_figures, figures_of
 from services.policy.tables import CHANGES_CHANNEL, METADATA
 
@@ -90,6 +91,7 @@ async def insert(session: AsyncSession, policy: Policy, birth: Transition) -> No
     await execute(session, sa.insert(POLICY).values(_values(policy)))
     await _append(session, birth)
     await add_figures(session, figures_of(None, policy))
+    await add_change(session, policy, birth)
     await notify(session, CHANGES_CHANNEL)
 
 
@@ -107,6 +109,7 @@ async def save(session: AsyncSession, change: Change) -> Policy:
     if change.transition is not None:
         await _append(session, change.transition)
         await add_figures(session, figures_of(change.before, change.after))
+    await add_change(session, change.after, change.transition)
     await notify(session, CHANGES_CHANNEL)
     return change.after
 

@@ -167,6 +167,11 @@ async def list_onchain(session: AsyncSession, after_onchain_id: int, limit: int)
     return await _list(session, statement.limit(limit))
 
 
+async def find_policies(session: AsyncSession, policy_ids: Sequence[str]) -> list[Policy]:
+    """The policies of some ids, in no order; ids without one are left out."""
+    return await _list(session, sa.select(POLICY).where(POLICY.c.id.in_(policy_ids)))
+
+
 async def list_versions(session: AsyncSession, policy_ids: Sequence[str]) -> dict[str, int]:
     """The version of each policy."""
     statement = sa.select(POLICY.c.id, POLICY.c.version).where(POLICY.c.id.in_(policy_ids))

@@ -158,6 +158,38 @@ class StatDeltaRow(SQLModel, table=True):
     delta: int = _big()
 
 
+class FeedRow(SQLModel, table=True):
+    """One change of a policy, or a notice without one, for its holder's feed; `kind` is empty where none is told.
+
+    `number` is given after the commit, in the order of commits; `once` names a notice that must not come twice.
+    """
+
+    metadata = METADATA
+    __tablename__ = "feed"
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=sa.BigInteger)
+    principal: str
+    policy_id: str
+    kind: str = ""
+    time: dt.datetime = _time()
+    burn_height: int = _big()
+    txid: str = ""
+    token: int = Field(sa_type=sa.SmallInteger)
+    amount: int = _big()
+    once: str | None = None
+    number: int | None = Field(default=None, sa_type=sa.BigInteger)
+
+
+class NoticeCursorRow(SQLModel, table=True):
+    """Up to which height or price a kind of notice was given."""
+
+    metadata = METADATA
+    __tablename__ = "notice_cursor"
+
+    name: str = Field(primary_key=True)
+    value: int = _big()
+
+
 class ProjectionRow(SQLModel, table=True):
     """How far one projector (`FINAL`, `TIP`) has followed the gateway's events, and the tip it last saw."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from bithedge.policy.v1 import policy_pb2
 from bithedge.type.v1 import price_pb2, transaction_pb2
 
+from services.policy.domain.notice import NoticeKind
 from services.policy.domain.transitions import PolicyState as S
 from tests.load.indexes import without_indexes
 
@@ -50,7 +51,13 @@ _LIVES: Final = {
         (S.SETTLING, S.FAILED_SETTLEMENT, "workflow", "REFUSED_BY_CONTRACT: u3021"),
     ],
 }
-_TABLES: Final = ("policy.policy", "policy.policy_history", "policy.activation", "policy.expiry_batch")
+_TABLES: Final = (
+    "policy.policy",
+    "policy.policy_history",
+    "policy.activation",
+    "policy.expiry_batch",
+    "policy.feed",
+)
 
 # $1 how many, $2 to $4 states with their shares and versions, $5 breakdown, $6 transaction.
 # A policy's id starts with its time; a holder's policies are of every state.
@@ -67,7 +74,7 @@ WITH share AS (
             WHEN state = 'EXPIRING' THEN {TIP} - 10 - n / 20000
             ELSE {TIP} + 200 + (n * 7919) % {SPREAD}
         END AS expiration
-    FROM generate_series(0, $1 - 1) AS n JOIN share ON n % 100 >= low AND n % 100 < high
+    FROM generate_series(0, $1::bigint - 1) AS n JOIN share ON n % 100 >= low AND n % 100 < high
 )
 INSERT INTO policy.policy (
     id, holder_principal, token, tier, protected_amount_sats, strike_price_usd_e8, floor_price_usd_e8,
@@ -113,6 +120,27 @@ FROM policy.policy JOIN unnest($1::text[], $2::int[], $3::text[], $4::text[], $5
     AS life(state, version, from_state, to_state, actor, cause) USING (state)
 ORDER BY id, life.version
 """
+# The feed keeps the lines of the last 90 days: a quarter of a year's.
+_FEED: Final = """
+INSERT INTO policy.feed (principal, policy_id, kind, time, burn_height, txid, token, number)
+SELECT holder_principal, policy_id, kind, time, burn_height, txid, token, row_number() OVER (ORDER BY time, history.id)
+FROM policy.policy JOIN policy.policy_history history ON policy.id = policy_id
+JOIN unnest($1::text[], $2::text[]) AS told(cause, kind) ON told.cause = split_part(history.cause, ':', 1)
+WHERE policy.id >= (
+    SELECT id FROM policy.policy ORDER BY id DESC OFFSET (SELECT count(*) / 4 FROM policy.policy) LIMIT 1
+)
+"""
+_FEED_NUMBER: Final = "SELECT setval('policy.feed_number', (SELECT max(number) FROM policy.feed))"
+_TOLD: Final = {
+    "QUOTE_ACCEPTED": NoticeKind.QUOTED,
+    "QUOTE_NOT_PAID": NoticeKind.CREATION_FAILED,
+    "CREATED_ON_CHAIN": NoticeKind.ACTIVE,
+    "HOLDER_ACTIVATED": NoticeKind.ACTIVATED,
+    "EXPIRATION_FINAL": "",
+    "SETTLED_ON_CHAIN": NoticeKind.SETTLED,
+    "EXPIRED_ON_CHAIN": NoticeKind.EXPIRED,
+    "REFUSED_BY_CONTRACT": NoticeKind.SETTLEMENT_DELAYED,
+}
 _ACTIVATIONS: Final = """
 INSERT INTO policy.activation (policy_id, number, state, request_time, request_market_time, request_burn_height,
     btc_round, stx_round, receipt, receive_time)
@@ -148,6 +176,8 @@ async def fill(connection: Connection, count: int) -> None:
         ]
         await connection.execute(_HISTORY, *map(list, zip(*lines, strict=True)))
         await connection.execute(_ACTIVATIONS, _receipt())
+        await connection.execute(_FEED, list(_TOLD), [str(kind) for kind in _TOLD.values()])
+        await connection.execute(_FEED_NUMBER)
         await connection.execute(_BATCHES)
         await connection.execute(f"INSERT INTO policy.stat (kind, key, value) {FULL_COUNT}")
     for table in (*_TABLES, "policy.stat"):

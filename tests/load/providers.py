@@ -26,7 +26,7 @@ SELECT md5('deposit' || n), 'ST' || upper(substr(md5('provider' || n % $1) || md
     1000000 + n % 1000, 'PRICED', 1000000 + n % 1000, '0x' || md5('t' || n) || md5('x' || n), 800000 + n / 1000,
     '2026-01-01'::timestamptz + n * interval '1 minute', n, n, 100000 * 100000000::bigint, 200000000,
     '2026-01-01'::timestamptz + n * interval '1 minute'
-FROM generate_series(0, $1 * {DEPOSITS_PER_PROVIDER} - 1) AS n
+FROM generate_series(0, $1::bigint * {DEPOSITS_PER_PROVIDER} - 1) AS n
 """
 _ENTRIES: Final = """
 INSERT INTO pool.journal_entry (cause, event, kind, burn_height, time, txid, reason, subject)

@@ -32,9 +32,12 @@ from kernel.rpc.tokens import ServiceTokens
 from services.policy.creation import Creation
 from services.policy.exercise import Exercise
 from services.policy.expiry import Batches, Sweeper
+from services.policy.feeds import Feeds
 from services.policy.judge import Judge
 from services.policy.launcher import CreationLauncher
 from services.policy.listing import Listing
+from services.policy.noticing import Noticer
+from services.policy.numbering import Numbering
 from services.policy.projector import Projector
 from services.policy.reading import Reading
 from services.policy.servicer import Parts, PolicyServicer
@@ -219,12 +222,14 @@ async def running(url: str, launcher: CreationLauncher | None = None) -> AsyncIt
         others = [serving(service, _PolicyTokens()) for service in _others(oracle, pool, gateway)]
         channels = [await stack.enter_async_context(other) for other in others]
         tips = TipFollower(channels[2])
-        sources, watchers = Sources(channels[0], channels[1], channels[2], tips), Watchers(database)
+        sources = Sources(channels[0], channels[1], channels[2], tips)
+        watchers = Watchers(database, sources.burn_height)
         stand_in = LauncherStandIn()
         creation = Creation(database, sources, launcher or stand_in, VAULT)
         reading = Reading(database, sources, watchers)
         exercise, listing = Exercise(database, sources), Listing(database, reading)
-        servicer = PolicyServicer(Parts(creation, exercise, Batches(database), reading, listing, sources))
+        feeds, batches = Feeds(database, reading, watchers), Batches(database)
+        servicer = PolicyServicer(Parts(creation, exercise, batches, reading, listing, feeds, sources))
         channel = await stack.enter_async_context(serving(_policy(servicer), None))
         sweeper = Sweeper(database, LeaderLease(database, Lease, "sweeper"))
         projectors = {
@@ -232,7 +237,17 @@ async def running(url: str, launcher: CreationLauncher | None = None) -> AsyncIt
             for stream in Stream
         }
         judge = Judge(database, sources)
-        work = [tips.follow, watchers.run, judge.run, sweeper.run, *(one.run for one in projectors.values())]
+        noticer = Noticer(database, sources, LeaderLease(database, Lease, "noticer"))
+        numbering = Numbering(database, LeaderLease(database, Lease, "numbering"))
+        work = [
+            tips.follow,
+            watchers.run,
+            judge.run,
+            sweeper.run,
+            noticer.run,
+            numbering.run,
+            *(one.run for one in projectors.values()),
+        ]
         await stack.enter_async_context(_background(work))
         await _until_tip_known(tips)
         stub = policy_service_pb2_grpc.PolicyServiceStub(channel)

@@ -21,7 +21,9 @@ from services.policy import (
     store,
     store_activations,
     store_expiry,
+    store_feed,
     store_figures,
+    store_notices,
     store_projection,
     store_queries,
 )
@@ -39,9 +41,18 @@ from tests.integration.policy.plans import noting, scanned
 from tests.load import policies as load
 
 COUNT = 20_000
-STORES = (store, store_activations, store_expiry, store_figures, store_projection, store_queries)
+STORES = (
+    store,
+    store_activations,
+    store_expiry,
+    store_feed,
+    store_figures,
+    store_notices,
+    store_projection,
+    store_queries,
+)
 # One or a few rows, or emptied all the time.
-SMALL = {"projection", "lease", "stat", "stat_delta"}
+SMALL = {"projection", "lease", "stat", "stat_delta", "notice_cursor", "feed_number"}
 # These are given no statement of their own: they run one that a caller made.
 PASSING_ON = {"execute", "rows"}
 Case = Callable[[AsyncSession, Policy], list[Awaitable[Any]]]
@@ -132,6 +143,12 @@ async def with_activation(session: AsyncSession, policy: Policy, **changes: Any)
     await write(session, replace(activation, **changes))
 
 
+async def numbered(session: AsyncSession, policy: Policy) -> None:
+    """A line without a number gets one."""
+    await store_feed.add_change(session, policy, None)
+    assert await store_feed.number_lines(session) == 1
+
+
 BATCH = ExpiryBatch(f"{0:032x}", 1, ["x"], wall_now())
 TIP = KnownTip(1, wall_now(), wall_now())
 CASES: dict[str, Case] = {
@@ -170,6 +187,22 @@ CASES: dict[str, Case] = {
     "lock_unpaid": one(lambda s, p: store_projection.lock_unpaid(s, 10**7, 200)),
     "list_policies": lists,
     "list_onchain": one(lambda s, p: store_queries.list_onchain(s, 5, 1_001)),
+    "find_policies": one(lambda s, p: store_queries.find_policies(s, [p.id, "x"])),
+    "add_change": one(lambda s, p: store_feed.add_change(s, p, None)),
+    "number_lines": one(lambda s, p: numbered(s, p)),
+    "read_last_number": one(lambda s, p: store_feed.read_last_number(s)),
+    "read_horizon": one(lambda s, p: store_feed.read_horizon(s)),
+    "list_lines": one(lambda s, p: store_feed.list_lines(s, 5, 1_000)),
+    "list_principal_lines": lambda s, p: [
+        store_feed.list_principal_lines(s, p.holder_principal, 5, 50, notices=notices) for notices in (True, False)
+    ],
+    "prune_feed": one(lambda s, p: store_feed.prune_feed(s, wall_now(), 1_000)),
+    "lock_cursor": one(lambda s, p: store_notices.lock_cursor(s, "x", 1)),
+    "set_cursor": one(lambda s, p: store_notices.set_cursor(s, "x", 1)),
+    "add_near_expiry": one(lambda s, p: store_notices.add_near_expiry(s, load.TIP, load.TIP + 300, 144, wall_now(), 1)),
+    "add_in_the_money": one(
+        lambda s, p: store_notices.add_in_the_money(s, 84_900 * 10**8, 85_100 * 10**8, 1, wall_now(), 1)
+    ),
     "list_versions": one(lambda s, p: store_queries.list_versions(s, [p.id] * 1_000)),
     "read_record": one(lambda s, p: store_queries.read_record(s, p)),
     "read_records": one(lambda s, p: store_queries.read_records(s, [p, p])),

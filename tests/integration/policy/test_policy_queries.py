@@ -190,7 +190,11 @@ async def test_a_reader_that_does_not_read_is_cut_off(house: House, monkeypatch:
     """Whoever leaves a change untaken for too long is ended; others go on."""
     policy = await active_policy(house)
     monkeypatch.setattr(watch, "_SLOW_READER_SECONDS", 0.0)
-    watchers, stuck, reading = watch.Watchers(house.database), asyncio.Event(), asyncio.Event()
+    watchers, stuck, reading = (
+        watch.Watchers(house.database, house.sources.burn_height),
+        asyncio.Event(),
+        asyncio.Event(),
+    )
 
     async def slow_reader() -> None:
         async for _ in watchers.changes(policy.name[9:], 0):

@@ -49,6 +49,57 @@ POLICY_ORDER_EXPIRATION: PolicyOrder.ValueType  # 3
 """Those that expire first come first."""
 Global___PolicyOrder: _TypeAlias = PolicyOrder  # noqa: Y015
 
+class _NotificationKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _NotificationKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NotificationKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    NOTIFICATION_KIND_UNSPECIFIED: _NotificationKind.ValueType  # 0
+    NOTIFICATION_KIND_QUOTED: _NotificationKind.ValueType  # 1
+    """A binding quote waits for its payment."""
+    NOTIFICATION_KIND_CREATION_FAILED: _NotificationKind.ValueType  # 2
+    NOTIFICATION_KIND_ACTIVE: _NotificationKind.ValueType  # 3
+    """Paid, and final on chain."""
+    NOTIFICATION_KIND_IN_THE_MONEY: _NotificationKind.ValueType  # 4
+    """The price has fallen below the strike; once in 144 burn blocks."""
+    NOTIFICATION_KIND_NEAR_EXPIRY: _NotificationKind.ValueType  # 5
+    """144, then 18 burn blocks before the last height of activation."""
+    NOTIFICATION_KIND_ACTIVATED: _NotificationKind.ValueType  # 6
+    """The request to activate counts."""
+    NOTIFICATION_KIND_ACTIVATION_PAYS_NOTHING: _NotificationKind.ValueType  # 7
+    """The activation would have paid nothing: the policy is active again."""
+    NOTIFICATION_KIND_SETTLEMENT_DELAYED: _NotificationKind.ValueType  # 8
+    """The contract has refused a settlement: it is tried again."""
+    NOTIFICATION_KIND_SETTLED: _NotificationKind.ValueType  # 9
+    NOTIFICATION_KIND_EXPIRED: _NotificationKind.ValueType  # 10
+    NOTIFICATION_KIND_REORGANISED: _NotificationKind.ValueType  # 11
+    """A deep reorganisation has taken back what an earlier notification said."""
+
+class NotificationKind(_NotificationKind, metaclass=_NotificationKindEnumTypeWrapper): ...
+
+NOTIFICATION_KIND_UNSPECIFIED: NotificationKind.ValueType  # 0
+NOTIFICATION_KIND_QUOTED: NotificationKind.ValueType  # 1
+"""A binding quote waits for its payment."""
+NOTIFICATION_KIND_CREATION_FAILED: NotificationKind.ValueType  # 2
+NOTIFICATION_KIND_ACTIVE: NotificationKind.ValueType  # 3
+"""Paid, and final on chain."""
+NOTIFICATION_KIND_IN_THE_MONEY: NotificationKind.ValueType  # 4
+"""The price has fallen below the strike; once in 144 burn blocks."""
+NOTIFICATION_KIND_NEAR_EXPIRY: NotificationKind.ValueType  # 5
+"""144, then 18 burn blocks before the last height of activation."""
+NOTIFICATION_KIND_ACTIVATED: NotificationKind.ValueType  # 6
+"""The request to activate counts."""
+NOTIFICATION_KIND_ACTIVATION_PAYS_NOTHING: NotificationKind.ValueType  # 7
+"""The activation would have paid nothing: the policy is active again."""
+NOTIFICATION_KIND_SETTLEMENT_DELAYED: NotificationKind.ValueType  # 8
+"""The contract has refused a settlement: it is tried again."""
+NOTIFICATION_KIND_SETTLED: NotificationKind.ValueType  # 9
+NOTIFICATION_KIND_EXPIRED: NotificationKind.ValueType  # 10
+NOTIFICATION_KIND_REORGANISED: NotificationKind.ValueType  # 11
+"""A deep reorganisation has taken back what an earlier notification said."""
+Global___NotificationKind: _TypeAlias = NotificationKind  # noqa: Y015
+
 @_typing.final
 class PolicyTerms(_message.Message):
     """What a holder asks for."""
@@ -668,6 +719,207 @@ class WatchPolicyResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WatchPolicyResponse: _TypeAlias = WatchPolicyResponse  # noqa: Y015
+
+@_typing.final
+class WatchPoliciesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOLDER_PRINCIPAL_FIELD_NUMBER: _builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    holder_principal: _builtins.str
+    """Only for operators and services; a holder watches their own."""
+    resume_token: _builtins.str
+    """From an earlier response; empty to start with all policies as they are."""
+    def __init__(
+        self,
+        *,
+        holder_principal: _builtins.str = ...,
+        resume_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["holder_principal", b"holder_principal", "resume_token", b"resume_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchPoliciesRequest: _TypeAlias = WatchPoliciesRequest  # noqa: Y015
+
+@_typing.final
+class WatchPoliciesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: _builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_COMPLETE_FIELD_NUMBER: _builtins.int
+    resume_token: _builtins.str
+    """Whoever resumes with it misses nothing; what changed while it was given may come again, in the same version."""
+    snapshot_complete: _builtins.bool
+    @_builtins.property
+    def policy(self) -> _policy_pb2.Policy:
+        """One policy as it is now: first each of the holder's, oldest first, then those that change. Unset in the one
+        response that says that the former are complete.
+        """
+
+    def __init__(
+        self,
+        *,
+        policy: _policy_pb2.Policy | None = ...,
+        resume_token: _builtins.str = ...,
+        snapshot_complete: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy", "resume_token", b"resume_token", "snapshot_complete", b"snapshot_complete"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchPoliciesResponse: _TypeAlias = WatchPoliciesResponse  # noqa: Y015
+
+@_typing.final
+class Notification(_message.Message):
+    """One thing that a holder is told."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    BURN_HEIGHT_FIELD_NUMBER: _builtins.int
+    TXID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`notifications/{number}`; the same thing always has the same name."""
+    kind: Global___NotificationKind.ValueType
+    policy: _builtins.str
+    """`policies/{id}`."""
+    burn_height: _builtins.int
+    """Zero where no block is concerned."""
+    txid: _builtins.str
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def amount(self) -> _money_pb2.TokenAmount:
+        """Premium and fee of a quote, payout of a settlement."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        kind: Global___NotificationKind.ValueType = ...,
+        policy: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        burn_height: _builtins.int = ...,
+        txid: _builtins.str = ...,
+        amount: _money_pb2.TokenAmount | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "burn_height", b"burn_height", "create_time", b"create_time", "kind", b"kind", "name", b"name", "policy", b"policy", "txid", b"txid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Notification: _TypeAlias = Notification  # noqa: Y015
+
+@_typing.final
+class ListNotificationsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOLDER_PRINCIPAL_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
+    holder_principal: _builtins.str
+    """Only for operators and services; a holder lists their own."""
+    page_size: _builtins.int
+    cursor: _builtins.str
+    """From an earlier response; empty to start with the oldest that is kept."""
+    def __init__(
+        self,
+        *,
+        holder_principal: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        cursor: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "holder_principal", b"holder_principal", "page_size", b"page_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListNotificationsRequest: _TypeAlias = ListNotificationsRequest  # noqa: Y015
+
+@_typing.final
+class ListNotificationsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NOTIFICATIONS_FIELD_NUMBER: _builtins.int
+    NEXT_CURSOR_FIELD_NUMBER: _builtins.int
+    next_cursor: _builtins.str
+    """Always there: whoever asks with it later is told all that has come since."""
+    @_builtins.property
+    def notifications(self) -> _containers.RepeatedCompositeFieldContainer[Global___Notification]:
+        """Oldest first; fewer than `page_size` only where there are no more for now."""
+
+    def __init__(
+        self,
+        *,
+        notifications: _abc.Iterable[Global___Notification] | None = ...,
+        next_cursor: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_cursor", b"next_cursor", "notifications", b"notifications"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListNotificationsResponse: _TypeAlias = ListNotificationsResponse  # noqa: Y015
+
+@_typing.final
+class WatchNotificationsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOLDER_PRINCIPAL_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
+    holder_principal: _builtins.str
+    """Only for operators and services; a holder watches their own."""
+    cursor: _builtins.str
+    """From an earlier response, also of ListNotifications; empty to start with the oldest that is kept."""
+    def __init__(
+        self,
+        *,
+        holder_principal: _builtins.str = ...,
+        cursor: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "holder_principal", b"holder_principal"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchNotificationsRequest: _TypeAlias = WatchNotificationsRequest  # noqa: Y015
+
+@_typing.final
+class WatchNotificationsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NOTIFICATION_FIELD_NUMBER: _builtins.int
+    NEXT_CURSOR_FIELD_NUMBER: _builtins.int
+    next_cursor: _builtins.str
+    @_builtins.property
+    def notification(self) -> Global___Notification: ...
+    def __init__(
+        self,
+        *,
+        notification: Global___Notification | None = ...,
+        next_cursor: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["notification", b"notification"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_cursor", b"next_cursor", "notification", b"notification"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchNotificationsResponse: _TypeAlias = WatchNotificationsResponse  # noqa: Y015
 
 @_typing.final
 class RecordSignedQuoteRequest(_message.Message):

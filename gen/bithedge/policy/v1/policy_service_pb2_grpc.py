@@ -90,6 +90,21 @@ class PolicyServiceStub:
                 request_serializer=bithedge_dot_policy_dot_v1_dot_policy__service__pb2.WatchPolicyRequest.SerializeToString,
                 response_deserializer=bithedge_dot_policy_dot_v1_dot_policy__service__pb2.WatchPolicyResponse.FromString,
                 _registered_method=True)
+        self.WatchPolicies = channel.unary_stream(
+                '/bithedge.policy.v1.PolicyService/WatchPolicies',
+                request_serializer=bithedge_dot_policy_dot_v1_dot_policy__service__pb2.WatchPoliciesRequest.SerializeToString,
+                response_deserializer=bithedge_dot_policy_dot_v1_dot_policy__service__pb2.WatchPoliciesResponse.FromString,
+                _registered_method=True)
+        self.ListNotifications = channel.unary_unary(
+                '/bithedge.policy.v1.PolicyService/ListNotifications',
+                request_serializer=bithedge_dot_policy_dot_v1_dot_policy__service__pb2.ListNotificationsRequest.SerializeToString,
+                response_deserializer=bithedge_dot_policy_dot_v1_dot_policy__service__pb2.ListNotificationsResponse.FromString,
+                _registered_method=True)
+        self.WatchNotifications = channel.unary_stream(
+                '/bithedge.policy.v1.PolicyService/WatchNotifications',
+                request_serializer=bithedge_dot_policy_dot_v1_dot_policy__service__pb2.WatchNotificationsRequest.SerializeToString,
+                response_deserializer=bithedge_dot_policy_dot_v1_dot_policy__service__pb2.WatchNotificationsResponse.FromString,
+                _registered_method=True)
         self.RecordSignedQuote = channel.unary_unary(
                 '/bithedge.policy.v1.PolicyService/RecordSignedQuote',
                 request_serializer=bithedge_dot_policy_dot_v1_dot_policy__service__pb2.RecordSignedQuoteRequest.SerializeToString,
@@ -219,6 +234,27 @@ class PolicyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchPolicies(self, request, context):
+        """A holder's policies, then every change of any of them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListNotifications(self, request, context):
+        """What a holder is told of their policies, in the order in which it happened; kept for 90 days.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchNotifications(self, request, context):
+        """The same from a cursor on, then each as it comes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RecordSignedQuote(self, request, context):
         """Stores the signed quote and the transaction to sign; a step of the create workflow.
         """
@@ -339,6 +375,21 @@ def add_PolicyServiceServicer_to_server(servicer, server):
                     servicer.WatchPolicy,
                     request_deserializer=bithedge_dot_policy_dot_v1_dot_policy__service__pb2.WatchPolicyRequest.FromString,
                     response_serializer=bithedge_dot_policy_dot_v1_dot_policy__service__pb2.WatchPolicyResponse.SerializeToString,
+            ),
+            'WatchPolicies': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchPolicies,
+                    request_deserializer=bithedge_dot_policy_dot_v1_dot_policy__service__pb2.WatchPoliciesRequest.FromString,
+                    response_serializer=bithedge_dot_policy_dot_v1_dot_policy__service__pb2.WatchPoliciesResponse.SerializeToString,
+            ),
+            'ListNotifications': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListNotifications,
+                    request_deserializer=bithedge_dot_policy_dot_v1_dot_policy__service__pb2.ListNotificationsRequest.FromString,
+                    response_serializer=bithedge_dot_policy_dot_v1_dot_policy__service__pb2.ListNotificationsResponse.SerializeToString,
+            ),
+            'WatchNotifications': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchNotifications,
+                    request_deserializer=bithedge_dot_policy_dot_v1_dot_policy__service__pb2.WatchNotificationsRequest.FromString,
+                    response_serializer=bithedge_dot_policy_dot_v1_dot_policy__service__pb2.WatchNotificationsResponse.SerializeToString,
             ),
             'RecordSignedQuote': grpc.unary_unary_rpc_method_handler(
                     servicer.RecordSignedQuote,
@@ -684,6 +735,87 @@ class PolicyService:
             '/bithedge.policy.v1.PolicyService/WatchPolicy',
             bithedge_dot_policy_dot_v1_dot_policy__service__pb2.WatchPolicyRequest.SerializeToString,
             bithedge_dot_policy_dot_v1_dot_policy__service__pb2.WatchPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchPolicies(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/bithedge.policy.v1.PolicyService/WatchPolicies',
+            bithedge_dot_policy_dot_v1_dot_policy__service__pb2.WatchPoliciesRequest.SerializeToString,
+            bithedge_dot_policy_dot_v1_dot_policy__service__pb2.WatchPoliciesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListNotifications(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bithedge.policy.v1.PolicyService/ListNotifications',
+            bithedge_dot_policy_dot_v1_dot_policy__service__pb2.ListNotificationsRequest.SerializeToString,
+            bithedge_dot_policy_dot_v1_dot_policy__service__pb2.ListNotificationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchNotifications(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/bithedge.policy.v1.PolicyService/WatchNotifications',
+            bithedge_dot_policy_dot_v1_dot_policy__service__pb2.WatchNotificationsRequest.SerializeToString,
+            bithedge_dot_policy_dot_v1_dot_policy__service__pb2.WatchNotificationsResponse.FromString,
             options,
             channel_credentials,
             insecure,

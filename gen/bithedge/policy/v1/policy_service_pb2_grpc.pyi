@@ -57,6 +57,12 @@ class PolicyServiceStub:
     """Counts by state, premium and payouts per token."""
     WatchPolicy: _grpc.UnaryStreamMultiCallable[_policy_service_pb2.WatchPolicyRequest, _policy_service_pb2.WatchPolicyResponse]
     """The policy, then every change of it."""
+    WatchPolicies: _grpc.UnaryStreamMultiCallable[_policy_service_pb2.WatchPoliciesRequest, _policy_service_pb2.WatchPoliciesResponse]
+    """A holder's policies, then every change of any of them."""
+    ListNotifications: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.ListNotificationsRequest, _policy_service_pb2.ListNotificationsResponse]
+    """What a holder is told of their policies, in the order in which it happened; kept for 90 days."""
+    WatchNotifications: _grpc.UnaryStreamMultiCallable[_policy_service_pb2.WatchNotificationsRequest, _policy_service_pb2.WatchNotificationsResponse]
+    """The same from a cursor on, then each as it comes."""
     RecordSignedQuote: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.RecordSignedQuoteRequest, _policy_service_pb2.RecordSignedQuoteResponse]
     """Stores the signed quote and the transaction to sign; a step of the create workflow."""
     FailCreation: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.FailCreationRequest, _policy_service_pb2.FailCreationResponse]
@@ -105,6 +111,12 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
     """Counts by state, premium and payouts per token."""
     WatchPolicy: _aio.UnaryStreamMultiCallable[_policy_service_pb2.WatchPolicyRequest, _policy_service_pb2.WatchPolicyResponse]  # type: ignore[assignment]
     """The policy, then every change of it."""
+    WatchPolicies: _aio.UnaryStreamMultiCallable[_policy_service_pb2.WatchPoliciesRequest, _policy_service_pb2.WatchPoliciesResponse]  # type: ignore[assignment]
+    """A holder's policies, then every change of any of them."""
+    ListNotifications: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.ListNotificationsRequest, _policy_service_pb2.ListNotificationsResponse]  # type: ignore[assignment]
+    """What a holder is told of their policies, in the order in which it happened; kept for 90 days."""
+    WatchNotifications: _aio.UnaryStreamMultiCallable[_policy_service_pb2.WatchNotificationsRequest, _policy_service_pb2.WatchNotificationsResponse]  # type: ignore[assignment]
+    """The same from a cursor on, then each as it comes."""
     RecordSignedQuote: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.RecordSignedQuoteRequest, _policy_service_pb2.RecordSignedQuoteResponse]  # type: ignore[assignment]
     """Stores the signed quote and the transaction to sign; a step of the create workflow."""
     FailCreation: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.FailCreationRequest, _policy_service_pb2.FailCreationResponse]  # type: ignore[assignment]
@@ -216,6 +228,30 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_policy_service_pb2.WatchPolicyResponse], _abc.AsyncIterator[_policy_service_pb2.WatchPolicyResponse]]:
         """The policy, then every change of it."""
+
+    @_abc_1.abstractmethod
+    def WatchPolicies(
+        self,
+        request: _policy_service_pb2.WatchPoliciesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_policy_service_pb2.WatchPoliciesResponse], _abc.AsyncIterator[_policy_service_pb2.WatchPoliciesResponse]]:
+        """A holder's policies, then every change of any of them."""
+
+    @_abc_1.abstractmethod
+    def ListNotifications(
+        self,
+        request: _policy_service_pb2.ListNotificationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_policy_service_pb2.ListNotificationsResponse, _abc.Awaitable[_policy_service_pb2.ListNotificationsResponse]]:
+        """What a holder is told of their policies, in the order in which it happened; kept for 90 days."""
+
+    @_abc_1.abstractmethod
+    def WatchNotifications(
+        self,
+        request: _policy_service_pb2.WatchNotificationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_policy_service_pb2.WatchNotificationsResponse], _abc.AsyncIterator[_policy_service_pb2.WatchNotificationsResponse]]:
+        """The same from a cursor on, then each as it comes."""
 
     @_abc_1.abstractmethod
     def RecordSignedQuote(
