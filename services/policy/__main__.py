@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import grpc
 from bithedge.policy.v1 import policy_service_pb2, policy_service_pb2_grpc
 from temporalio.client import Client
 
@@ -56,11 +58,6 @@ def _process(given: Settings, temporal: Client) -> Process:
     sources = Sources(oracle, pool, gateway, tips)
     watchers = Watchers(database, sources.burn_height)
     reading = Reading(database, sources, watchers)
-    projectors = [
-        Projector(database, gateway, stream, LeaderLease(database, Lease, f"projector {stream}"), given.vault)
-        for stream in Stream
-    ]
-    sweeper = Sweeper(database, LeaderLease(database, Lease, "sweeper"))
     relay = Relay(database, Outbox, TemporalDelivery(temporal))
     servicer = PolicyServicer(
         Parts(
@@ -82,14 +79,27 @@ def _process(given: Settings, temporal: Client) -> Process:
             tips.follow,
             watchers.run,
             relay.run,
-            sweeper.run,
             Judge(database, sources).run,
-            Numbering(database, LeaderLease(database, Lease, "numbering")).run,
-            Noticer(database, sources, LeaderLease(database, Lease, "noticer")).run,
-            *(projector.run for projector in projectors),
+            *_leaders(database, sources, gateway, given.vault),
         ],
         on_close=[channel.close for channel in (identity, gateway, oracle, pool)] + [database.close],
     )
+
+
+def _leaders(
+    database: Database, sources: Sources, gateway: grpc.aio.Channel, vault: str
+) -> list[Callable[[], Awaitable[None]]]:
+    """What one of several replicas does."""
+
+    def lease(name: str) -> LeaderLease:
+        return LeaderLease(database, Lease, name)
+
+    return [
+        Sweeper(database, lease("sweeper")).run,
+        Numbering(database, lease("numbering")).run,
+        Noticer(database, sources, lease("noticer")).run,
+        *(Projector(database, gateway, stream, lease(f"projector {stream}"), vault).run for stream in Stream),
+    ]
 
 
 def _service(servicer: PolicyServicer) -> Service:
