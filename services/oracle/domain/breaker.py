@@ -1,10 +1,13 @@
 """The breaker: a jump is believed by more sources and after more time, or by two operators for a while.
 
-A price may move from the last OK one by a bound that widens with the time since, up to a limit. Beyond it nothing is
-OK until the new level has been seen by more sources than a price needs otherwise, in several rounds that follow each
-other, for some time. From one of these rounds to the next the level itself may move by the same bound, so that a fall
-that goes on is believed while it goes on; a round that falls out starts anew. Operators may say in which range a jump
-is believed at once. They cannot say what the price is: sources still have to agree on it.
+A price may lie off an anchor by a bound that widens with the time since the last OK price, up to a limit. The anchor
+follows OK prices no faster than the bound widens: measured from the last price alone, the bound of a round would be
+granted anew in every round, and a price could be walked anywhere in a few of them.
+
+Beyond the bound nothing is OK until the new level has been seen by more sources than a price needs otherwise, in
+several rounds that follow each other, for some time. From one of these rounds to the next the level itself may move by
+the same bound, so that a fall that goes on is believed while it goes on; a round that falls out starts anew. Operators
+may say in which range a jump is believed at once. They cannot say what the price is: sources still have to agree on it.
 """
 
 from __future__ import annotations
@@ -30,7 +33,8 @@ class BreakerRules:
     """Jumps in basis points, times in seconds of market time.
 
     `base_bps` at once, `per_minute_bps` more for each whole minute since the last OK price, `most_bps` at the most;
-    beyond that `sources` must agree in `rounds` rounds that span `seconds`.
+    beyond that `sources` must agree in `rounds` rounds that span `seconds`. So without a jump that was believed, prices
+    move by `per_minute_bps` a minute, and `base_bps` to either side of that.
     """
 
     base_bps: int = 300
@@ -41,17 +45,23 @@ class BreakerRules:
     seconds: int = 120
 
     def allowed_bps(self, elapsed: dt.timedelta) -> int:
-        """How far a price may have moved after `elapsed`, whole minutes counted down."""
+        """How far off a price may lie after `elapsed`, whole minutes counted down."""
         minutes = max(0, int(elapsed.total_seconds() // 60))
         return min(self.most_bps, self.base_bps + self.per_minute_bps * minutes)
 
 
 @dataclass(frozen=True)
 class Anchor:
-    """The last OK price, which jumps are measured from, and the market time of its round."""
+    """What jumps are measured from, and the market time of the last OK round."""
 
     price_usd_e8: int
     time: dt.datetime
+
+    def followed(self, price: int, at: dt.datetime, rules: BreakerRules) -> Anchor:
+        """The anchor after an OK price without a jump: moved towards it, no faster than the bound widens."""
+        seconds = max(0, int((at - self.time).total_seconds()))
+        step = self.price_usd_e8 * rules.per_minute_bps * seconds // (BPS * 60)
+        return Anchor(min(max(price, self.price_usd_e8 - step), self.price_usd_e8 + step), at)
 
 
 @dataclass(frozen=True)
@@ -105,9 +115,9 @@ def judged_jump(
         return found, passed
     allowed = rules.allowed_bps(at - anchor.time)
     if not exceeds_bps(price, anchor.price_usd_e8, allowed):
-        return found, passed
+        return found, BreakerState(anchor.followed(price, at, rules))
     moved = mul_div_up(abs(price - anchor.price_usd_e8), BPS, anchor.price_usd_e8)
-    jump = f"{moved} bps since the last OK price, {allowed} allowed"
+    jump = f"{moved} bps off the anchor, {allowed} allowed"
     if (override := _believing(overrides, price, at)) is not None:
         return dataclasses.replace(found, reason=f"{OVERRIDDEN}: {jump}; by {override.name}"), passed
     level = _level(found, at, state.level, rules)
