@@ -91,6 +91,18 @@ def test_an_old_price_is_degraded_then_gone() -> None:
     assert [shown.price_usd_e8 for shown in ages] == [one.price_usd_e8] * 3 + [0]
 
 
+def test_a_jump_that_was_believed_is_no_doubt() -> None:
+    """An OK price keeps the reason that says who believed its jump, and is OK for as long as any other; then only its
+    age is a doubt. A price that was doubted keeps its doubt beside its age."""
+    observed, rules = boundary_time(NOON - 2), FreshnessRules()
+    believed = dataclasses.replace(price(NOON), reason="JUMP_BELIEVED: by all")
+    doubted = dataclasses.replace(believed, status=PriceStatus.DEGRADED, reason="JUMP: by nobody")
+    ages = [observed + dt.timedelta(seconds=age) for age in (300, 301)]
+    assert judged_at(believed, ages[0], rules) == believed
+    assert judged_at(believed, ages[1], rules).reason == "OLD: the last price is 301 s old"
+    assert judged_at(doubted, ages[1], rules).reason == "OLD: the last price is 301 s old; JUMP: by nobody"
+
+
 def test_without_market_time_no_price_is_trusted() -> None:
     """31 s after the clock was last heard a price that looks fresh is DEGRADED, and says why."""
     one, now = price(NOON), boundary_time(NOON)
