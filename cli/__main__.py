@@ -86,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     }
     for name, (command, help_text) in simple.items():
         commands.add_parser(name, help=help_text).set_defaults(command=command)
+    parser.add_argument("--live", action="store_true", help="the stack whose oracle reads stand-ins of exchanges")
     quote = commands.add_parser("quote", help="an indicative quote")
     quote.add_argument("--sats", type=int, required=True, help="protected amount in sats")
     quote.add_argument("--strike", type=int, required=True, help="strike in whole USD per BTC")
@@ -100,7 +101,7 @@ def main() -> int:
     """0, or 1 with one line that says what to mend."""
     given = _parser().parse_args()
     try:
-        asyncio.run(given.command(given, default_layout()))
+        asyncio.run(given.command(given, default_layout(given.live)))
     except (
         DemoError,
         StackError,

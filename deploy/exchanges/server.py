@@ -35,7 +35,6 @@ class ExchangeServer:
         self.market = market
         self.faults = FaultBoard()
         self.address = ""
-        self.requests: dict[str, int] = {}
         self._moved = asyncio.Condition()
         self._runner: web.AppRunner | None = None
 
@@ -81,18 +80,18 @@ class ExchangeServer:
 
     def _rest(self, one: StandIn, answer: Callable[[StandIn, str], Any]) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
-            self.requests[one.name] = self.requests.get(one.name, 0) + 1
             market = request.match_info.get("market") or request.query.get(one.query, "")
-            fault = self.faults.at(one.name, one.pair_of(market) or ANY, "rest")
+            pair = one.pair_of(market) or ANY
+            fault = self.faults.at(one.name, pair, "rest")
             if fault in HINDRANCES:
-                hindered = await self._hindered(one, request, fault)
+                hindered = await self._hindered(one, pair, request, fault)
                 if hindered is not None:
                     return hindered
             return web.json_response(answer(one, market))
 
         return handle
 
-    async def _hindered(self, one: StandIn, request: web.Request, fault: Fault) -> web.StreamResponse | None:
+    async def _hindered(self, one: StandIn, pair: str, request: web.Request, fault: Fault) -> web.StreamResponse | None:
         if fault is Fault.SILENT:
             return None
         if fault is Fault.CUT_OFF and request.transport is not None:
@@ -102,7 +101,7 @@ class ExchangeServer:
         if fault is Fault.GARBAGE:
             return web.Response(text=_HTML, content_type="text/html")
         async with self._moved:
-            await self._moved.wait_for(lambda: self.faults.at(one.name, ANY, "rest") is not fault)
+            await self._moved.wait_for(lambda: self.faults.at(one.name, pair, "rest") is not fault)
         return None
 
     def _listing(self, one: StandIn, market: str) -> Any:

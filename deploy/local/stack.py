@@ -34,6 +34,9 @@ _SERVICE_NAMES: Final = {
     "pool": "bithedge.pool.v1.PoolService",
 }
 _WORKER: Final = "workflows"
+_EXCHANGES: Final = "exchanges"
+# Between two rounds of live prices, market seconds: a person who starts the stack sees one soon.
+_LIVE_ROUND_SECONDS: Final = 10
 PROCESSES: Final = ("devnet", "temporal", *SERVICES, _WORKER)
 Say = Callable[[str], None]
 
@@ -60,6 +63,9 @@ class Stack:
         """Returns when every process serves. StackError with one line otherwise."""
         self._start_infrastructure()
         await asyncio.gather(self._wait_for_temporal(), self._wait_for_devnet())
+        if self.layout.live_prices:
+            self._start(self._exchanges_spec())
+            await asyncio.to_thread(self._wait_for_port, _EXCHANGES, self.layout.ports.exchanges)
         if self._principals is None:
             self._principals = await self._deploy(), await self._operator()
         for spec in self._service_specs(*self._principals):
@@ -71,7 +77,7 @@ class Stack:
 
     def stop(self) -> None:
         """Stops everything; the state stays."""
-        for group in ((_WORKER,), tuple(reversed(SERVICES)), ("temporal", "devnet")):
+        for group in ((_WORKER,), tuple(reversed(SERVICES)), ("temporal", _EXCHANGES, "devnet")):
             self.processes.stop(group)
         postgres = self._postgres
         if postgres is None and (self.layout.state / "postgres" / "postmaster.pid").exists():
@@ -99,6 +105,22 @@ class Stack:
         )
         settings.state_folder.mkdir(parents=True, exist_ok=True)
         return ProcessSpec("devnet", settings.command, node_environment(), (self.layout.ports.devnet,))
+
+    def _exchanges_spec(self) -> ProcessSpec:
+        port = self.layout.ports.exchanges
+        command = [sys.executable, "-m", "deploy.exchanges", "--port", str(port), "--devnet", self.layout.node_url]
+        command += ["--write-sources", str(self._sources_file)]
+        return ProcessSpec(_EXCHANGES, command, os.environ, (port,))
+
+    @property
+    def _sources_file(self) -> Path:
+        return self.layout.state / "live_sources.toml"
+
+    def _price_settings(self) -> Mapping[str, str]:
+        if not self.layout.live_prices:
+            return {"PRICE_SOURCE": "replay", "PRICE_DATA": str(REPOSITORY / "data")}
+        seconds = str(_LIVE_ROUND_SECONDS)
+        return {"PRICE_SOURCE": "live", "LIVE_SOURCES_FILE": str(self._sources_file), "OBSERVATION_SECONDS": seconds}
 
     def _temporal_spec(self) -> ProcessSpec:
         ports = self.layout.ports
@@ -163,11 +185,7 @@ class Stack:
                 "BACKEND_SIGNERS": f"file:{self.keys.backend_key}",
                 "MARKET_CLOCK": "devnet",
             },
-            "oracle": {
-                "ORACLE_KEY_FILE": str(self.keys.oracle_key),
-                "PRICE_SOURCE": "replay",
-                "PRICE_DATA": str(REPOSITORY / "data"),
-            },
+            "oracle": {"ORACLE_KEY_FILE": str(self.keys.oracle_key), **self._price_settings()},
         }
         common = {**self._addresses(), "CONTRACT_DEPLOYER": deployer, "NETWORK": "testnet", "CHAIN_ID": "2147483648"}
         return [self._python(name, {**common, **particular.get(name, {})}) for name in SERVICES]

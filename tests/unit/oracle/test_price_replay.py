@@ -18,7 +18,7 @@ from services.oracle.domain.history import DailyBar
 from services.oracle.domain.prices import Feed, PriceStatus
 from services.oracle.feeds.replay.exchanges import EXCHANGES, ReplayedPrices
 from services.oracle.feeds.replay.path import price_at
-from services.oracle.feeds.replay.recorded import load_series
+from services.oracle.feeds.replay.recorded import load_file, load_series
 
 DATA = Path(__file__).resolve().parents[3] / "data"
 BTC_FILE = DATA / "btc_usd_daily_2020_2021.csv"
@@ -94,6 +94,22 @@ async def test_a_missing_day_has_no_price() -> None:
     """2020-10-12 was not recorded: nothing is invented for it."""
     assert await REPLAY.observe(Feed.BTC_USD, dt.datetime(2020, 10, 12, 12, tzinfo=dt.UTC)) == []
     assert await REPLAY.observe(Feed.BTC_USD, dt.datetime(2026, 1, 1, tzinfo=dt.UTC)) == []
+
+
+def test_the_synthetic_rate_of_usdt_is_made_by_its_script() -> None:
+    """The committed file is what the script writes, of the days of BTC, within 2% of a dollar, dearer in the crash;
+    no feed is made from it."""
+    script = runpy.run_path(str(DATA / "synthesize_usdt_usd.py"))
+    path = DATA / "usdt_usd_daily_synthetic_2020_2021.csv"
+    with path.open(newline="") as file:
+        committed = [tuple(row) for row in csv.reader(file)]
+    assert committed == [script["COLUMNS"], *script["rows"]()]
+    series = load_file(path, "PRICE_DATA")
+    closes = {bar.day: Decimal(bar.close_usd_e8) / 10**8 for bar in series.bars}
+    assert series.synthetic
+    assert list(closes) == [bar.day for bar in load_series(DATA)[Feed.BTC_USD].bars]
+    assert all(abs(close - 1) < Decimal("0.02") for close in closes.values())
+    assert closes[dt.date(2020, 3, 12)] > Decimal("1.01")
 
 
 def test_the_synthetic_series_is_made_by_its_script_and_says_so() -> None:
