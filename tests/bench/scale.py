@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import asyncpg
@@ -15,7 +15,7 @@ from bithedge.pool.v1 import pool_service_pb2 as pool_pb2
 from bithedge.type.v1 import money_pb2
 
 from tests.bench.calls import Calls, calls_to, serialized
-from tests.bench.processes import Metadata, running_identity, running_service
+from tests.bench.processes import Identity, running_identity, running_service
 from tests.bench.row import quantile
 from tests.bench.workbench import Workbench
 from tests.integration.policy import harness
@@ -72,16 +72,23 @@ class Platform:
     """Running services over one database."""
 
     addresses: dict[str, str]
-    metadata: Metadata
+    identity: Identity
     keys: Keys
 
     @asynccontextmanager
     async def query(self, name: str) -> AsyncIterator[Query]:
         """One of QUERIES, ready to be asked."""
         method, requests = QUERIES[name]
+        async with self.asking(method, requests(self.keys)) as query:
+            yield query
+
+    @asynccontextmanager
+    async def asking(self, method: str, requests: Iterable[Any]) -> AsyncIterator[Query]:
+        """A method and what to ask, with a token that is good for the next minutes."""
         service = "pool" if method.startswith(_POOL) else "policy"
-        async with calls_to(self.addresses[service], method, self.metadata) as calls:
-            yield Query(calls, serialized(requests(self.keys)))
+        metadata = await self.identity.metadata("workflows")
+        async with calls_to(self.addresses[service], method, metadata) as calls:
+            yield Query(calls, serialized(requests))
 
 
 @dataclass
@@ -91,6 +98,7 @@ class Query:
     calls: Calls
     requests: Sequence[bytes]
     next: int = 0
+    taken: list[float] = field(default_factory=list)
 
     async def milliseconds(self, count: int) -> list[float]:
         """How long so many answers took, each alone."""
@@ -104,8 +112,10 @@ class Query:
         return taken
 
     async def p99(self, count: int) -> float:
-        """The 99th percentile of them."""
-        return quantile(await self.milliseconds(count), 0.99)
+        """The 99th percentile of them; all are kept in `taken`."""
+        taken = await self.milliseconds(count)
+        self.taken += taken
+        return quantile(taken, 0.99)
 
 
 @asynccontextmanager
@@ -114,7 +124,7 @@ async def platforms(bench: Workbench, large: tuple[int, int] = LARGE) -> AsyncIt
     async with AsyncExitStack() as stack:
         server_url = stack.enter_context(bench.postgres())
         identity = await stack.enter_async_context(running_identity(bench.folder, await create_database(server_url)))
-        metadata, found = await identity.metadata("workflows"), []
+        found = []
         for policies, providers in (large, SMALL):
             url, start = await create_database(server_url), time.monotonic()
             await seed(url, policies, providers)
@@ -129,7 +139,7 @@ async def platforms(bench: Workbench, large: tuple[int, int] = LARGE) -> AsyncIt
                 secret = {"SERVICE_SECRET_FILE": str(identity.keys.secret(name))}
                 running = running_service(name, bench.folder, settings | secret)
                 addresses[name] = await stack.enter_async_context(running)
-            found.append(Platform(addresses, metadata, await _keys(url)))
+            found.append(Platform(addresses, identity, await _keys(url)))
         yield found[0], found[1]
 
 

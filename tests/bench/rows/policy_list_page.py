@@ -13,7 +13,6 @@ from bithedge.policy.v1 import policy_pb2
 from bithedge.policy.v1 import policy_service_pb2 as pb
 
 from services.policy.convert_lists import page_token
-from tests.bench.calls import calls_to, serialized
 from tests.bench.row import Row, at_most, of_samples
 from tests.bench.scale import LARGE, Platform, Query, platforms
 from tests.bench.workbench import Workbench
@@ -28,19 +27,18 @@ async def measure(bench: Workbench) -> Row:
     """Pages of both platforms in turns."""
     async with (
         platforms(bench, (LARGE[0], 0)) as (large, small),
-        calls_to(large.addresses["policy"], _LIST, large.metadata) as many,
-        calls_to(small.addresses["policy"], _LIST, small.metadata) as few,
+        large.asking(_LIST, _requests(large)) as ours,
+        small.asking(_LIST, _requests(small)) as yardstick,
     ):
-        ours, yardstick = Query(many, _requests(large)), Query(few, _requests(small))
         samples = await bench.in_turns(lambda: _mean(ours), lambda: _mean(yardstick), _TURNS)
     return of_samples(*samples, "ms", at_most(1.5))
 
 
-def _requests(platform: Platform) -> list[bytes]:
+def _requests(platform: Platform) -> list[pb.ListPoliciesRequest]:
     """The list from every known policy on that leaves a whole page behind it."""
     asked = pb.ListPoliciesRequest(states=[policy_pb2.POLICY_STATE_ACTIVE])
     starts = sorted(platform.keys.ids)[len(platform.keys.ids) // 4 :]
-    return serialized(pb.ListPoliciesRequest(states=asked.states, page_token=page_token(asked, one)) for one in starts)
+    return [pb.ListPoliciesRequest(states=asked.states, page_token=page_token(asked, one)) for one in starts]
 
 
 async def _mean(query: Query) -> float:

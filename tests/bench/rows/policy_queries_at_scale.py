@@ -21,17 +21,17 @@ _TURNS: Final = 7
 
 async def measure(bench: Workbench) -> Row:
     """Each query in turns of both platforms."""
-    samples = {}
+    samples, middles = {}, {}
     async with platforms(bench) as (large, small):
         for name in QUERIES:
             async with large.query(name) as many, small.query(name) as few:
                 samples[name] = await bench.in_turns(lambda: many.p99(_CALLS), lambda: few.p99(_CALLS), _TURNS)
-    medians = {
-        name: (statistics.median(ours), statistics.median(yardstick)) for name, (ours, yardstick) in samples.items()
-    }
-    notes = {
-        name: f"{ours:.2f} ms at 1,000,000, {yardstick:.2f} ms at 1,000, ratio {ours / yardstick:.2f}"
-        for name, (ours, yardstick) in medians.items()
-    }
-    worst = max(medians, key=lambda name: medians[name][0] / medians[name][1])
+                middles[name] = (statistics.median(many.taken), statistics.median(few.taken))
+    high = {name: (statistics.median(ours), statistics.median(other)) for name, (ours, other) in samples.items()}
+    notes = {name: f"p99 {_beside(*high[name])}; median {_beside(*middles[name])}" for name in QUERIES}
+    worst = max(high, key=lambda name: high[name][0] / high[name][1])
     return of_samples(*samples[worst], "ms p99", at_most(1.5), {"worst": worst, **notes})
+
+
+def _beside(large: float, small: float) -> str:
+    return f"{large:.2f} ms at 1,000,000, {small:.2f} at 1,000, ratio {large / small:.2f}"
