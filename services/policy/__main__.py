@@ -30,6 +30,7 @@ from services.policy.noticing import Noticer
 from services.policy.numbering import Numbering
 from services.policy.projector import Projector
 from services.policy.reading import Reading
+from services.policy.retention import Retention
 from services.policy.servicer import Parts, PolicyServicer
 from services.policy.sources import Sources
 from services.policy.store_projection import Stream
@@ -98,6 +99,7 @@ def _leaders(
         Sweeper(database, lease("sweeper")).run,
         Numbering(database, lease("numbering")).run,
         Noticer(database, sources, lease("noticer")).run,
+        Retention(database, lease("retention")).run,
         *(Projector(database, gateway, stream, lease(f"projector {stream}"), vault).run for stream in Stream),
     ]
 

@@ -57,6 +57,8 @@ _TABLES: Final = (
     "policy.activation",
     "policy.expiry_batch",
     "policy.feed",
+    "policy.request",
+    "policy.outbox",
 )
 
 # $1 how many, $2 to $4 states with their shares and versions, $5 breakdown, $6 transaction.
@@ -131,6 +133,18 @@ WHERE policy.id >= (
 )
 """
 _FEED_NUMBER: Final = "SELECT setval('policy.feed_number', (SELECT max(number) FROM policy.feed))"
+# Requests and outbox rows as they are kept: of a month.
+_REQUESTS: Final = """
+INSERT INTO policy.request (principal, method, request_id, body_sha256, response, create_time)
+SELECT holder_principal, 'bithedge.policy.v1.CreatePolicyRequest', id, sha256(id::bytea), prepared_transaction,
+    create_time
+FROM policy.policy ORDER BY id DESC LIMIT (SELECT count(*) / 12 FROM policy.policy)
+"""
+_OUTBOX: Final = """
+INSERT INTO policy.outbox (kind, key, payload, create_time, due_time, deliver_time)
+SELECT 'start', 'create/' || id, breakdown, create_time, create_time, create_time
+FROM policy.policy ORDER BY id DESC LIMIT (SELECT count(*) / 12 FROM policy.policy)
+"""
 _TOLD: Final = {
     "QUOTE_ACCEPTED": NoticeKind.QUOTED,
     "QUOTE_NOT_PAID": NoticeKind.CREATION_FAILED,
@@ -177,7 +191,8 @@ async def fill(connection: Connection, count: int) -> None:
         await connection.execute(_HISTORY, *map(list, zip(*lines, strict=True)))
         await connection.execute(_ACTIVATIONS, _receipt())
         await connection.execute(_FEED, list(_TOLD), [str(kind) for kind in _TOLD.values()])
-        await connection.execute(_FEED_NUMBER)
+        for statement in (_FEED_NUMBER, _REQUESTS, _OUTBOX):
+            await connection.execute(statement)
         await connection.execute(_BATCHES)
         await connection.execute(f"INSERT INTO policy.stat (kind, key, value) {FULL_COUNT}")
     for table in (*_TABLES, "policy.stat"):

@@ -161,6 +161,10 @@ class GatewayStandIn(_Gateway):
             )
             self._changed.notify_all()
 
+    def delivered(self, finality: int) -> int:
+        """The cursor of a stream's last answer."""
+        return len(self._answers[finality])
+
     async def GetTip(self, request: gateway_pb2.GetTipRequest, context: Context) -> gateway_pb2.GetTipResponse:
         """The tip that was set."""
         return gateway_pb2.GetTipResponse(tip=self.tip)

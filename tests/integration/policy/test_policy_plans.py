@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import inspect
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -26,6 +27,7 @@ from services.policy import (
     store_notices,
     store_projection,
     store_queries,
+    store_retention,
 )
 from services.policy.convert_lists import key_of
 from services.policy.domain.activation import KnownTip
@@ -50,6 +52,7 @@ STORES = (
     store_notices,
     store_projection,
     store_queries,
+    store_retention,
 )
 # One or a few rows, or emptied all the time.
 SMALL = {"projection", "lease", "stat", "stat_delta", "notice_cursor", "feed_number"}
@@ -149,6 +152,7 @@ async def numbered(session: AsyncSession, policy: Policy) -> None:
     assert await store_feed.number_lines(session) == 1
 
 
+LONG_AFTER = dt.datetime(2030, 1, 1, tzinfo=dt.UTC)
 BATCH = ExpiryBatch(f"{0:032x}", 1, ["x"], wall_now())
 TIP = KnownTip(1, wall_now(), wall_now())
 CASES: dict[str, Case] = {
@@ -197,6 +201,8 @@ CASES: dict[str, Case] = {
         store_feed.list_principal_lines(s, p.holder_principal, 5, 50, notices=notices) for notices in (True, False)
     ],
     "prune_feed": one(lambda s, p: store_feed.prune_feed(s, wall_now(), 1_000)),
+    "prune_outbox": one(lambda s, p: store_retention.prune_outbox(s, LONG_AFTER, 1_000)),
+    "prune_requests": one(lambda s, p: store_retention.prune_requests(s, LONG_AFTER, 1_000)),
     "lock_cursor": one(lambda s, p: store_notices.lock_cursor(s, "x", 1)),
     "set_cursor": one(lambda s, p: store_notices.set_cursor(s, "x", 1)),
     "add_near_expiry": one(lambda s, p: store_notices.add_near_expiry(s, load.TIP, load.TIP + 300, 144, wall_now(), 1)),
