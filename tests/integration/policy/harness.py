@@ -95,10 +95,12 @@ class House:
     judge: Judge
     projectors: dict[Stream, Projector]
 
-    async def create(self, request_id: str = "create-1", **terms: Any) -> policy_pb2.Policy:
+    async def create(
+        self, request_id: str = "create-1", patience_seconds: float | None = None, **terms: Any
+    ) -> policy_pb2.Policy:
         """A policy of HOLDER in PENDING_CREATION."""
         request = create_request(request_id, **terms)
-        return (await self.stub.CreatePolicy(request, metadata=AS_HOLDER)).policy
+        return (await self.stub.CreatePolicy(request, metadata=AS_HOLDER, timeout=patience_seconds)).policy
 
     async def sign(self, name: str) -> policy_pb2.Policy:
         """What the create workflow does once the gateway has signed."""
