@@ -34,6 +34,8 @@ from services.chain_gateway.tables import ChainState
 _RETRY_SECONDS: Final = 0.5
 _STOPPED_SECONDS: Final = 5.0
 _REFRESH_SECONDS: Final = 1.0
+_BLOCKS_WRITTEN: Final = 40
+"""In one database transaction."""
 
 
 @dataclass(frozen=True)
@@ -106,11 +108,7 @@ class Ingest:
             return False
         blocks = await self._chain.blocks_above(state.stacks_height, head)
         if blocks and blocks[0].parent_index_hash == state.index_hash:
-            contents = await read_leading(self._followed, self._contracts, self._settings.backend_accounts, blocks)
-            last = contents[-1].block
-            if market_time is not None and last.height < head.height:
-                market_time = self._time_on_the_way(state, last, market_time)
-            await self._apply(contents, state.index_hash, market_time)
+            await self._advance(state, head, blocks, market_time)
             return True
         return await self._reorganise(state, head)
 
@@ -122,17 +120,37 @@ class Ingest:
             raise Unavailable("NO_CLOCK", "the node has no market clock: is it a devnet?")
         return dt.datetime.fromtimestamp(clock.market_time, dt.UTC)
 
-    def _time_on_the_way(self, state: ChainState, block: Block, market_time: dt.datetime) -> dt.datetime:
-        """Market time while blocks are still to come: never ahead of the tip it is told with, never back."""
-        passed = min(market_time, dt.datetime.fromtimestamp(block.burn_time, dt.UTC))
-        return passed if state.market_time is None else max(passed, state.market_time)
+    async def _advance(
+        self, state: ChainState, head: Block, blocks: Sequence[Block], market_time: dt.datetime | None
+    ) -> None:
+        """Takes blocks on top of our tip, some at a time: the next are read while those before them are written."""
+        parent, told = state.index_hash, state.market_time
+        parts = [blocks[start : start + _BLOCKS_WRITTEN] for start in range(0, len(blocks), _BLOCKS_WRITTEN)]
+        reading = asyncio.ensure_future(self._read(parts[0]))
+        try:
+            for place, part in enumerate(parts, 1):
+                contents = await reading
+                last = contents[-1].block
+                if whole := len(contents) == len(part) and place < len(parts):
+                    reading = asyncio.ensure_future(self._read(parts[place]))
+                if market_time is not None:
+                    told = market_time if last.height >= head.height else _on_the_way(told, last, market_time)
+                await self._apply(contents, parent, told)
+                parent = last.index_hash
+                if not whole:
+                    return
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+    async def _read(self, blocks: Sequence[Block]) -> list[BlockContent]:
+        return await read_leading(self._followed, self._contracts, self._settings.backend_accounts, blocks)
 
     async def _first(self, market_time: dt.datetime | None) -> bool:
         block = await self._chain.block(self._settings.start_stacks_height)
         if block is None:
             raise Unavailable("NO_BLOCKS", "the node does not know the first block yet")
-        contents = await read_leading(self._followed, self._contracts, self._settings.backend_accounts, [block])
-        await self._apply(contents, None, market_time)
+        await self._apply(await self._read([block]), None, market_time)
         return True
 
     async def _apply(
@@ -145,7 +163,7 @@ class Ingest:
             if (state.index_hash if state else None) != parent:
                 raise Aborted("TIP_MOVED", "another replica ingested meanwhile")
             now = wall_now()
-            await store_chain.put_blocks(session, [_row(block) for block in blocks])
+            await store_chain.put_blocks(session, blocks)
             state = self._tip(state, blocks[-1], now)
             await self._add_events(session, state, [event for content in contents for event in content.events])
             await self._note_mined(session, contents)
@@ -276,15 +294,7 @@ class Ingest:
             get_logger().error("a reorganisation withdrew final events", ancestor=height, final_events=final)
 
 
-def _row(block: Block) -> BlockRow:
-    return BlockRow(
-        index_hash=block.index_hash,
-        hash=block.hash,
-        parent_index_hash=block.parent_index_hash,
-        stacks_height=block.height,
-        burn_height=block.burn_height,
-        burn_hash=block.burn_hash,
-        burn_time=dt.datetime.fromtimestamp(block.burn_time, dt.UTC),
-        block_time=dt.datetime.fromtimestamp(block.time, dt.UTC),
-        canonical=True,
-    )
+def _on_the_way(told: dt.datetime | None, block: Block, market_time: dt.datetime) -> dt.datetime:
+    """Market time while blocks are still to come: never ahead of the tip it is told with, never back."""
+    passed = min(market_time, dt.datetime.fromtimestamp(block.burn_time, dt.UTC))
+    return passed if told is None else max(passed, told)

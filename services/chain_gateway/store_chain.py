@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from typing import Final
 
@@ -10,7 +11,9 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from kernel.clock import wall_now
 from kernel.database import notify
+from services.chain_gateway.stacks import node_types
 from services.chain_gateway.tables import Block, ChainState
 
 STATE_CHANNEL: Final = "chain_gateway_state"
@@ -50,10 +53,25 @@ async def canonical_block_by_hash(session: AsyncSession, block_hash: str) -> Blo
     return (await session.exec(statement)).first()
 
 
-async def put_blocks(session: AsyncSession, blocks: Sequence[Block]) -> None:
+async def put_blocks(session: AsyncSession, blocks: Sequence[node_types.Block]) -> None:
     """Stores blocks as canonical; one that was withdrawn before becomes canonical again."""
-    statement = insert(Block).values([block.model_dump() for block in blocks])
-    await session.exec(statement.on_conflict_do_update(index_elements=["index_hash"], set_={"canonical": True}))
+    statement = insert(Block).on_conflict_do_update(index_elements=["index_hash"], set_={"canonical": True})
+    await session.exec(statement, params=[_values(block) for block in blocks])
+
+
+def _values(block: node_types.Block) -> dict[str, object]:
+    return {
+        "index_hash": block.index_hash,
+        "hash": block.hash,
+        "parent_index_hash": block.parent_index_hash,
+        "stacks_height": block.height,
+        "burn_height": block.burn_height,
+        "burn_hash": block.burn_hash,
+        "burn_time": dt.datetime.fromtimestamp(block.burn_time, dt.UTC),
+        "block_time": dt.datetime.fromtimestamp(block.time, dt.UTC),
+        "canonical": True,
+        "create_time": wall_now(),
+    }
 
 
 async def canonical_blocks_between(session: AsyncSession, low: int, high: int) -> dict[int, str]:

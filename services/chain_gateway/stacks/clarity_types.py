@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,9 +22,15 @@ _ASCII = re.compile(r"[ -~\t\n\f\r]*")
 
 def check_name(name: str) -> str:
     """Gives back a valid Clarity name (of a function, key, or asset); raises `CodecError` for another."""
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not _is_name(name):
         raise CodecError("not a Clarity name")
     return name
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_name(name: str) -> bool:
+    """Remembered: the keys of a contract's tuples are the same few each time."""
+    return _NAME.fullmatch(name) is not None
 
 
 def check_contract_name(name: str) -> str:

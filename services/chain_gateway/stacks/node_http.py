@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote
 
 import aiohttp
+import orjson
 
 from services.chain_gateway.stacks.node_errors import (
     BroadcastRejected,
@@ -53,7 +53,7 @@ class NodeHttp:
     async def post(self, path: str, question: object, query: Query = ()) -> tuple[int, bytes]:
         """Sends JSON; answers status and body."""
         headers = {"Content-Type": "application/json"}
-        body = json.dumps(question).encode("utf-8")
+        body = orjson.dumps(question)
         return await self.request("POST", path, query=query, body=body, headers=headers)
 
     async def request(
@@ -114,16 +114,16 @@ def retry_after(header: str | None, now: dt.datetime) -> float:
 def parse(body: bytes) -> Any:
     """The JSON of a body; `NodeUnavailable` when it is none."""
     try:
-        return json.loads(body)
-    except (ValueError, RecursionError) as error:
+        return orjson.loads(body)
+    except ValueError as error:
         raise NodeUnavailable("the node answered something that is not JSON") from error
 
 
 def rejection(body: bytes) -> NodeError:
     """Why the node did not take a transaction; its own troubles are a `NodeUnavailable`."""
     try:
-        content = json.loads(body)
-    except (ValueError, RecursionError):
+        content = orjson.loads(body)
+    except ValueError:
         return NodeRefused(400, body[:_TEXT_SHOWN].decode("utf-8", "replace"))
     reason = content.get("reason") if isinstance(content, dict) else None
     if not isinstance(reason, str):

@@ -9,8 +9,9 @@ from kernel.database import Database, migrate
 from services.chain_gateway import store_chain, store_effects, store_events
 from services.chain_gateway.domain.event_record import EventRecord
 from services.chain_gateway.gateway import MIGRATIONS
+from services.chain_gateway.stacks.node_types import Block
 from services.chain_gateway.store_effects import End
-from services.chain_gateway.tables import SCHEMA, Block, ChainState
+from services.chain_gateway.tables import SCHEMA, ChainState
 
 _BLOCK = "b" * 64
 _ID = bytes(range(16))
@@ -25,15 +26,19 @@ async def test_confirmations_are_those_under_the_stored_tip(database_url: str, t
     """A publication and the end of a policy are found, with the burn blocks on top of them, and nothing else is."""
     await migrate(database_url, SCHEMA, MIGRATIONS)
     database, now = Database(database_url), wall_now()
+    time = int(now.timestamp())
     block = Block(
-        index_hash=_BLOCK,
         hash="c" * 64,
+        index_hash=_BLOCK,
+        parent_hash="a" * 64,
         parent_index_hash="a" * 64,
-        stacks_height=7,
+        height=7,
+        time=time,
         burn_height=107,
         burn_hash="e" * 64,
-        burn_time=now,
-        block_time=now,
+        burn_time=time,
+        transaction_count=3,
+        canonical=True,
     )
     state = ChainState(
         index_hash=_BLOCK,

@@ -106,6 +106,21 @@ async def test_blocks_below_one_that_cannot_be_read_are_taken(node: ScriptedNode
     await gateway.events(pb.EVENT_FINALITY_TIP, lambda pages: _told(pages) == [1, 2, 3])
 
 
+async def test_a_long_way_is_taken_in_parts_up_to_what_cannot_be_read(
+    node: ScriptedNode, gateway: RunningGateway
+) -> None:
+    """Of 300 blocks that came at once, those below the one that cannot be read are taken, each event once, in order."""
+    hidden = 217
+    for number in range(1, 301):
+        block = node.add(2, _deposit(f"of {number}", number))
+        if number == hidden:
+            node.untold.add(block.hash)
+    told = list(range(1, 301))
+    await gateway.events(pb.EVENT_FINALITY_TIP, lambda pages: _told(pages) == told[: hidden - 1])
+    node.untold.clear()
+    await gateway.events(pb.EVENT_FINALITY_TIP, lambda pages: _told(pages) == told)
+
+
 async def test_a_branch_that_returns_is_told_again(node: ScriptedNode, gateway: RunningGateway) -> None:
     """Away and back: the first branch's event is told, withdrawn, and told again, once each."""
     node.add(2, _deposit("a", 1), fork="x")
