@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, Protocol
 
 import grpc
-import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from kernel.errors import Unavailable
+from kernel.log import call_labels
 from kernel.rpc.interceptors import REQUEST_ID_KEY
 from kernel.rpc.status import error_from_call
 
@@ -42,9 +42,8 @@ class _Outgoing:
         metadata = grpc.aio.Metadata(*(given.metadata or ()))
         if self._tokens is not None:
             metadata.add("authorization", f"Bearer {await self._tokens.token()}")
-        request_id = structlog.contextvars.get_contextvars().get("request_id")
-        if request_id:
-            metadata.add(REQUEST_ID_KEY, str(request_id))
+        if (labels := call_labels()) is not None:
+            metadata.add(REQUEST_ID_KEY, labels.request_id)
         timeout = given.timeout if given.timeout is not None else deadline
         return grpc.aio.ClientCallDetails(given.method, timeout, metadata, given.credentials, given.wait_for_ready)
 

@@ -1,27 +1,30 @@
-"""What every call passes through: request id, caller, access, metrics, one place where errors become statuses."""
+"""What every call passes through: request id, caller, access, metrics, one place where errors become statuses.
+
+Handlers are wrapped once, when they are added to a server. gRPC's own interceptors would have the chain of handlers
+built anew at each call, which costs more than all that is done here.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 import grpc
-import structlog
 from prometheus_client import Counter, Histogram
 
 from kernel.errors import BitHedgeError
-from kernel.ids import new_id
-from kernel.log import get_logger
+from kernel.log import CallLabels, get_logger, set_call_labels
 from kernel.rpc import status
 from kernel.rpc.access import AccessRules
-from kernel.rpc.caller import Caller, set_caller
+from kernel.rpc.caller import set_caller
 from kernel.rpc.deadline import set_deadline
 from kernel.rpc.tokens import TokenVerifier
 
 REQUEST_ID_KEY: Final = "x-request-id"
+_AUTHORIZATION: Final = "authorization"
 _BEARER: Final = "Bearer "
 
 CALLS = Counter("bithedge_grpc_calls_total", "Calls served", ["method", "code"])
@@ -33,51 +36,58 @@ LATENCY = Histogram(
 )
 
 Context = grpc.aio.ServicerContext[Any, Any]
+Handler = Any
 
 
-class ServerInterceptor(grpc.aio.ServerInterceptor):
-    """One interceptor for unary and server-streaming calls, so that a call is wrapped only once."""
+class GuardedServer:
+    """Stands before a server while services add their handlers to it."""
 
-    def __init__(self, rules: AccessRules, verifier: TokenVerifier) -> None:
+    def __init__(self, server: grpc.aio.Server, rules: AccessRules, verifier: TokenVerifier) -> None:
+        self._server = server
         self._rules = rules
         self._verifier = verifier
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """Wraps the handler of our methods; leaves unknown methods and bidirectional reflection alone."""
-        handler = await continuation(handler_call_details)
-        method = handler_call_details.method
-        if handler is None or handler.request_streaming:
+    def add_generic_rpc_handlers(self, generic_rpc_handlers: Sequence[object]) -> None:
+        """Nothing: the same handlers come by name too, and those take precedence."""
+
+    def add_registered_method_handlers(self, service_name: str, method_handlers: Mapping[str, Handler]) -> None:
+        """Adds them wrapped; those of bidirectional streams, which only reflection has, as they are."""
+        wrapped = {name: self._wrapped(f"/{service_name}/{name}", one) for name, one in method_handlers.items()}
+        self._server.add_registered_method_handlers(service_name, wrapped)
+
+    def _wrapped(self, method: str, handler: Handler) -> Handler:
+        if handler.request_streaming:
             return handler
+        deserialize, serialize = handler.request_deserializer, _unless_serialized(handler.response_serializer)
         if handler.response_streaming:
-            return grpc.unary_stream_rpc_method_handler(
-                self._stream(method, handler.unary_stream),
-                handler.request_deserializer,
-                _unless_serialized(handler.response_serializer),
-            )
-        return grpc.unary_unary_rpc_method_handler(
-            self._unary(method, handler.unary_unary),
-            handler.request_deserializer,
-            handler.response_serializer,
-        )
+            behaviour: Any = self._stream(method, handler.unary_stream)
+            return grpc.unary_stream_rpc_method_handler(behaviour, deserialize, serialize)
+        behaviour = self._unary(method, handler.unary_unary)
+        return grpc.unary_unary_rpc_method_handler(behaviour, deserialize, serialize)
 
     def _unary(self, method: str, behaviour: Any) -> Callable[[Any, Context], Awaitable[Any]]:
+        guard = _Guard(method, self._rules, self._verifier)
+
         async def serve(request: Any, context: Context) -> Any:
-            async with _Observed(method, context) as observed:
-                await self._admit(method, context)
+            start = time.perf_counter()
+            try:
+                await guard.admit(context)
                 response = await behaviour(request, context)
-                observed.code = "OK"
-                return response
+            except BaseException as error:
+                await guard.failed(start, context, error)
+                raise
+            guard.served(start)
+            return response
 
         return serve
 
     def _stream(self, method: str, behaviour: Any) -> Callable[[Any, Context], AsyncIterator[Any]]:
+        guard = _Guard(method, self._rules, self._verifier)
+
         async def serve(request: Any, context: Context) -> AsyncIterator[Any]:
-            async with _Observed(method, context) as observed:
-                await self._admit(method, context)
+            start = time.perf_counter()
+            try:
+                await guard.admit(context)
                 answers = behaviour(request, context)
                 if inspect.isawaitable(answers):
                     # A handler in grpcio's other style, such as its own health: it writes its answers itself.
@@ -85,26 +95,16 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
                 else:
                     async for response in answers:
                         yield response
-                observed.code = "OK"
+            except BaseException as error:
+                await guard.failed(start, context, error)
+                raise
+            guard.served(start)
 
         return serve
 
-    async def _admit(self, method: str, context: Context) -> None:
-        caller = await self._caller(context)
-        set_caller(caller)
-        if caller is not None:
-            structlog.contextvars.bind_contextvars(principal=caller.principal)
-        self._rules.check(method, caller)
-
-    async def _caller(self, context: Context) -> Caller | None:
-        for key, value in context.invocation_metadata() or ():
-            if key == "authorization" and isinstance(value, str) and value.startswith(_BEARER):
-                return await self._verifier.verify(value.removeprefix(_BEARER))
-        return None
-
 
 def _unless_serialized(serialize: Callable[[Any], bytes] | None) -> Callable[[Any], Any]:
-    """Bytes pass as they are: what goes to many streams is serialized once."""
+    """Bytes pass as they are: what goes to many callers is serialized once."""
 
     def serialized(response: Any) -> Any:
         return response if serialize is None or type(response) is bytes else serialize(response)
@@ -112,33 +112,51 @@ def _unless_serialized(serialize: Callable[[Any], bytes] | None) -> Callable[[An
     return serialized
 
 
-class _Observed:
-    """Binds the request id to the logs, turns errors into statuses, counts and times the call."""
+class _Guard:
+    """Of one method: lets a call in, and tells how it ended, to the caller, the metrics and the log."""
 
-    def __init__(self, method: str, context: Context) -> None:
+    def __init__(self, method: str, rules: AccessRules, verifier: TokenVerifier) -> None:
         self._method = method
-        self._context = context
-        self.code = "INTERNAL"
+        self._rules = rules
+        self._verifier = verifier
+        self._calls_served = CALLS.labels(method, "OK")
+        self._latency = LATENCY.labels(method)
 
-    async def __aenter__(self) -> _Observed:
-        self._start = time.perf_counter()
-        set_deadline(self._context.time_remaining())
-        metadata = dict(self._context.invocation_metadata() or ())
-        request_id = str(metadata.get(REQUEST_ID_KEY, "")) or new_id()
-        structlog.contextvars.bind_contextvars(request_id=request_id, method=self._method)
-        return self
+    async def admit(self, context: Context) -> None:
+        """Sets what the call is served with: its deadline, its labels in the log, and who calls, if that one may."""
+        set_deadline(context.time_remaining())
+        request_id = token = ""
+        for key, value in context.invocation_metadata() or ():
+            if key == _AUTHORIZATION and isinstance(value, str) and value.startswith(_BEARER):
+                token = token or value.removeprefix(_BEARER)
+            elif key == REQUEST_ID_KEY:
+                request_id = str(value)
+        labels = CallLabels(self._method, request_id)
+        set_call_labels(labels)
+        caller = await self._verifier.verify(token) if token else None
+        set_caller(caller)
+        if caller is not None:
+            labels.principal = caller.principal
+        self._rules.check(self._method, caller)
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, BitHedgeError):
-            self.code = error.code
-        elif isinstance(error, asyncio.CancelledError | GeneratorExit):
-            self.code = "CANCELLED"
-        # Before the caller has the answer, so that whoever has it finds it counted.
-        CALLS.labels(self._method, self.code).inc()
-        LATENCY.labels(self._method).observe(time.perf_counter() - self._start)
+    def served(self, start: float) -> None:
+        """Counts a call that was answered, before the caller has the answer: whoever has it finds it counted."""
+        self._calls_served.inc()
+        self._latency.observe(time.perf_counter() - start)
+
+    async def failed(self, start: float, context: Context, error: BaseException) -> None:
+        """Counts a call that failed, and answers it as the error says; returns when nobody waits for an answer."""
+        CALLS.labels(self._method, _code(error)).inc()
+        self._latency.observe(time.perf_counter() - start)
         if isinstance(error, BitHedgeError):
             get_logger().info("refused", code=error.code, reason=error.reason, message=error.message)
-            await status.abort(self._context, error)
+            await status.abort(context, error)
         elif isinstance(error, Exception) and not isinstance(error, grpc.aio.AbortError):
             get_logger().error("failed", exc_info=error)
-            await self._context.abort(grpc.StatusCode.INTERNAL, "internal error")
+            await context.abort(grpc.StatusCode.INTERNAL, "internal error")
+
+
+def _code(error: BaseException) -> str:
+    if isinstance(error, BitHedgeError):
+        return error.code
+    return "CANCELLED" if isinstance(error, asyncio.CancelledError | GeneratorExit) else "INTERNAL"

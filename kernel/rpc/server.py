@@ -21,7 +21,7 @@ from grpc_reflection.v1alpha import reflection
 
 from kernel.log import get_logger
 from kernel.rpc.access import AccessRules
-from kernel.rpc.interceptors import ServerInterceptor
+from kernel.rpc.interceptors import GuardedServer
 from kernel.rpc.tokens import TokenVerifier
 
 _GRACE_SECONDS: Final = 5.0
@@ -59,11 +59,12 @@ class Process:
 async def start_server(process: Process) -> tuple[grpc.aio.Server, int, health.aio.HealthServicer]:
     """A started server, its port, and its health servicer, all SERVING. OSError if the port is in use."""
     rules = AccessRules(service.descriptor for service in process.services)
-    server = grpc.aio.server(interceptors=[ServerInterceptor(rules, process.verifier)], options=_OPTIONS)
+    server = grpc.aio.server(options=_OPTIONS)
+    guarded: Any = GuardedServer(server, rules, process.verifier)
     for service in process.services:
-        service.add_to(server)
+        service.add_to(guarded)
     health_servicer = health.aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, guarded)
     names = [service.descriptor.full_name for service in process.services]
     reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
     port = _add_port(server, process.listen)

@@ -23,6 +23,7 @@ class TipFollower:
     def __init__(self, gateway: grpc.aio.Channel) -> None:
         self._stub = gateway_grpc.ChainGatewayServiceStub(gateway)
         self._tip: gateway_pb2.Tip | None = None
+        self._now: dt.datetime | None = None
         self._lost_at: float | None = time.monotonic()
         self._changed = asyncio.Condition()
 
@@ -35,7 +36,9 @@ class TipFollower:
 
     def now(self) -> dt.datetime:
         """Market time, UTC."""
-        return self.tip.market_time.ToDatetime(dt.UTC)
+        if self._now is None:
+            self._now = self.tip.market_time.ToDatetime(dt.UTC)
+        return self._now
 
     @property
     def lost_seconds(self) -> float:
@@ -56,7 +59,7 @@ class TipFollower:
             try:
                 async for answer in self._stub.WatchTip(gateway_pb2.WatchTipRequest(), wait_for_ready=True):
                     async with self._changed:
-                        self._tip, self._lost_at = answer.tip, None
+                        self._tip, self._now, self._lost_at = answer.tip, None, None
                         self._changed.notify_all()
             except (grpc.aio.AioRpcError, Unavailable) as error:
                 get_logger().warning("tip stream lost", error=str(error)[:200])

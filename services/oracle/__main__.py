@@ -19,7 +19,7 @@ from kernel.rpc.tip import TipFollower
 from kernel.rpc.tokens import JwksVerifier, ServiceTokens
 from kernel.temporal import TemporalDelivery
 from services.oracle import config, tables
-from services.oracle.answers import WatchAnswers
+from services.oracle.answers import PriceAnswers
 from services.oracle.burn_blocks import BurnBlocks
 from services.oracle.chain_requests import ChainRequests
 from services.oracle.feeds import PriceSource
@@ -57,12 +57,10 @@ async def main() -> None:
     receipts = Receipts(database, signer, burn_blocks, settings.observation_seconds)
     requests_lease = LeaderLease(database, tables.Lease, "requests")
     requests = ChainRequests(database, requests_lease, gateway, receipts)
-    answers = WatchAnswers(tip, settings.freshness)
-    freshness, overrides = settings.freshness, settings.overrides
+    answers = PriceAnswers(tip, settings.freshness)
+    overrides = settings.overrides
     history = PriceHistory(database, source, tip, settings.observation_seconds)
-    servicer = OracleServicer(
-        database, tip, source, publisher, receipts, rounds, freshness, answers, overrides, history
-    )
+    servicer = OracleServicer(database, tip, source, publisher, receipts, rounds, answers, overrides, history)
     temporal = await Client.connect(settings.temporal_address, namespace=settings.temporal_namespace, lazy=True)
     relay = Relay(database, tables.Outbox, TemporalDelivery(temporal))
     background = [tip.follow, *follow_prices, observer.run, rounds.run, relay.run, requests.follow, requests.answer]

@@ -199,9 +199,9 @@ def resume_round(token: str) -> int | None:
     return int(token)
 
 
-def watch_response(price: Price) -> pb.WatchPriceResponse:
+def watch_response(price: pb.Price) -> pb.WatchPriceResponse:
     """One element of a watch."""
-    return pb.WatchPriceResponse(price=price_message(price), resume_token=str(price.round))
+    return pb.WatchPriceResponse(price=price, resume_token=str(price.round))
 
 
 def no_price(feed: Feed, synthetic: bool) -> Price:

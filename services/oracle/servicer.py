@@ -13,8 +13,7 @@ from kernel.errors import NotFound
 from kernel.rpc.interceptors import Context
 from kernel.rpc.tip import TipFollower
 from services.oracle import convert, store
-from services.oracle.answers import WatchAnswers
-from services.oracle.domain.freshness import FreshnessRules, judged_at
+from services.oracle.answers import PriceAnswers
 from services.oracle.domain.override import OverrideRules
 from services.oracle.domain.prices import Feed, Price, PriceStatus
 from services.oracle.feeds import PriceSource
@@ -36,20 +35,17 @@ class OracleServicer(OverrideMethods, HistoryMethods):
     publisher: Publisher
     receipts: Receipts
     rounds: RoundWatch
-    freshness: FreshnessRules
-    answers: WatchAnswers
+    answers: PriceAnswers
     overrides: OverrideRules
     history: PriceHistory
 
-    async def GetPrice(self, request: pb.GetPriceRequest, context: Context) -> pb.GetPriceResponse:
-        """The latest round, judged by its age in market time now."""
+    async def GetPrice(self, request: pb.GetPriceRequest, context: Context) -> Any:
+        """The latest round, judged by its age in market time now; as bytes, made once for all callers."""
         feed = convert.feed_of(request.feed)
         price = await self.rounds.latest(feed)
-        shown = self._shown(price) if price is not None else self._nothing(feed)
-        return pb.GetPriceResponse(price=convert.price_message(shown))
-
-    def _shown(self, price: Price) -> Price:
-        return judged_at(price, self.tip.now(), self.freshness, self.tip.lost_seconds)
+        if price is None:
+            return pb.GetPriceResponse(price=convert.price_message(self._nothing(feed)))
+        return self.answers.of(price).latest
 
     def _nothing(self, feed: Feed) -> Price:
         return convert.no_price(feed, self.source.is_synthetic(feed))
@@ -58,7 +54,7 @@ class OracleServicer(OverrideMethods, HistoryMethods):
         """The latest round, then every new one, each judged when it is sent; as bytes, made once for all streams."""
         feed, after = convert.feed_of(request.feed), convert.resume_round(request.resume_token)
         async for price in self.rounds.watch(feed, after):
-            yield self.answers.of(price)
+            yield self.answers.of(price).watched
 
     async def GetRound(self, request: pb.GetRoundRequest, context: Context) -> pb.GetRoundResponse:
         """One round as it was stored, signed if it is OK, so that anyone can check or relay it."""

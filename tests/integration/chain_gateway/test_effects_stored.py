@@ -27,19 +27,7 @@ async def test_confirmations_are_those_under_the_stored_tip(database_url: str, t
     await migrate(database_url, SCHEMA, MIGRATIONS)
     database, now = Database(database_url), wall_now()
     time = int(now.timestamp())
-    block = Block(
-        hash="c" * 64,
-        index_hash=_BLOCK,
-        parent_hash="a" * 64,
-        parent_index_hash="a" * 64,
-        height=7,
-        time=time,
-        burn_height=107,
-        burn_hash="e" * 64,
-        burn_time=time,
-        transaction_count=3,
-        canonical=True,
-    )
+    block = Block(7, "c" * 64, _BLOCK, "a" * 64, "a" * 64, time, 107, "e" * 64, time, 3, canonical=True)
     state = ChainState(
         index_hash=_BLOCK,
         block_hash="c" * 64,

@@ -8,7 +8,6 @@ from typing import Any
 
 import grpc
 import pytest
-import structlog
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as pb
 from bithedge.policy.v1 import policy_service_pb2 as policy_pb2
 from bithedge.policy.v1 import policy_service_pb2_grpc as policy_grpc
@@ -17,6 +16,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from kernel import errors
 from kernel.errors import BitHedgeError, FieldViolation, InvalidArgument, Unavailable
+from kernel.log import call_labels
 from kernel.rpc.caller import Caller, Role, current_caller
 from kernel.rpc.channels import open_channel, remote_errors, remote_stream, wait_until_serving
 from kernel.rpc.interceptors import CALLS, LATENCY
@@ -178,7 +178,9 @@ async def test_the_request_id_travels(gateway: Gateway) -> None:
     seen: list[str] = []
 
     def tip() -> pb.Tip:
-        seen.append(structlog.contextvars.get_contextvars()["request_id"])
+        labels = call_labels()
+        assert labels is not None
+        seen.append(labels.request_id)
         return pb.Tip()
 
     gateway.tip = tip

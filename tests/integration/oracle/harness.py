@@ -26,7 +26,7 @@ from kernel.rpc.tip import TipFollower
 from kernel.rpc.tokens import ServiceTokens
 from services.oracle import tables
 from services.oracle.__main__ import MIGRATIONS, oracle_service
-from services.oracle.answers import WatchAnswers
+from services.oracle.answers import PriceAnswers
 from services.oracle.burn_blocks import BurnBlocks
 from services.oracle.chain_requests import ChainRequests
 from services.oracle.domain.aggregation import AggregationRules
@@ -179,11 +179,9 @@ async def running_oracle(
     observer = Observer(database, lease, source, tip, burn_blocks, publisher, rules)
     receipts = Receipts(database, signer, burn_blocks, 60)
     requests = ChainRequests(database, LeaderLease(database, tables.Lease, "requests"), channel, receipts)
-    answers = WatchAnswers(tip, FreshnessRules())
+    answers = PriceAnswers(tip, FreshnessRules())
     history = PriceHistory(database, source, tip, 60)
-    servicer = OracleServicer(
-        database, tip, source, publisher, receipts, rounds, FreshnessRules(), answers, OverrideRules(), history
-    )
+    servicer = OracleServicer(database, tip, source, publisher, receipts, rounds, answers, OverrideRules(), history)
     server, port, _ = await start_server(Process("127.0.0.1:0", 0, [oracle_service(servicer)], TestTokens()))
     background = (tip.follow, observer.run, rounds.run, requests.follow, requests.answer)
     tasks = [asyncio.ensure_future(work()) for work in background]

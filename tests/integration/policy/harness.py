@@ -58,7 +58,7 @@ AS_OTHER: Final = metadata(OTHER, Role.HOLDER)
 AS_OPERATOR: Final = metadata(OTHER, Role.OPERATOR)
 AS_SERVICE: Final = service_metadata("workflows")
 SIGNATURE: Final = bytes(range(65))
-_DEADLINE_SECONDS: Final = 10.0
+_DEADLINE_SECONDS: Final = 60.0
 
 
 def descriptor(module: Any, name: str) -> Any:
@@ -95,12 +95,10 @@ class House:
     judge: Judge
     projectors: dict[Stream, Projector]
 
-    async def create(
-        self, request_id: str = "create-1", patience_seconds: float | None = None, **terms: Any
-    ) -> policy_pb2.Policy:
-        """A policy of HOLDER in PENDING_CREATION."""
+    async def create(self, request_id: str = "create-1", **terms: Any) -> policy_pb2.Policy:
+        """A policy of HOLDER in PENDING_CREATION; however slow the machine."""
         request = create_request(request_id, **terms)
-        return (await self.stub.CreatePolicy(request, metadata=AS_HOLDER, timeout=patience_seconds)).policy
+        return (await self.stub.CreatePolicy(request, metadata=AS_HOLDER, timeout=_DEADLINE_SECONDS)).policy
 
     async def sign(self, name: str) -> policy_pb2.Policy:
         """What the create workflow does once the gateway has signed."""

@@ -96,7 +96,7 @@ async def test_creation_through_temporal(temporal: Client, database_url: str) ->
 async def test_creation_does_not_wait_for_a_worker(temporal: Client, database_url: str) -> None:
     """Without a worker the call answers the stored policy; when one comes the watcher gets the transaction."""
     async with running(database_url, TemporalLauncher(temporal)) as house:
-        policy = await house.create(patience_seconds=_PATIENCE_SECONDS)
+        policy = await house.create()
         assert policy.state == policy_pb2.POLICY_STATE_PENDING_CREATION
         assert not policy.HasField("prepared_transaction")
         async with worker(temporal, house), asyncio.timeout(_PATIENCE_SECONDS):
