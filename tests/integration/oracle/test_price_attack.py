@@ -25,6 +25,7 @@ from kernel.rpc.channels import remote_errors
 from kernel.rpc.tip import TipFollower
 from kernel.units import Token
 from services.oracle.convert import timestamp
+from services.oracle.domain.history import DailyBar
 from services.oracle.domain.prices import Feed, Observation
 from services.policy.sources import Sources
 from services.pool.market import OraclePrices
@@ -58,6 +59,13 @@ class Exchanges(ScriptedPrices):
         quotes = [USD // 4 if feed is Feed.STX_USD else (price or 0) * USD for price in self.said]
         time = at - dt.timedelta(seconds=2)
         return [Observation(name, quote, time) for name, quote in zip(EXCHANGES, quotes, strict=True) if quote]
+
+    def daily_bars(self, feed: Feed) -> Sequence[DailyBar]:
+        """A year that went up and down by a hundredth: whoever values policies needs a past."""
+        closes = [(100 + day % 2) * 80 * USD for day in range(365)]
+        last = START.date() - dt.timedelta(days=1)
+        days = [last - dt.timedelta(days=back) for back in reversed(range(365))]
+        return [DailyBar(day, close, max(closes), min(closes), close) for day, close in zip(days, closes, strict=True)]
 
 
 @dataclass(frozen=True)
