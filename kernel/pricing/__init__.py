@@ -30,7 +30,13 @@ from kernel.pricing.policy import (
     value_policy_at,
     years_from_blocks,
 )
-from kernel.pricing.volatility import PastVolatility, VolatilityRules, VolatilityUsed, volatility_used
+from kernel.pricing.volatility import (
+    PastVolatility,
+    VolatilityRules,
+    VolatilityUsed,
+    expected_volatilities,
+    volatility_used,
+)
 
 __all__ = [
     "BURN_BLOCKS_PER_YEAR",
@@ -50,6 +56,7 @@ __all__ = [
     "cash_or_nothing_put",
     "european_greeks",
     "european_put",
+    "expected_volatilities",
     "implied_volatility",
     "mark_american_greeks",
     "mark_european_greeks",

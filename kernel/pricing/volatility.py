@@ -14,7 +14,10 @@ import math
 from dataclasses import dataclass, fields
 from typing import Final
 
+import numpy as np
+
 from kernel.pricing.errors import PricingError, check_positive
+from kernel.pricing.normal import Array
 from kernel.units import Tier
 
 _DAYS_PER_YEAR: Final = 365.0
@@ -98,11 +101,20 @@ def blend(past: PastVolatility, rules: VolatilityRules) -> float:
     )
 
 
-def expected_volatility(past: PastVolatility, time_years: float, rules: VolatilityRules) -> float:
-    """Root of the variance expected on average over `time_years` > 0, from EWMA now to the blend in the long run."""
+def expected_volatilities(past: PastVolatility, time_years: Array, rules: VolatilityRules) -> Array:
+    """Root of the variance expected on average over each of `time_years` > 0, from EWMA now to the blend in the long
+    run.
+    """
+    if not bool((np.isfinite(time_years) & (time_years > 0.0)).all()):
+        raise PricingError("time_years must be finite and positive")
     usual, now = blend(past, rules) ** 2, past.ewma**2
-    decays = math.log(2.0) / rules.half_life_days * _DAYS_PER_YEAR * check_positive("time_years", time_years)
-    return math.sqrt(usual + (now - usual) * -math.expm1(-decays) / decays)
+    decays = math.log(2.0) / rules.half_life_days * _DAYS_PER_YEAR * time_years
+    return np.asarray(np.sqrt(usual + (now - usual) * -np.expm1(-decays) / decays))
+
+
+def expected_volatility(past: PastVolatility, time_years: float, rules: VolatilityRules) -> float:
+    """As `expected_volatilities`, of one time."""
+    return float(expected_volatilities(past, np.array([time_years]), rules)[0])
 
 
 def volatility_used(

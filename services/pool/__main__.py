@@ -24,8 +24,10 @@ from services.pool.corrections import Corrections
 from services.pool.domain.collateral import UnpaidLimits
 from services.pool.liquidity import Liquidity
 from services.pool.market import ChainParameters, OraclePrices
+from services.pool.open_policies import OpenPolicies
 from services.pool.parts import Parts
 from services.pool.projector import Projector
+from services.pool.risk import Risk, RiskWatch
 from services.pool.servicer import PoolServicer
 from services.pool.valuation import Valuation
 
@@ -43,10 +45,13 @@ async def main() -> None:
     oracle = open_channel(settings.oracle_address, tokens)
     tip = TipFollower(gateway)
     limits = UnpaidLimits(settings.unpaid_quotes_per_principal, settings.unpaid_quotes_per_tier)
-    servicer = build_servicer(database, gateway, oracle, tip, limits)
+    parts = build_parts(database, gateway, oracle, tip, limits)
+    servicer = PoolServicer(parts)
     temporal = await Client.connect(settings.temporal_address, namespace=settings.temporal_namespace, lazy=True)
     relay = Relay(database, tables.Outbox, TemporalDelivery(temporal))
     projector, lease = Projector(database, gateway), LeaderLease(database, tables.Lease, "projector")
+    watch = RiskWatch(database, parts.parameters, parts.valuation, parts.risk)
+    watching = LeaderLease(database, tables.Lease, "risk")
     service = Service(
         pool_service_pb2.DESCRIPTOR.services_by_name["PoolService"],
         lambda server: pool_service_pb2_grpc.add_PoolServiceServicer_to_server(servicer, server),
@@ -57,31 +62,33 @@ async def main() -> None:
             metrics_port=settings.metrics_port,
             services=[service],
             verifier=JwksVerifier(identity),
-            background=[tip.follow, relay.run, lambda: lease.lead(projector.run)],
+            background=[tip.follow, relay.run, lambda: lease.lead(projector.run), lambda: watching.lead(watch.run)],
             on_close=[gateway.close, oracle.close, identity.close, database.close],
         )
     )
 
 
-def build_servicer(
+def build_parts(
     database: Database,
     gateway: grpc.aio.Channel,
     oracle: grpc.aio.Channel,
     tip: TipFollower,
     limits: UnpaidLimits,
-) -> PoolServicer:
-    """The servicer with everything that it works with."""
+) -> Parts:
+    """Everything that the servicer works with."""
     parameters = ChainParameters(gateway, tip)
-    valuation = Valuation(OraclePrices(oracle))
-    parts = Parts(
+    policies = OpenPolicies()
+    valuation = Valuation(OraclePrices(oracle), policies)
+    risk = Risk(policies)
+    return Parts(
         database=database,
         parameters=parameters,
         capacity=Capacity(database, parameters, limits),
         valuation=valuation,
+        risk=risk,
         liquidity=Liquidity(database, valuation, tip),
         corrections=Corrections(tip),
     )
-    return PoolServicer(parts)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ from services.pool.domain import chain_event as chain
 from services.pool.domain.collateral import ReservationTerms
 from services.pool.domain.ledger import Cause
 from services.pool.domain.shares import OpenPolicy
-from services.pool.domain.utilization import Stress
 
 _DEPOSIT_ID: Final = re.compile(r"[0-9a-f]{32,64}-[0-9]+(-[0-9]+)?")
 _RECONCILIATION_ID: Final = re.compile(r"[0-9a-zA-Z-]{1,64}")
@@ -243,15 +242,6 @@ def voucher_terms(row: tables.Withdrawal) -> chain_gateway_service_pb2.VoucherTe
         provider_principal=row.provider,
         amount=amount_message(row.token, row.amount),
         expiration_burn_height=row.voucher_expiration_burn_height,
-    )
-
-
-def stress_message(stress: Stress) -> pb.Stress:
-    """One row of the stress table."""
-    return pb.Stress(
-        fall_bps=stress.fall_bps,
-        payouts_base_units=stress.payouts,
-        net_assets_base_units=stress.net_assets,
     )
 
 

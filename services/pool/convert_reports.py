@@ -8,17 +8,13 @@ from typing import Any, Final
 from bithedge.chain_gateway.v1 import chain_event_pb2, chain_gateway_service_pb2
 from bithedge.policy.v1 import policy_pb2, policy_service_pb2
 from bithedge.pool.v1 import pool_service_pb2 as pb
-from bithedge.type.v1 import money_pb2
 
 from kernel.errors import InvalidArgument
 from kernel.ids import parse_resource_name, resource_name
 from kernel.units import Token
 from services.pool import convert, tables
 from services.pool.domain import chain_event as chain
-from services.pool.domain import shares
-from services.pool.domain.collateral import TierBooks
 from services.pool.domain.reconciliation import Contracts, Difference, Pending, PolicyFact, Sums
-from services.pool.domain.utilization import utilization_bps
 
 _STATUS: Final = ("ACTIVE", "SETTLED", "EXPIRED")
 
@@ -121,21 +117,4 @@ def reconciliation_message(row: tables.Reconciliation) -> pb.Reconciliation:
         differences=[pb.Difference(**difference) for difference in row.differences],
         policies_compared=row.policies_compared,
         accounts_compared=row.accounts_compared,
-    )
-
-
-def tier_capital_message(books: TierBooks, utilization_max_bps: int, joining_assets: int | None) -> pb.TierCapital:
-    """A tier's capital; without a share price while there is no good price to make it from."""
-    share_price = 0 if joining_assets is None else shares.share_price_e6(books.shares, joining_assets)
-    return pb.TierCapital(
-        tier=money_pb2.Tier.ValueType(int(books.tier)),
-        token=money_pb2.Token.ValueType(int(books.token)),
-        total_base_units=books.total,
-        locked_base_units=books.locked,
-        reserved_base_units=books.reserved,
-        available_base_units=books.available(utilization_max_bps),
-        utilization_bps=utilization_bps(books),
-        utilization_max_bps=utilization_max_bps,
-        shares=books.shares,
-        share_price_e6=share_price,
     )

@@ -9,6 +9,7 @@ from services.pool.capacity import Capacity
 from services.pool.corrections import Corrections
 from services.pool.liquidity import Liquidity
 from services.pool.market import ChainParameters
+from services.pool.risk import Risk
 from services.pool.valuation import Valuation
 
 
@@ -20,5 +21,6 @@ class Parts:
     parameters: ChainParameters
     capacity: Capacity
     valuation: Valuation
+    risk: Risk
     liquidity: Liquidity
     corrections: Corrections

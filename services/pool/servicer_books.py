@@ -16,11 +16,10 @@ from kernel.paging import page_size
 from kernel.rpc.caller import current_caller
 from kernel.rpc.interceptors import Context
 from kernel.units import Tier, Token
-from services.pool import convert, convert_journal, convert_reports, store, store_coverage, store_positions
+from services.pool import convert, convert_journal, convert_risk, store, store_coverage, store_positions
 from services.pool.domain import ledger, shares
 from services.pool.domain.collateral import TierBooks, TierParameters
 from services.pool.domain.shares import Prices
-from services.pool.domain.utilization import coverage_bps
 from services.pool.parts import Parts
 
 _PAGE_SIZE: Final = 50
@@ -51,7 +50,7 @@ class BookMethods(pool_service_pb2_grpc.PoolServiceServicer):
         joining: int | None = None
         with contextlib.suppress(Unavailable):
             joining = await self._parts.valuation.joining(session, books, prices)
-        return convert_reports.tier_capital_message(books, parameters.utilization_max_bps, joining)
+        return convert_risk.tier_capital_message(books, parameters.utilization_max_bps, joining)
 
     async def GetPoolHealth(self, request: pb.GetPoolHealthRequest, context: Context) -> pb.GetPoolHealthResponse:
         """Every tier and token. Without good prices there is no stress table."""
@@ -61,12 +60,10 @@ class BookMethods(pool_service_pb2_grpc.PoolServiceServicer):
         async with self._parts.database.transaction() as session:
             for tier, token in itertools.product(Tier, Token):
                 books = await store.tier_books(session, tier, token)
-                capital = await self._capital(session, books, parameters[tier], prices[token])
-                health = response.tiers.add(capital=capital, coverage_bps=coverage_bps(books))
-                at = prices[token]
-                if at is not None:
-                    rows = await self._parts.valuation.stresses(session, books, at)
-                    health.stresses.extend(map(convert.stress_message, rows))
+                bounds = parameters[tier]
+                capital = await self._capital(session, books, bounds, prices[token])
+                found = await self._parts.risk.assess(session, books, bounds.utilization_max_bps, prices[token])
+                response.tiers.append(convert_risk.tier_health_message(capital, found))
         return response
 
     async def GetPoolStatement(

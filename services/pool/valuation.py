@@ -10,13 +10,12 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from kernel.errors import Unavailable
 from kernel.units import Tier, Token
-from services.pool import store, store_coverage
-from services.pool.domain import shares, utilization
+from services.pool import store
+from services.pool.domain import shares
 from services.pool.domain.collateral import TierBooks
-from services.pool.domain.mark import model_values
 from services.pool.domain.shares import Prices
-from services.pool.domain.utilization import Stress
 from services.pool.market import ObservedPrices, OraclePrices
+from services.pool.open_policies import OpenPolicies
 
 # Callers of what is only shown wait for about a second.
 _SHOWN_WITHIN_SECONDS: Final = 0.5
@@ -25,8 +24,9 @@ _SHOWN_WITHIN_SECONDS: Final = 0.5
 class Valuation:
     """Net assets of tiers, base units."""
 
-    def __init__(self, oracle: OraclePrices) -> None:
+    def __init__(self, oracle: OraclePrices, policies: OpenPolicies) -> None:
         self._oracle = oracle
+        self._policies = policies
         self._known: dict[tuple[str, Tier, Token], tuple[Hashable, int]] = {}
 
     async def observe(self, token: Token) -> ObservedPrices:
@@ -55,14 +55,6 @@ class Valuation:
         """
         return shares.net_assets(books.total, await self._claims("leaving", session, books, prices))
 
-    async def stresses(self, session: AsyncSession, books: TierBooks, prices: Prices) -> tuple[Stress, ...]:
-        """The stress table of a tier in one token."""
-        payouts = [0] * len(utilization.STRESS_FALLS_BPS)
-        async for policies in store_coverage.open_policies(session, books.tier, books.token):
-            batch = utilization.stress_payouts(policies, prices)
-            payouts = [before + more for before, more in zip(payouts, batch, strict=True)]
-        return utilization.stresses(books, payouts)
-
     async def _claims(self, kind: str, session: AsyncSession, books: TierBooks, prices: Prices | None) -> int:
         if books.locked == 0:
             return 0
@@ -80,11 +72,6 @@ class Valuation:
     async def _sum(self, kind: str, session: AsyncSession, books: TierBooks, prices: Prices, height: int) -> int:
         if prices.volatility is None:
             raise Unavailable("VOLATILITY_UNAVAILABLE", "open policies cannot be valued without a volatility")
-        claims = 0
-        async for policies in store_coverage.open_policies(session, books.tier, books.token):
-            values = model_values(policies, prices, prices.volatility, height)
-            if kind == "joining":
-                claims += shares.claims_when_joining(policies, prices, values)
-            else:
-                claims += shares.claims_when_leaving(policies, prices, values, height)
-        return claims
+        book = await self._policies.book(session, books.tier, books.token)
+        claims = book.claims_when_joining if kind == "joining" else book.claims_when_leaving
+        return await asyncio.to_thread(claims, prices, prices.volatility, height)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from kernel.units import AmountError, Tier, Token, bps_of_down, max_payout
+from kernel.units import BPS, AmountError, Tier, Token, bps_of_down, max_payout, mul_div_up
 
 
 class ReservationState(enum.StrEnum):
@@ -21,7 +21,9 @@ class Refusal(enum.StrEnum):
     """Why a reservation is refused; stable."""
 
     NONE = ""
+    # Less is left than the policy needs; the tier is at its bound, so that next to nothing is left.
     CAPACITY_EXHAUSTED = "CAPACITY_EXHAUSTED"
+    TIER_CLOSED = "TIER_CLOSED"
     TOO_MANY_UNPAID_QUOTES = "TOO_MANY_UNPAID_QUOTES"
     TOO_MANY_UNPAID_QUOTES_IN_TIER = "TOO_MANY_UNPAID_QUOTES_IN_TIER"
     MAX_PAYOUT_MISMATCH = "MAX_PAYOUT_MISMATCH"
@@ -53,6 +55,13 @@ class TierBooks:
     def available(self, utilization_max_bps: int) -> int:
         """What new policies may still lock within the utilization bound."""
         return max(bps_of_down(self.total, utilization_max_bps) - self.locked - self.reserved, 0)
+
+    def is_closed(self, utilization_max_bps: int) -> bool:
+        """Whether a tier with capital stands at its bound: pledged and reserved reach it, in whole basis points up.
+
+        What is less than a basis point of the capital below the bound can still be given out, but nobody waits for it.
+        """
+        return self.total > 0 and mul_div_up(self.locked + self.reserved, BPS, self.total) >= utilization_max_bps
 
 
 @dataclass(frozen=True)
@@ -125,5 +134,6 @@ def judge_reservation(
     if counts.in_tier >= limits.per_tier:
         return Refusal.TOO_MANY_UNPAID_QUOTES_IN_TIER
     if terms.max_payout > books.available(parameters.utilization_max_bps):
-        return Refusal.CAPACITY_EXHAUSTED
+        is_closed = books.is_closed(parameters.utilization_max_bps)
+        return Refusal.TIER_CLOSED if is_closed else Refusal.CAPACITY_EXHAUSTED
     return Refusal.NONE

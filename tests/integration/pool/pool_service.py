@@ -26,9 +26,11 @@ from kernel.rpc.channels import open_channel
 from kernel.rpc.server import Process, Service, start_server
 from kernel.rpc.tip import TipFollower
 from kernel.units import Tier, Token, max_payout
-from services.pool.__main__ import MIGRATIONS, build_servicer
+from services.pool.__main__ import MIGRATIONS, build_parts
 from services.pool.domain.collateral import UnpaidLimits
+from services.pool.parts import Parts
 from services.pool.projector import Projector
+from services.pool.servicer import PoolServicer
 from tests.integration.pool.stand_ins import StandInGateway, StandInOracle, add_gateway, add_oracle
 from tests.tokens import TestTokens, metadata, service_metadata
 
@@ -53,6 +55,7 @@ class RunningPool:
     oracle: StandInOracle
     stub: pool_service_pb2_grpc.PoolServiceAsyncStub
     gateway_channel: grpc.aio.Channel
+    parts: Parts
 
     async def projected(self, number: int) -> None:
         """Returns when the projector has applied the answer of this number."""
@@ -216,7 +219,8 @@ async def running_pool(database_url: str) -> AsyncIterator[RunningPool]:
     gateway_channel = open_channel(f"127.0.0.1:{gateway_port}", tokens)
     oracle_channel = open_channel(f"127.0.0.1:{oracle_port}", tokens)
     tip = TipFollower(gateway_channel)
-    servicer = build_servicer(database, gateway_channel, oracle_channel, tip, LIMITS)
+    parts = build_parts(database, gateway_channel, oracle_channel, tip, LIMITS)
+    servicer = PoolServicer(parts)
     projector = Projector(database, gateway_channel)
     tasks = [asyncio.ensure_future(tip.follow()), asyncio.ensure_future(projector.run())]
     pool_server, port = await _serve(
@@ -229,7 +233,7 @@ async def running_pool(database_url: str) -> AsyncIterator[RunningPool]:
     try:
         await eventually(lambda: _tip_known(tip))
         stub = pool_service_pb2_grpc.PoolServiceStub(channel)
-        yield RunningPool(database, gateway, oracle, stub, gateway_channel)
+        yield RunningPool(database, gateway, oracle, stub, gateway_channel, parts)
     finally:
         for task in tasks:
             task.cancel()

@@ -21,7 +21,7 @@ async def test_the_last_unit_is_given_out_once(pool: RunningPool) -> None:
     states = [answer.state for answer in answers]
     assert states.count(pb.RESERVATION_STATE_HELD) == 1
     assert states.count(pb.RESERVATION_STATE_REFUSED) == 49
-    assert {answer.reason for answer in answers} == {"", "CAPACITY_EXHAUSTED"}
+    assert {answer.reason for answer in answers} == {"", "TIER_CLOSED"}
     capital = await pool.capital()
     assert (capital.reserved_base_units, capital.available_base_units) == (collateral, 0)
 

@@ -1,4 +1,4 @@
-"""Capacity, utilization and stress."""
+"""Capacity and utilization."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from services.pool.domain.collateral import (
     UnpaidLimits,
     judge_reservation,
 )
-from services.pool.domain.utilization import STRESS_FALLS_BPS, coverage_bps, stress_payouts, stresses, utilization_bps
-from tests.unit.pool.pool_strategies import E8, open_policies, prices, tokens
+from services.pool.domain.utilization import coverage_bps, utilization_bps
+from tests.unit.pool.pool_strategies import E8
 
 _PARAMETERS = TierParameters(utilization_max_bps=8_000, stx_haircut_bps=3_000)
 _LIMITS = UnpaidLimits(per_principal=3, per_tier=10)
@@ -65,6 +65,7 @@ def test_each_refusal_has_its_own_reason() -> None:
     assert _judge() is Refusal.NONE
     assert _judge(books=_books(least)) is Refusal.NONE
     assert _judge(books=_books(least - 2)) is Refusal.CAPACITY_EXHAUSTED
+    assert _judge(books=_books(least, locked=least)) is Refusal.TIER_CLOSED
     assert _judge(replace(_TERMS, max_payout=_COLLATERAL - 1)) is Refusal.MAX_PAYOUT_MISMATCH
     assert _judge(replace(_TERMS, floor_e8=_TERMS.strike_e8)) is Refusal.MAX_PAYOUT_MISMATCH
     assert _judge(replace(_TERMS, stx_price_e8=0)) is Refusal.MAX_PAYOUT_MISMATCH
@@ -81,19 +82,3 @@ def test_utilization_and_coverage_are_rounded_to_the_safe_side(locked: int, util
     books = _books(10_000 if locked != 1 else 9_999, locked)
     assert utilization_bps(books) == (2 if locked == 1 else utilization)
     assert coverage_bps(books) == (99_990_000 if locked == 1 else coverage)
-
-
-@given(data=st.data(), token=tokens, now=prices)
-def test_stress_grows_with_the_fall_and_stays_within_the_collateral(
-    data: st.DataObject, token: Token, now: object
-) -> None:
-    """For sBTC a deeper fall never costs less; no fall costs more than what is locked."""
-    at = data.draw(prices)
-    policies = data.draw(st.lists(open_policies(token), max_size=4))
-    locked = sum(policy.max_payout for policy in policies)
-    books = replace(_books(2 * locked, locked), token=token)
-    rows = stresses(books, stress_payouts(policies, at))
-    assert tuple(row.fall_bps for row in rows) == STRESS_FALLS_BPS
-    payouts = [row.payouts for row in rows]
-    assert payouts == sorted(payouts)
-    assert all(row.payouts <= locked and row.net_assets == books.total - row.payouts for row in rows)

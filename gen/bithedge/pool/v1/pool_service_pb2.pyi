@@ -24,6 +24,36 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _RiskAlert:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RiskAlertEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RiskAlert.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RISK_ALERT_UNSPECIFIED: _RiskAlert.ValueType  # 0
+    RISK_ALERT_TIER_CLOSED: _RiskAlert.ValueType  # 1
+    """No new policy is taken."""
+    RISK_ALERT_TIER_NEAR_BOUND: _RiskAlert.ValueType  # 2
+    """Nine tenths of what may be pledged is pledged or reserved."""
+    RISK_ALERT_DEEP_STRESS_LOSS: _RiskAlert.ValueType  # 3
+    """At -30% half of the capital would be paid."""
+    RISK_ALERT_NOT_COVERED: _RiskAlert.ValueType  # 4
+    """Less capital than collateral: never, while books and contracts agree."""
+
+class RiskAlert(_RiskAlert, metaclass=_RiskAlertEnumTypeWrapper):
+    """What a person should look at."""
+
+RISK_ALERT_UNSPECIFIED: RiskAlert.ValueType  # 0
+RISK_ALERT_TIER_CLOSED: RiskAlert.ValueType  # 1
+"""No new policy is taken."""
+RISK_ALERT_TIER_NEAR_BOUND: RiskAlert.ValueType  # 2
+"""Nine tenths of what may be pledged is pledged or reserved."""
+RISK_ALERT_DEEP_STRESS_LOSS: RiskAlert.ValueType  # 3
+"""At -30% half of the capital would be paid."""
+RISK_ALERT_NOT_COVERED: RiskAlert.ValueType  # 4
+"""Less capital than collateral: never, while books and contracts agree."""
+Global___RiskAlert: _TypeAlias = RiskAlert  # noqa: Y015
+
 class _WithdrawalState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -136,6 +166,7 @@ class TierCapital(_message.Message):
     UTILIZATION_MAX_BPS_FIELD_NUMBER: _builtins.int
     SHARES_FIELD_NUMBER: _builtins.int
     SHARE_PRICE_E6_FIELD_NUMBER: _builtins.int
+    CLOSED_FIELD_NUMBER: _builtins.int
     tier: _money_pb2.Tier.ValueType
     token: _money_pb2.Token.ValueType
     total_base_units: _builtins.int
@@ -148,6 +179,10 @@ class TierCapital(_message.Message):
     shares: _builtins.int
     """Shares issued, and what one million shares are worth in base units, for deposits now."""
     share_price_e6: _builtins.int
+    closed: _builtins.bool
+    """True where the tier has capital, and what is pledged or reserved reaches the utilization bound, to a basis point:
+    reservations are refused with TIER_CLOSED. It opens by itself when collateral is released or capital comes.
+    """
     def __init__(
         self,
         *,
@@ -161,10 +196,11 @@ class TierCapital(_message.Message):
         utilization_max_bps: _builtins.int = ...,
         shares: _builtins.int = ...,
         share_price_e6: _builtins.int = ...,
+        closed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_base_units", b"available_base_units", "locked_base_units", b"locked_base_units", "reserved_base_units", b"reserved_base_units", "share_price_e6", b"share_price_e6", "shares", b"shares", "tier", b"tier", "token", b"token", "total_base_units", b"total_base_units", "utilization_bps", b"utilization_bps", "utilization_max_bps", b"utilization_max_bps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_base_units", b"available_base_units", "closed", b"closed", "locked_base_units", b"locked_base_units", "reserved_base_units", b"reserved_base_units", "share_price_e6", b"share_price_e6", "shares", b"shares", "tier", b"tier", "token", b"token", "total_base_units", b"total_base_units", "utilization_bps", b"utilization_bps", "utilization_max_bps", b"utilization_max_bps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -235,28 +271,78 @@ class Stress(_message.Message):
 Global___Stress: _TypeAlias = Stress  # noqa: Y015
 
 @_typing.final
+class Exposure(_message.Message):
+    """The open policies of a tier in one token at the model, as who joins pays for them. Changes are those of the whole in
+    dollars, rounded to the nearest.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_VALUE_BASE_UNITS_FIELD_NUMBER: _builtins.int
+    SPOT_DELTA_SATS_FIELD_NUMBER: _builtins.int
+    SPOT_DELTA_SATS_PER_PERCENT_FIELD_NUMBER: _builtins.int
+    VOLATILITY_DELTA_USD_E8_FIELD_NUMBER: _builtins.int
+    DAY_DELTA_USD_E8_FIELD_NUMBER: _builtins.int
+    model_value_base_units: _builtins.int
+    """Each policy at most its collateral."""
+    spot_delta_sats: _builtins.int
+    """Per USD of the BTC price, so an amount of BTC; negative where the policies take more as BTC falls."""
+    spot_delta_sats_per_percent: _builtins.int
+    """Of that, when BTC rises by 1%."""
+    volatility_delta_usd_e8: _builtins.int
+    """For one percentage point more of volatility."""
+    day_delta_usd_e8: _builtins.int
+    """For 144 blocks that pass."""
+    def __init__(
+        self,
+        *,
+        model_value_base_units: _builtins.int = ...,
+        spot_delta_sats: _builtins.int = ...,
+        spot_delta_sats_per_percent: _builtins.int = ...,
+        volatility_delta_usd_e8: _builtins.int = ...,
+        day_delta_usd_e8: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["day_delta_usd_e8", b"day_delta_usd_e8", "model_value_base_units", b"model_value_base_units", "spot_delta_sats", b"spot_delta_sats", "spot_delta_sats_per_percent", b"spot_delta_sats_per_percent", "volatility_delta_usd_e8", b"volatility_delta_usd_e8"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Exposure: _TypeAlias = Exposure  # noqa: Y015
+
+@_typing.final
 class TierHealth(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CAPITAL_FIELD_NUMBER: _builtins.int
     COVERAGE_BPS_FIELD_NUMBER: _builtins.int
     STRESSES_FIELD_NUMBER: _builtins.int
+    EXPOSURE_FIELD_NUMBER: _builtins.int
+    ALERTS_FIELD_NUMBER: _builtins.int
     coverage_bps: _builtins.int
     """Total divided by locked, 10000 is 1; zero while nothing is locked."""
     @_builtins.property
     def capital(self) -> Global___TierCapital: ...
     @_builtins.property
     def stresses(self) -> _containers.RepeatedCompositeFieldContainer[Global___Stress]: ...
+    @_builtins.property
+    def exposure(self) -> Global___Exposure:
+        """Absent while there is no good price or no volatility to value the open policies with."""
+
+    @_builtins.property
+    def alerts(self) -> _containers.RepeatedScalarFieldContainer[Global___RiskAlert.ValueType]: ...
     def __init__(
         self,
         *,
         capital: Global___TierCapital | None = ...,
         coverage_bps: _builtins.int = ...,
         stresses: _abc.Iterable[Global___Stress] | None = ...,
+        exposure: Global___Exposure | None = ...,
+        alerts: _abc.Iterable[Global___RiskAlert.ValueType] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["capital", b"capital"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["capital", b"capital", "exposure", b"exposure"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capital", b"capital", "coverage_bps", b"coverage_bps", "stresses", b"stresses"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alerts", b"alerts", "capital", b"capital", "coverage_bps", b"coverage_bps", "exposure", b"exposure", "stresses", b"stresses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

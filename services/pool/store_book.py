@@ -1,0 +1,41 @@
+"""Open policies of a tier and token, read as columns: Postgres' binary form needs no Python object per value."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from kernel.units import Tier, Token
+from services.pool.domain.book import Book
+from services.pool.domain.shares import OpenPolicy
+
+_COLUMNS: Final = tuple(name for name in OpenPolicy._fields if name != "token")
+# One row of `COPY ... (FORMAT binary)`: the number of fields, then for each its length and its eight bytes.
+_ROW: Final = np.dtype(
+    [("fields", ">i2"), *(part for name in _COLUMNS for part in ((f"{name}_length", ">i4"), (name, ">i8")))]
+)
+_HEADER_BYTES: Final = 19
+_TRAILER_BYTES: Final = 2
+
+
+async def read_book(session: AsyncSession, tier: Tier, token: Token) -> Book:
+    """Every open policy of a tier and token, in the session's transaction."""
+    connection = await session.connection()
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    written = bytearray()
+
+    async def take(part: bytes) -> None:
+        written.extend(part)
+
+    columns = ", ".join(f"{name}::bigint" for name in _COLUMNS)
+    statement = f"SELECT {columns} FROM pool.coverage WHERE status = 'ACTIVE' AND tier = $1 AND token = $2"
+    await driver.copy_from_query(statement, int(tier), int(token), output=take, format="binary")
+    return _parse(token, bytes(written))
+
+
+def _parse(token: Token, written: bytes) -> Book:
+    body = written[_HEADER_BYTES : len(written) - _TRAILER_BYTES]
+    rows = np.frombuffer(body, dtype=_ROW)
+    return Book(token, *(rows[name].astype(np.int64) for name in _COLUMNS))
