@@ -12,6 +12,8 @@ from typing import Any
 
 import asyncpg
 import pytest
+from bithedge.policy.v1 import policy_pb2
+from bithedge.policy.v1 import policy_service_pb2 as pb
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from kernel.clock import wall_now
@@ -38,8 +40,11 @@ from services.policy.store_expiry import ExpiryBatch
 from services.policy.store_projection import Stream
 from services.policy.store_queries import Order, PolicyFilter
 from services.policy.tables import SCHEMA
-from tests.integration.policy.harness import MIGRATIONS
-from tests.integration.policy.plans import noting, scanned
+from tests.integration.policy import events
+from tests.integration.policy.harness import AS_HOLDER, MIGRATIONS, running
+from tests.integration.policy.plans import Statements, noting, scanned
+from tests.integration.policy.stand_ins import USD
+from tests.integration.policy.test_policy_life import FINAL, activate, active_policy, record_receipt
 from tests.load import policies as load
 
 COUNT = 20_000
@@ -110,6 +115,27 @@ async def test_the_store_never_reads_a_large_table_from_end_to_end(full: Full, n
             await session.rollback()
     assert statements.issued, f"{module}.{function} issued nothing"
     found = await scanned(full.url, statements)
+    assert {statement: tables for statement, tables in found.items() if set(tables) - SMALL} == {}
+
+
+async def test_a_whole_life_reads_no_large_table_from_end_to_end(full: Full) -> None:
+    """Everything that the service itself issues while a policy is made, exercised, settled, listed and watched."""
+    async with running(full.url) as house:
+        with noting(house.database) as statements:
+            policy = await activate(house, (await active_policy(house)).name)
+            await record_receipt(house, policy, 80_000 * USD)
+            settled = events.settled(policy, 5, 1_000_000)
+            await house.gateway.deliver(FINAL, settled)
+            await house.until(policy.name, policy_pb2.POLICY_STATE_SETTLED)
+            await house.stub.ListPolicies(pb.ListPoliciesRequest(), metadata=AS_HOLDER)
+            await house.stub.ListNotifications(pb.ListNotificationsRequest(), metadata=AS_HOLDER)
+            await house.stub.GetPlatformStats(pb.GetPlatformStatsRequest())
+            stream: Any = house.stub.WatchPolicies(pb.WatchPoliciesRequest(), metadata=AS_HOLDER)
+            await stream.read()
+            stream.cancel()
+    kept = [one for one in statements.issued if not one[0].startswith(("SELECT pg_notify", "INSERT"))]
+    assert len({text for text, _ in kept}) > 20
+    found = await scanned(full.url, Statements(list({text: (text, values) for text, values in kept}.values())))
     assert {statement: tables for statement, tables in found.items() if set(tables) - SMALL} == {}
 
 
