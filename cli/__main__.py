@@ -12,7 +12,7 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from cli.look import print_price, print_quote, print_services
+from cli.look import print_price, print_quote, print_receipt, print_services
 from cli.trial import Trial
 from deploy.demo.market import DemoError
 from deploy.devnet.driver import DevnetError
@@ -73,6 +73,10 @@ async def _quote(given: argparse.Namespace, layout: Layout) -> None:
     await print_quote(_CONSOLE, layout, given.sats, given.strike, given.floor, given.blocks, given.token)
 
 
+async def _receipt(given: argparse.Namespace, layout: Layout) -> None:
+    await print_receipt(layout, given.policy, given.activation, given.expiry)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bithedge", description="The local stack and a look into it.")
     commands = parser.add_subparsers(required=True)
@@ -94,6 +98,12 @@ def _parser() -> argparse.ArgumentParser:
     quote.add_argument("--blocks", type=int, required=True, help="duration in burn blocks, ten minutes each")
     quote.add_argument("--token", choices=("STX", "SBTC"), default="SBTC", help="settlement token")
     quote.set_defaults(command=_quote)
+    receipt = commands.add_parser("receipt", help="a settlement receipt with its evidence, as JSON")
+    purpose = receipt.add_mutually_exclusive_group(required=True)
+    purpose.add_argument("--policy", help="of an activation of this policy: policies/{id}")
+    purpose.add_argument("--expiry", type=int, help="of this expiration height")
+    receipt.add_argument("--activation", type=int, default=1, help="number of the activation; 1 unless given")
+    receipt.set_defaults(command=_receipt)
     return parser
 
 

@@ -8,6 +8,7 @@ import grpc
 from bithedge.oracle.v1 import oracle_service_pb2, oracle_service_pb2_grpc
 from bithedge.policy.v1 import policy_pb2, policy_service_pb2, policy_service_pb2_grpc
 from bithedge.type.v1 import money_pb2, price_pb2
+from google.protobuf import json_format
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from rich.console import Console
@@ -64,6 +65,20 @@ async def print_price(console: Console, layout: Layout) -> None:
                 time = seen.observe_time.ToJsonString()
                 table.add_row(seen.source, usd(seen.price_usd_e8), time, seen.rejection or "yes")
             console.print(table)
+
+
+async def print_receipt(layout: Layout, policy: str | None, activation: int, expiration_burn_height: int) -> None:
+    """A receipt with its evidence in protobuf's JSON form, as `python -m services.oracle.verify` reads it."""
+    request = oracle_service_pb2.GetReceiptRequest()
+    if policy is None:
+        request.expiry.expiration_burn_height = expiration_burn_height
+    else:
+        request.activation.policy = policy
+        request.activation.activation_number = activation
+    async with open_channel(layout.address("oracle")) as channel:
+        with remote_errors():
+            answer = await oracle_service_pb2_grpc.OracleServiceStub(channel).GetReceipt(request)
+    print(json_format.MessageToJson(answer))
 
 
 async def print_quote(

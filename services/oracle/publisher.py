@@ -14,7 +14,7 @@ from kernel.errors import BitHedgeError, FailedPrecondition, NotFound, Unavailab
 from kernel.lease import LeaderLease
 from services.oracle import store, tables
 from services.oracle import store_publications as publications
-from services.oracle.domain.prices import Feed, Price, PriceStatus, unix_seconds
+from services.oracle.domain.prices import Feed, Price
 from services.oracle.domain.publication import (
     PublicationCause,
     PublicationRules,
@@ -22,6 +22,7 @@ from services.oracle.domain.publication import (
     nearest,
     publication_cause,
 )
+from services.oracle.messages import round_message
 from services.oracle.metrics import PUBLICATION_PENDING
 from services.oracle.signing import PRICE_ROUND, OracleSigner
 from services.oracle.tables import PublicationRow
@@ -119,7 +120,7 @@ class Publisher:
 
     def signature_of(self, price: Price) -> bytes:
         """The oracle's signature of a stored OK round; the same whenever it is asked for."""
-        return self._signer.sign(PRICE_ROUND, _message(price))
+        return self._signer.sign(PRICE_ROUND, round_message(price))
 
     async def signed(self, feed: Feed, number: int) -> tuple[Price, bytes]:
         """A publication with its signature; NotFound if there is none, Unavailable while it is not signed."""
@@ -157,17 +158,3 @@ class Publisher:
             # Not only after the next aggregation: a price that moved while this one was on its way is due now.
             await self._decide(session, feed, now)
         await self.finish()
-
-
-def _message(price: Price) -> dict[str, int | bytes | str]:
-    """A price round as the `oracle` contract takes it. Only OK rounds are signed."""
-    if price.status is not PriceStatus.OK or price.observe_time is None:
-        raise ValueError(f"round {price.round} is {price.status}: never signed")
-    return {
-        "feed": price.feed.symbol,
-        "round": price.round,
-        "price-e8": price.price_usd_e8,
-        "confidence-e8": price.confidence_usd_e8,
-        "observed-at": unix_seconds(price.observe_time),
-        "burn-height": price.burn_height,
-    }

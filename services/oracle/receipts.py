@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -14,10 +15,14 @@ from kernel.units import Token, pays
 from services.oracle import store
 from services.oracle import store_receipts as receipts
 from services.oracle.burn_blocks import BurnBlock, BurnBlocks
-from services.oracle.domain.prices import Feed, Price, unix_seconds
+from services.oracle.domain.prices import Feed, Price, Round, unix_seconds
 from services.oracle.domain.twap import LONGEST_WINDOW_SECONDS, Average, expiry_average
+from services.oracle.messages import activation_message, expiry_message
 from services.oracle.signing import ACTIVATION_RECEIPT, EXPIRY_RECEIPT, OracleSigner
 from services.oracle.tables import ReceiptRow
+
+# Of rounds that did not decide: more than an average of rounds a second apart has.
+_LONGEST_EVIDENCE: Final = 10_000
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,15 @@ class ActivationRequest:
             btc.price_usd_e8,
             stx.price_usd_e8,
         )
+
+
+@dataclass(frozen=True)
+class FoundReceipt:
+    """A receipt with the rounds that it was made from, and those that did not decide."""
+
+    row: ReceiptRow
+    used: Mapping[Feed, Sequence[Round]]
+    passed: Mapping[Feed, Sequence[Round]]
 
 
 class Receipts:
@@ -77,14 +91,14 @@ class Receipts:
 
     def _activation_receipt(self, purpose: str, request: ActivationRequest, btc: Price, stx: Price) -> ReceiptRow:
         observed = max(unix_seconds(time) for time in (btc.observe_time, stx.observe_time) if time is not None)
-        message: dict[str, int | bytes | str] = {
-            "policy-id": bytes.fromhex(request.policy_id),
-            "activation": request.activation_number,
-            "btc-price-e8": btc.price_usd_e8,
-            "stx-price-e8": stx.price_usd_e8,
-            "observed-at": observed,
-            "burn-height": request.burn_height,
-        }
+        message = activation_message(
+            request.policy_id,
+            request.activation_number,
+            btc.price_usd_e8,
+            stx.price_usd_e8,
+            observed,
+            request.burn_height,
+        )
         return ReceiptRow(
             purpose=purpose,
             policy_id=request.policy_id,
@@ -142,12 +156,7 @@ class Receipts:
 
     def _expiry_receipt(self, purpose: str, block: BurnBlock, btc: Average, stx: Average) -> ReceiptRow:
         observed = unix_seconds(block.time)
-        message: dict[str, int | bytes | str] = {
-            "expiration-burn-height": block.height,
-            "btc-price-e8": btc.price_usd_e8,
-            "stx-price-e8": stx.price_usd_e8,
-            "observed-at": observed,
-        }
+        message = expiry_message(block.height, btc.price_usd_e8, stx.price_usd_e8, observed)
         return ReceiptRow(
             purpose=purpose,
             btc_price_usd_e8=btc.price_usd_e8,
@@ -159,15 +168,30 @@ class Receipts:
             signature=self._signer.sign(EXPIRY_RECEIPT, message),
         )
 
-    async def find(self, purpose: str) -> tuple[ReceiptRow, Sequence[Price]]:
-        """A receipt and the rounds it was made from, BTC first; NotFound if it was never made."""
-        async with self._database.transaction() as session:
+    async def find(self, purpose: str) -> FoundReceipt:
+        """A receipt and its evidence; NotFound if it was never made."""
+        async with self._database.reading() as session:
             row = await receipts.receipt(session, purpose)
             if row is None:
                 raise NotFound("RECEIPT_NOT_FOUND", f"no receipt for {purpose}")
-            btc = await store.prices_of(session, Feed.BTC_USD, row.btc_rounds)
-            stx = await store.prices_of(session, Feed.STX_USD, row.stx_rounds)
-        return row, [*btc, *stx]
+            chosen = {Feed.BTC_USD: row.btc_rounds, Feed.STX_USD: row.stx_rounds}
+            used = {feed: await store.rounds_of(session, feed, numbers) for feed, numbers in chosen.items()}
+            passed = {feed: await self._passed(session, row, feed, used[feed]) for feed in Feed}
+        return FoundReceipt(row, used, passed)
+
+    async def _passed(
+        self, session: AsyncSession, row: ReceiptRow, feed: Feed, used: Sequence[Round]
+    ) -> Sequence[Round]:
+        """The other rounds of a feed between the request, or the start of the window, and the last one used."""
+        if row.request_market_time is not None:
+            after, before = unix_seconds(row.request_market_time), used[0].price.round
+        else:
+            average = expiry_average([one.price for one in used], row.observe_seconds, self._interval_seconds)
+            window = LONGEST_WINDOW_SECONDS if average is None else average.window_seconds
+            after, before = row.observe_seconds - window, row.observe_seconds + self._interval_seconds
+        prices = await store.prices_before(session, feed, after, before, _LONGEST_EVIDENCE)
+        numbers = {price.round for price in prices} - {one.price.round for one in used}
+        return await store.rounds_of(session, feed, sorted(numbers))
 
 
 def _same_request(stored: ReceiptRow, request: ActivationRequest) -> ReceiptRow:

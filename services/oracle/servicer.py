@@ -12,7 +12,7 @@ from kernel.database import Database
 from kernel.errors import NotFound
 from kernel.rpc.interceptors import Context
 from kernel.rpc.tip import TipFollower
-from services.oracle import convert, store
+from services.oracle import convert, convert_receipts, store
 from services.oracle.answers import PriceAnswers
 from services.oracle.domain.override import OverrideRules
 from services.oracle.domain.prices import Feed, Price, PriceStatus
@@ -82,10 +82,9 @@ class OracleServicer(OverrideMethods, HistoryMethods):
         return pb.CreateExpiryReceiptResponse(receipt=convert.receipt_message(row))
 
     async def GetReceipt(self, request: pb.GetReceiptRequest, context: Context) -> pb.GetReceiptResponse:
-        """A receipt and the rounds it was made from, as they were stored."""
-        row, prices = await self.receipts.find(convert.receipt_purpose(request))
-        messages = [convert.price_message(price) for price in prices]
-        return pb.GetReceiptResponse(receipt=convert.receipt_message(row), prices=messages)
+        """A receipt and all that it was made from, as it was stored."""
+        found = await self.receipts.find(convert.receipt_purpose(request))
+        return convert_receipts.receipt_response(found, self.publisher.signature_of)
 
     async def EnsurePublishedRounds(
         self, request: pb.EnsurePublishedRoundsRequest, context: Context

@@ -71,6 +71,19 @@ def encode_tuple(fields: Mapping[str, bytes]) -> bytes:
     return bytes([_TUPLE]) + len(fields).to_bytes(4, "big") + b"".join(parts)
 
 
+def structured_digest(kind: str, message: Mapping[str, Field], chain_id: int, deployer: ContractAddress) -> bytes:
+    """The 32 bytes that SIP-018 has signed for a message of one of the three kinds."""
+    domain = {
+        "name": encode_field(kind),
+        "version": encode_field("1"),
+        "chain-id": encode_field(chain_id),
+        "contract": deployer.contract(_VERIFIERS[kind]),
+    }
+    content = {name: encode_field(value) for name, value in message.items()}
+    hashes = (hashlib.sha256(encode_tuple(part)).digest() for part in (domain, content))
+    return hashlib.sha256(b"SIP018" + b"".join(hashes)).digest()
+
+
 class OracleSigner:
     """Signs messages for the contracts of one deployer on one chain; the key never leaves it."""
 
@@ -87,15 +100,7 @@ class OracleSigner:
 
     def digest(self, kind: str, message: Mapping[str, Field]) -> bytes:
         """The 32 bytes that are signed for a message of one of the three kinds."""
-        domain = {
-            "name": encode_field(kind),
-            "version": encode_field("1"),
-            "chain-id": encode_field(self._chain_id),
-            "contract": self._deployer.contract(_VERIFIERS[kind]),
-        }
-        content = {name: encode_field(value) for name, value in message.items()}
-        hashes = (hashlib.sha256(encode_tuple(part)).digest() for part in (domain, content))
-        return hashlib.sha256(b"SIP018" + b"".join(hashes)).digest()
+        return structured_digest(kind, message, self._chain_id, self._deployer)
 
     def sign(self, kind: str, message: Mapping[str, Field]) -> bytes:
         """65 bytes r || s || recovery id, low-s; the same for the same message, always (RFC 6979)."""

@@ -186,27 +186,27 @@ async def observations_before(
     return [(row.round, row.position, _judged(row)) for row in (await session.exec(statement)).all()]
 
 
-async def prices_of(session: AsyncSession, feed: Feed, numbers: Sequence[int]) -> Sequence[Price]:
-    """The rounds with these numbers, ascending."""
-    statement = (
+async def rounds_of(session: AsyncSession, feed: Feed, numbers: Sequence[int]) -> Sequence[Round]:
+    """The rounds with these numbers and everything that they were made from, ascending."""
+    rows = (
         select(RoundRow)
         .where(RoundRow.feed == int(feed), col(RoundRow.round).in_(numbers))
         .order_by(col(RoundRow.round))
     )
-    return [price_of(row) for row in (await session.exec(statement)).all()]
+    statement = (
+        select(ObservationRow)
+        .where(ObservationRow.feed == int(feed), col(ObservationRow.round).in_(numbers))
+        .order_by(col(ObservationRow.round), col(ObservationRow.position))
+    )
+    found: dict[int, list[JudgedObservation]] = {}
+    for row in (await session.exec(statement)).all():
+        found.setdefault(row.round, []).append(_judged(row))
+    return [Round(price_of(row), found.get(row.round, [])) for row in (await session.exec(rows)).all()]
 
 
 async def round_with_observations(session: AsyncSession, feed: Feed, number: int) -> Round | None:
     """One round with everything that it was made from."""
-    row = await session.get(RoundRow, (int(feed), number))
-    if row is None:
-        return None
-    statement = (
-        select(ObservationRow)
-        .where(ObservationRow.feed == int(feed), ObservationRow.round == number)
-        .order_by(col(ObservationRow.position))
-    )
-    return Round(price_of(row), [_judged(one) for one in (await session.exec(statement)).all()])
+    return next(iter(await rounds_of(session, feed, [number])), None)
 
 
 def _judged(row: ObservationRow) -> JudgedObservation:

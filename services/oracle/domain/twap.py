@@ -40,6 +40,12 @@ def expiry_average(rounds: Sequence[Price], end: int, interval_seconds: int) -> 
     return None
 
 
+def rounds_in(end: int, window_seconds: int, interval_seconds: int) -> range:
+    """The numbers of the rounds that stand for some of the seconds of a window, ascending."""
+    first = (end - window_seconds) // interval_seconds * interval_seconds + interval_seconds
+    return range(first, end + interval_seconds, interval_seconds)
+
+
 def _average(rounds: Sequence[Price], start: int, end: int, interval_seconds: int) -> Average | None:
     weighted = [(overlap_seconds(one.round, start, end, interval_seconds), one) for one in rounds]
     used = [(seconds, one) for seconds, one in weighted if seconds > 0 and one.status is PriceStatus.OK]

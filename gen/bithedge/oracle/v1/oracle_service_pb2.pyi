@@ -916,26 +916,78 @@ class GetReceiptRequest(_message.Message):
 Global___GetReceiptRequest: _TypeAlias = GetReceiptRequest  # noqa: Y015
 
 @_typing.final
+class ReceiptRound(_message.Message):
+    """A round as evidence: what it was made from, and the oracle's signature where it is OK."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRICE_FIELD_NUMBER: _builtins.int
+    OBSERVATIONS_FIELD_NUMBER: _builtins.int
+    SIGNED_ROUND_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def price(self) -> Global___Price: ...
+    @_builtins.property
+    def observations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Observation]:
+        """Of a round that decided, for good; of others for as long as observations are kept."""
+
+    @_builtins.property
+    def signed_round(self) -> _price_pb2.PriceRound: ...
+    def __init__(
+        self,
+        *,
+        price: Global___Price | None = ...,
+        observations: _abc.Iterable[Global___Observation] | None = ...,
+        signed_round: _price_pb2.PriceRound | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["price", b"price", "signed_round", b"signed_round"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["observations", b"observations", "price", b"price", "signed_round", b"signed_round"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReceiptRound: _TypeAlias = ReceiptRound  # noqa: Y015
+
+@_typing.final
 class GetReceiptResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RECEIPT_FIELD_NUMBER: _builtins.int
     PRICES_FIELD_NUMBER: _builtins.int
+    ROUNDS_FIELD_NUMBER: _builtins.int
+    PASSED_ROUNDS_FIELD_NUMBER: _builtins.int
+    REQUEST_MARKET_TIME_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def receipt(self) -> _price_pb2.SettlementReceipt: ...
     @_builtins.property
     def prices(self) -> _containers.RepeatedCompositeFieldContainer[Global___Price]:
         """The rounds the receipt was made from."""
 
+    @_builtins.property
+    def rounds(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReceiptRound]:
+        """The same rounds with all that they were made from, BTC/USD first."""
+
+    @_builtins.property
+    def passed_rounds(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReceiptRound]:
+        """Rounds that did not decide: those after an activation's request and before the one that did, or those in the window
+        of an average that are not OK. At most the last 10,000 of each feed.
+        """
+
+    @_builtins.property
+    def request_market_time(self) -> _timestamp_pb2.Timestamp:
+        """For an activation: market time of the recorded request. It is not part of what is signed."""
+
     def __init__(
         self,
         *,
         receipt: _price_pb2.SettlementReceipt | None = ...,
         prices: _abc.Iterable[Global___Price] | None = ...,
+        rounds: _abc.Iterable[Global___ReceiptRound] | None = ...,
+        passed_rounds: _abc.Iterable[Global___ReceiptRound] | None = ...,
+        request_market_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt", "request_market_time", b"request_market_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["prices", b"prices", "receipt", b"receipt"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["passed_rounds", b"passed_rounds", "prices", b"prices", "receipt", b"receipt", "request_market_time", b"request_market_time", "rounds", b"rounds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,143 @@
+"""`python -m services.oracle.verify RECEIPT`: checks a settlement receipt offline.
+
+RECEIPT is a file with a GetReceiptResponse, in protobuf's JSON or binary form, or `-` for standard input. What must be
+known from elsewhere is given: the oracle's key, the contracts' deployer, the network. It prints what was checked and
+exits 0; on anything that does not hold it prints the reason and exits 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bithedge.oracle.v1 import oracle_service_pb2 as pb
+from coincurve import PublicKey
+from google.protobuf import json_format
+from google.protobuf.message import DecodeError
+
+from kernel.errors import InvalidArgument
+from kernel.settings import SettingsError
+from services.oracle import convert_receipts as convert
+from services.oracle.convert import signed_round
+from services.oracle.domain.evidence import EvidenceMismatch, check_evidence
+from services.oracle.domain.prices import PriceStatus, Round
+from services.oracle.messages import Message, round_message
+from services.oracle.signing import PRICE_ROUND, ContractAddress, structured_digest
+
+_CHAIN_IDS: Final = {"mainnet": 1, "testnet": 0x80000000}
+# Half the order of secp256k1: what the contracts take has s at most there.
+_HALF_ORDER: Final = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """What a receipt is checked against: the key as public key or address, chain, contracts, seconds between rounds."""
+
+    key: str
+    network: str
+    chain_id: int
+    deployer: ContractAddress
+    interval_seconds: int
+
+    def check_signature(self, what: str, kind: str, message: Message, signature: bytes) -> None:
+        """EvidenceMismatch unless the pinned key signed this message for these contracts on this chain."""
+        if len(signature) != 65 or int.from_bytes(signature[32:64], "big") > _HALF_ORDER:
+            raise EvidenceMismatch(f"{what}: the signature is not 65 bytes with a low s")
+        digest = structured_digest(kind, message, self.chain_id, self.deployer)
+        try:
+            found = PublicKey.from_signature_and_message(signature, digest, hasher=None).format(compressed=True)
+        except ValueError:
+            raise EvidenceMismatch(f"{what}: the signature recovers no key") from None
+        if not self._is_key(found):
+            raise EvidenceMismatch(f"{what}: signed by {found.hex()}, or not for this content, contract and chain")
+
+    def _is_key(self, found: bytes) -> bool:
+        if not self.key.startswith("S"):
+            return found.hex() == self.key.lower().removeprefix("0x")
+        account = hashlib.new("ripemd160", hashlib.sha256(found).digest()).digest()
+        return ContractAddress(self.key, self.network).data[1:] == account
+
+
+def read_receipt(data: bytes) -> tuple[pb.GetReceiptResponse, str]:
+    """The message of a file, and its form in words; EvidenceMismatch if it is neither form."""
+    try:
+        if data.lstrip()[:1] == b"{":
+            return json_format.Parse(data, pb.GetReceiptResponse()), "JSON"
+        return pb.GetReceiptResponse.FromString(data), "binary"
+    except (json_format.ParseError, DecodeError, UnicodeDecodeError) as error:
+        raise EvidenceMismatch(f"no GetReceiptResponse in JSON or binary form: {error}") from error
+
+
+def verify(response: pb.GetReceiptResponse, pinned: Pinned) -> Sequence[str]:
+    """What was checked, in words; EvidenceMismatch or InvalidArgument with the first thing that does not hold."""
+    kind, message = convert.signed_message(response.receipt)
+    if min(response.receipt.btc_price_usd_e8, response.receipt.stx_price_usd_e8) <= 0:
+        raise EvidenceMismatch("the receipt's prices are not positive")
+    pinned.check_signature("receipt", kind, message, response.receipt.signature)
+    said = [f"{kind}: signed by the pinned key for this chain and contract"]
+    evidence = convert.evidence_of(response)
+    checked = check_evidence(evidence, pinned.interval_seconds)
+    signed = [
+        _check_signed(shown, one, pinned)
+        for messages, rounds in ((response.rounds, evidence.used), (response.passed_rounds, evidence.passed))
+        for shown, one in zip(messages, (one for some in rounds.values() for one in some), strict=True)
+    ]
+    said.append(f"{sum(signed)} of {len(signed)} rounds are OK, each signed by the pinned key")
+    said.append("every round's price, time and confidence follow from its observations")
+    return [*said, *checked]
+
+
+def _check_signed(shown: pb.ReceiptRound, one: Round, pinned: Pinned) -> bool:
+    """Whether the round is OK and signed; EvidenceMismatch if only one of both is so, or the copy differs."""
+    where = f"{one.price.feed.symbol} round {one.price.round}"
+    ok = one.price.status is PriceStatus.OK
+    if ok != shown.HasField("signed_round"):
+        raise EvidenceMismatch(f"{where} is {one.price.status} and {'not ' if ok else ''}signed")
+    if ok:
+        signature = shown.signed_round.signature
+        if shown.signed_round != signed_round(one.price, signature):
+            raise EvidenceMismatch(f"{where}: the signed round is not the round that is shown")
+        pinned.check_signature(where, PRICE_ROUND, round_message(one.price), signature)
+    return ok
+
+
+def _arguments(given: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m services.oracle.verify", description=__doc__.split("\n\n")[1])
+    parser.add_argument("receipt", help="file with a GetReceiptResponse, JSON or binary; - for standard input")
+    parser.add_argument("--oracle-key", required=True, help="public key, 66 hexadecimal digits, or Stacks address")
+    parser.add_argument("--contract-deployer", required=True, help="Stacks address that deployed the contracts")
+    parser.add_argument("--network", choices=sorted(_CHAIN_IDS), default="testnet")
+    parser.add_argument("--chain-id", type=int, help="that of the network unless given")
+    parser.add_argument("--observation-seconds", type=int, default=60, help="seconds between rounds; 60 unless given")
+    return parser.parse_args(given)
+
+
+def main(given: Sequence[str]) -> int:
+    """0 when everything holds, else 1 with the reason."""
+    chosen = _arguments(given)
+    try:
+        deployer = ContractAddress(chosen.contract_deployer, chosen.network)
+        chain_id = _CHAIN_IDS[chosen.network] if chosen.chain_id is None else chosen.chain_id
+        pinned = Pinned(chosen.oracle_key, chosen.network, chain_id, deployer, chosen.observation_seconds)
+        data = sys.stdin.buffer.read() if chosen.receipt == "-" else Path(chosen.receipt).read_bytes()
+        response, form = read_receipt(data)
+        said = verify(response, pinned)
+    except (EvidenceMismatch, InvalidArgument, SettingsError, OSError) as error:
+        print(f"receipt REFUSED: {error}", file=sys.stderr)
+        return 1
+    print(f"read in {form} form")
+    for line in said:
+        print(f"ok: {line}")
+    if response.HasField("request_market_time"):
+        print("told, not signed: the request's market time", response.request_market_time.ToJsonString())
+    print("receipt HOLDS")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
