@@ -19,7 +19,7 @@ from kernel.units import Tier, Token
 from services.policy.domain.activation import KnownTip, ReceiptFacts
 from services.policy.domain.errors import invalid_terms
 from services.policy.domain.policy import Policy, Transition
-from services.policy.domain.quote import Quote, breakdown_values
+from services.policy.domain.quote import Quote, Room, breakdown_values
 from services.policy.domain.sensitivities import Sensitivities
 from services.policy.domain.tiers import Terms
 from services.policy.domain.transitions import PolicyState
@@ -111,7 +111,7 @@ def sensitivities_message(found: Sensitivities) -> policy_pb2.Sensitivities:
     return policy_pb2.Sensitivities(**dataclasses.asdict(found))
 
 
-def quote_message(quote: Quote, tip: KnownTip, available: int | None) -> policy_pb2.Quote:
+def quote_message(quote: Quote, tip: KnownTip, room: Room | None) -> policy_pb2.Quote:
     """An indicative quote at a tip."""
     token, expiration = quote.terms.token, tip.burn_height + quote.terms.duration_blocks
     return policy_pb2.Quote(
@@ -124,7 +124,8 @@ def quote_message(quote: Quote, tip: KnownTip, available: int | None) -> policy_
         quote_burn_height=tip.burn_height,
         expiration_burn_height=expiration,
         estimated_expiration_time=timestamp(estimated_time(tip.market_time, tip.burn_height, expiration)),
-        available=None if available is None else amount(token, available),
+        available=None if room is None else amount(token, room.available_base_units),
+        tier_closed=room is not None and room.is_closed,
         notional_usd_e8=quote.notional_usd_e8,
     )
 

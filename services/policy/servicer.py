@@ -51,8 +51,8 @@ class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
         """An indicative quote."""
         offer = await self._creation.offer(convert.terms_from(request.terms))
         quote = offer.quote
-        available = await self._sources.available(quote.admission.bounds.tier, quote.terms.token)
-        return pb.GetQuoteResponse(quote=convert.quote_message(quote, offer.tip, available))
+        room = await self._sources.room(quote.admission.bounds.tier, quote.terms.token)
+        return pb.GetQuoteResponse(quote=convert.quote_message(quote, offer.tip, room))
 
     async def CreatePolicy(self, request: pb.CreatePolicyRequest, context: Context) -> pb.CreatePolicyResponse:
         """A binding quote."""

@@ -25,7 +25,7 @@ from kernel.units import Tier, Token
 from services.policy.domain.activation import KnownTip, market_time_at
 from services.policy.domain.errors import Reason
 from services.policy.domain.parameters import Parameters
-from services.policy.domain.quote import MAX_PRICE_AGE_SECONDS, Market
+from services.policy.domain.quote import MAX_PRICE_AGE_SECONDS, Market, Room
 
 # A request to activate must not wait for the oracle: the rounds seen are for the record alone.
 _ROUNDS_SEEN_SECONDS: Final = 1.0
@@ -113,7 +113,7 @@ class Sources:
             return 0, 0
         return btc.round, stx.round
 
-    async def available(self, tier: Tier, token: Token) -> int | None:
+    async def room(self, tier: Tier, token: Token) -> Room | None:
         """What the pool can still write; None while it does not answer, as a quote is only indicative."""
         request = pool_pb2.GetTierAvailabilityRequest(tier=int(tier), token=int(token))  # type: ignore[arg-type]
         try:
@@ -122,7 +122,7 @@ class Sources:
         except BitHedgeError as error:
             get_logger().info("availability unknown", error=str(error)[:200])
             return None
-        return answer.capital.available_base_units
+        return Room(answer.capital.available_base_units, answer.capital.closed)
 
     async def burn_height_at(self, time: dt.datetime) -> int:
         """Height of the last burn block at or before a market time."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
-from typing import Any, Final
+from collections.abc import Iterable
 
 import sqlalchemy as sa
 from sqlmodel import col, select
@@ -14,11 +13,9 @@ from kernel.units import Tier, Token
 from services.pool import tables
 from services.pool.domain.chain_event import PolicyCreated
 from services.pool.domain.collateral import Refusal, ReservationState, ReservationTerms, UnpaidCounts
-from services.pool.domain.shares import OpenPolicy
 
 ACTIVE = "ACTIVE"
 REVERSED = "REVERSED"
-_BATCH: Final = 5_000
 
 
 async def lock_principal(session: AsyncSession, principal: str) -> None:
@@ -135,21 +132,6 @@ async def put_coverage(session: AsyncSession, created: PolicyCreated) -> None:
     )
     await session.merge(row)
     await session.flush()
-
-
-async def open_policies(session: AsyncSession, tier: Tier, token: Token) -> AsyncIterator[list[OpenPolicy]]:
-    """Open policies of a tier and token in batches."""
-    table = tables.Coverage
-    statement: sa.Select[Any] = (
-        sa.select(*(col(getattr(table, name)) for name in OpenPolicy._fields if name != "token"))
-        .where(col(table.status) == ACTIVE)
-        .where(col(table.tier) == int(tier), col(table.token) == int(token))
-        .execution_options(yield_per=_BATCH)
-    )
-    connection = await session.connection()
-    async with connection.stream(statement) as result:
-        async for rows in result.partitions():
-            yield [OpenPolicy(token, *row) for row in rows]
 
 
 async def all_coverage(session: AsyncSession) -> Iterable[tables.Coverage]:

@@ -35,6 +35,14 @@ class Market:
 
 
 @dataclass(frozen=True)
+class Room:
+    """What the pool can still write in a tier and token, base units; closed at the tier's bound."""
+
+    available_base_units: int
+    is_closed: bool
+
+
+@dataclass(frozen=True)
 class Breakdown:
     """How a premium is made. Model values in USD e8 per BTC, rounded up; the rest in base units of the token.
 

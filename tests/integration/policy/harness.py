@@ -87,6 +87,7 @@ class House:
     url: str
     database: Database
     oracle: OracleStandIn
+    pool: PoolStandIn
     gateway: GatewayStandIn
     launcher: LauncherStandIn
     stub: policy_service_pb2_grpc.PolicyServiceAsyncStub
@@ -251,7 +252,7 @@ async def running(url: str, launcher: CreationLauncher | None = None) -> AsyncIt
         await stack.enter_async_context(_background(work))
         await _until_tip_known(tips)
         stub = policy_service_pb2_grpc.PolicyServiceStub(channel)
-        yield House(url, database, oracle, gateway, stand_in, stub, sources, sweeper, judge, projectors)
+        yield House(url, database, oracle, pool, gateway, stand_in, stub, sources, sweeper, judge, projectors)
 
 
 def _others(oracle: Any, pool: Any, gateway: Any) -> list[Service]:
@@ -286,9 +287,7 @@ async def _background(work: Sequence[Callable[[], Awaitable[None]]]) -> AsyncIte
     finally:
         for task in tasks:
             task.cancel()
-        for task in tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _until_tip_known(tips: TipFollower) -> None:

@@ -109,13 +109,18 @@ class OracleStandIn(_Oracle):
 
 
 class PoolStandIn(_Pool):
-    """A pool with room."""
+    """A pool with room, unless a test closes its tiers."""
+
+    closed = False
 
     async def GetTierAvailability(
         self, request: pool_pb2.GetTierAvailabilityRequest, context: Context
     ) -> pool_pb2.GetTierAvailabilityResponse:
-        """Always the same."""
-        capital = pool_pb2.TierCapital(tier=request.tier, token=request.token, available_base_units=AVAILABLE)
+        """The same of every tier."""
+        left = 0 if self.closed else AVAILABLE
+        capital = pool_pb2.TierCapital(
+            tier=request.tier, token=request.token, available_base_units=left, closed=self.closed
+        )
         return pool_pb2.GetTierAvailabilityResponse(capital=capital)
 
 

@@ -57,7 +57,16 @@ async def test_a_quote_is_itemised_and_adds_up(house: House) -> None:
     assert parts.model_price.base_units + parts.loading.base_units == quote.premium.base_units
     assert quote.fee.base_units == -(-quote.premium.base_units * 50 // 10_000)
     assert quote.available.base_units == AVAILABLE
+    assert not quote.tier_closed
     assert quote.expiration_burn_height == 2008
+
+
+async def test_a_quote_says_that_its_tier_is_closed(house: House) -> None:
+    """At its bound a tier is still priced, and the quote says that no policy can be had."""
+    house.pool.closed = True
+    quote = (await house.stub.GetQuote(pb.GetQuoteRequest(terms=policy_terms(duration_blocks=1008)))).quote
+    assert quote.tier_closed
+    assert (quote.available.base_units, quote.premium.base_units > 0) == (0, True)
 
 
 async def test_creation_answers_with_the_transaction_to_sign(house: House) -> None:

@@ -8,8 +8,7 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from kernel.units import Tier, Token
-from services.pool import store, store_book, store_coverage
-from services.pool.domain.book import Book
+from services.pool import store_book
 from services.pool.risk import RiskWatch
 from tests.integration.pool.pool_service import RunningPool, collateral_of
 
@@ -55,23 +54,34 @@ async def test_health_shows_what_the_open_policies_are_exposed_to(pool: RunningP
 
 
 async def test_a_book_is_read_as_it_is_stored(pool: RunningPool) -> None:
-    """The binary columns hold the same policies as the rows, of one tier and token alone; none is an empty book."""
+    """The binary columns hold the policies of one tier and token as they were created; none is an empty book."""
     await pool.invest("SP-ALICE", 50_000_000_000)
-    for number in range(1, 4):
-        terms = pool.terms(AMOUNT + number)
-        await pool.reserve(terms)
+    created = [pool.terms(AMOUNT + number, premium_base_units=1_000 * number) for number in (1, 2, 3)]
+    for number, terms in enumerate(created, 1):
         await pool.final(pool.created(terms, number))
     async with pool.database.transaction() as session:
-        rows = [row async for part in store_coverage.open_policies(session, Tier.BALANCED, Token.STX) for row in part]
         book = await store_book.read_book(session, Tier.BALANCED, Token.STX)
         other = await store_book.read_book(session, Tier.BALANCED, Token.SBTC)
-        assert await store.last_entry_id(session) > 0
-    expected = Book.of(Token.STX, sorted(rows, key=lambda policy: policy.amount_sats))
-    assert sorted(book.amount_sats.tolist()) == expected.amount_sats.tolist()
-    assert book.max_payout.sum() == expected.max_payout.sum()
-    assert set(zip(book.premium.tolist(), book.expiration_burn_height.tolist(), strict=True)) == set(
-        zip(expected.premium.tolist(), expected.expiration_burn_height.tolist(), strict=True)
+    columns = (
+        book.amount_sats,
+        book.strike_e8,
+        book.floor_e8,
+        book.max_payout,
+        book.premium,
+        book.expiration_burn_height,
     )
+    assert sorted(zip(*(column.tolist() for column in columns), strict=True)) == [
+        (
+            terms.protected_amount_sats,
+            terms.strike_price_usd_e8,
+            terms.floor_price_usd_e8,
+            collateral_of(terms),
+            terms.premium_base_units,
+            terms.expiration_burn_height,
+        )
+        for terms in created
+    ]
+    assert all(book.created_burn_height < book.expiration_burn_height)
     assert other.amount_sats.size == 0
 
 

@@ -222,12 +222,15 @@ class Quote(_message.Message):
     ESTIMATED_EXPIRATION_TIME_FIELD_NUMBER: _builtins.int
     AVAILABLE_FIELD_NUMBER: _builtins.int
     NOTIONAL_USD_E8_FIELD_NUMBER: _builtins.int
+    TIER_CLOSED_FIELD_NUMBER: _builtins.int
     tier: _money_pb2.Tier.ValueType
     tier_reason: _builtins.str
     """Why this tier."""
     quote_burn_height: _builtins.int
     expiration_burn_height: _builtins.int
     notional_usd_e8: _builtins.int
+    tier_closed: _builtins.bool
+    """The tier stands at its utilization bound: CreatePolicy would end as FAILED_CREATION with TIER_CLOSED."""
     @_builtins.property
     def premium(self) -> _money_pb2.TokenAmount: ...
     @_builtins.property
@@ -258,10 +261,11 @@ class Quote(_message.Message):
         estimated_expiration_time: _timestamp_pb2.Timestamp | None = ...,
         available: _money_pb2.TokenAmount | None = ...,
         notional_usd_e8: _builtins.int = ...,
+        tier_closed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "breakdown", b"breakdown", "estimated_expiration_time", b"estimated_expiration_time", "fee", b"fee", "max_payout", b"max_payout", "premium", b"premium"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "breakdown", b"breakdown", "estimated_expiration_time", b"estimated_expiration_time", "expiration_burn_height", b"expiration_burn_height", "fee", b"fee", "max_payout", b"max_payout", "notional_usd_e8", b"notional_usd_e8", "premium", b"premium", "quote_burn_height", b"quote_burn_height", "tier", b"tier", "tier_reason", b"tier_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "breakdown", b"breakdown", "estimated_expiration_time", b"estimated_expiration_time", "expiration_burn_height", b"expiration_burn_height", "fee", b"fee", "max_payout", b"max_payout", "notional_usd_e8", b"notional_usd_e8", "premium", b"premium", "quote_burn_height", b"quote_burn_height", "tier", b"tier", "tier_closed", b"tier_closed", "tier_reason", b"tier_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
