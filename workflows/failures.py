@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,6 +21,9 @@ from kernel.rpc.channels import remote_errors
 # The last two are about our own credentials: a person puts them right, and nothing that was begun may end of it.
 _RETRYABLE = (Unavailable, Aborted, ResourceExhausted, Unauthenticated, PermissionDenied)
 
+_QUEUED = "WITHDRAWAL_QUEUED"
+_QUEUE_PAUSE = dt.timedelta(seconds=10)
+
 
 @contextmanager
 def service_calls(*retried_reasons: str) -> Iterator[None]:
@@ -33,3 +37,14 @@ def service_calls(*retried_reasons: str) -> Iterator[None]:
     except BitHedgeError as error:
         retryable = isinstance(error, _RETRYABLE) or error.reason in retried_reasons
         raise ApplicationError(error.message, type=error.reason, non_retryable=not retryable) from error
+
+
+@contextmanager
+def queue_calls() -> Iterator[None]:
+    """Around `service_calls`: who waits behind others for capital asks less often than who waits first."""
+    try:
+        yield
+    except ApplicationError as error:
+        if error.type != _QUEUED:
+            raise
+        raise ApplicationError(error.message, type=error.type, next_retry_delay=_QUEUE_PAUSE) from error

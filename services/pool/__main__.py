@@ -22,7 +22,7 @@ from services.pool.capacity import Capacity
 from services.pool.config import load
 from services.pool.corrections import Corrections
 from services.pool.domain.collateral import UnpaidLimits
-from services.pool.liquidity import Liquidity
+from services.pool.liquidity import Deposits
 from services.pool.market import ChainParameters, OraclePrices
 from services.pool.open_policies import OpenPolicies
 from services.pool.parts import Parts
@@ -30,6 +30,7 @@ from services.pool.projector import Projector
 from services.pool.risk import Risk, RiskWatch
 from services.pool.servicer import PoolServicer
 from services.pool.valuation import Valuation
+from services.pool.withdrawals import Withdrawals
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -86,7 +87,8 @@ def build_parts(
         capacity=Capacity(database, parameters, limits),
         valuation=valuation,
         risk=risk,
-        liquidity=Liquidity(database, valuation, tip),
+        deposits=Deposits(database, valuation, tip),
+        withdrawals=Withdrawals(database, valuation, tip),
         corrections=Corrections(tip),
     )
 

@@ -14,7 +14,7 @@ from bithedge.type.v1 import money_pb2, transaction_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from kernel.errors import InvalidArgument
-from kernel.ids import parse_resource_name, resource_name
+from kernel.ids import is_id, parse_resource_name, resource_name
 from kernel.units import Tier, Token, check_amount, check_positive
 from services.pool import tables
 from services.pool.domain import chain_event as chain
@@ -214,7 +214,14 @@ def deposit_message(row: tables.Deposit) -> pb.Deposit:
     )
 
 
-def withdrawal_message(row: tables.Withdrawal) -> pb.Withdrawal:
+def withdrawal_page_start(text: str) -> str | None:
+    """The id that a page token of ListWithdrawals is; None for the first page."""
+    if text and not is_id(text):
+        raise InvalidArgument.of("page_token", "not a token of ours", "INVALID_PAGE_TOKEN")
+    return text or None
+
+
+def withdrawal_message(row: tables.Withdrawal, ahead_in_queue: int = 0) -> pb.Withdrawal:
     """A withdrawal, with the transaction to sign once there is one."""
     message = pb.Withdrawal(
         name=resource_name("withdrawals", row.id),
@@ -228,6 +235,9 @@ def withdrawal_message(row: tables.Withdrawal) -> pb.Withdrawal:
         reason=row.reason,
         txid=row.txid,
         create_time=timestamp(row.create_time),
+        filled_shares=row.filled_shares,
+        part_of=resource_name("withdrawals", row.part_of) if row.part_of else "",
+        ahead_in_queue=ahead_in_queue,
     )
     if row.prepared_transaction:
         prepared = transaction_pb2.PreparedTransaction.FromString(row.prepared_transaction)

@@ -18,6 +18,7 @@ from services.pool.domain import ledger
 from services.pool.store_journal import EntryFilter, StoredEntry
 
 _ENTRY_NAME: Final = re.compile(r"journalEntries/([1-9][0-9]{0,17})")
+_KEY: Final = re.compile(r"[ -~]{0,300}")
 _MOST_OF_A_REASON: Final = 500
 
 
@@ -31,6 +32,9 @@ def entry_id(name: str) -> int:
 
 def entry_filter(request: pb.ListJournalEntriesRequest) -> EntryFilter:
     """Which entries a request asks for."""
+    for field in ("cause", "subject", "provider_principal"):
+        if not _KEY.fullmatch(getattr(request, field)):
+            raise InvalidArgument.of(field, "expected at most 300 printable characters")
     before = from_page_token("entry", request.page_token)
     return EntryFilter(request.cause, request.subject, request.provider_principal, before)
 
@@ -63,8 +67,8 @@ def check_correction(request: pb.CreateCorrectionRequest) -> Token:
         raise InvalidArgument.of("to_account", "must differ from from_account")
     if request.amount.base_units <= 0:
         raise InvalidArgument.of("amount.base_units", "must be positive")
-    if not 0 < len(request.reason) <= _MOST_OF_A_REASON:
-        raise InvalidArgument.of("reason", f"say why, in at most {_MOST_OF_A_REASON} characters")
+    if not 0 < len(request.reason) <= _MOST_OF_A_REASON or not request.reason.isprintable():
+        raise InvalidArgument.of("reason", f"say why, in at most {_MOST_OF_A_REASON} printable characters")
     return token
 
 

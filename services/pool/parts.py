@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from kernel.database import Database
 from services.pool.capacity import Capacity
 from services.pool.corrections import Corrections
-from services.pool.liquidity import Liquidity
+from services.pool.liquidity import Deposits
 from services.pool.market import ChainParameters
 from services.pool.risk import Risk
 from services.pool.valuation import Valuation
+from services.pool.withdrawals import Withdrawals
 
 
 @dataclass(frozen=True)
@@ -22,5 +23,6 @@ class Parts:
     capacity: Capacity
     valuation: Valuation
     risk: Risk
-    liquidity: Liquidity
+    deposits: Deposits
+    withdrawals: Withdrawals
     corrections: Corrections

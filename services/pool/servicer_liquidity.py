@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from bithedge.pool.v1 import pool_service_pb2 as pb
 from bithedge.pool.v1 import pool_service_pb2_grpc
+from sqlmodel.ext.asyncio.session import AsyncSession
 
-from kernel import outbox
 from kernel.errors import InvalidArgument, NotFound
 from kernel.idempotency import claim, complete
-from kernel.ids import new_id, parse_resource_name, resource_name
+from kernel.ids import parse_resource_name
+from kernel.paging import page_size
 from kernel.rpc.caller import Caller, Role, current_caller
 from kernel.rpc.interceptors import Context
-from kernel.temporal import START
 from services.pool import convert, store_positions, tables
 from services.pool.domain.withdrawal import WithdrawalState
-from services.pool.liquidity import record_voucher
 from services.pool.parts import Parts
-from workflows.contract import WithdrawLiquidityInput, start_withdraw_liquidity
+from services.pool.withdrawals import Request, record_voucher
 
 _PUBLIC_KEY_BYTES = 33
 _SIGNATURE_BYTES = 65
+_PAGE_SIZE = 50
+_LARGEST_PAGE = 200
 
 
 class LiquidityMethods(pool_service_pb2_grpc.PoolServiceServicer):
@@ -44,12 +45,8 @@ class LiquidityMethods(pool_service_pb2_grpc.PoolServiceServicer):
             )
             if stored is not None:
                 return stored
-            row = await self._parts.liquidity.request(
-                session, new_id(), provider, tier, token, request.shares, request.public_key
-            )
-            given = WithdrawLiquidityInput(resource_name("withdrawals", row.id), provider, tier.name)
-            start = start_withdraw_liquidity(given)
-            await outbox.post(session, tables.Outbox, START, start.workflow_id, start.payload())
+            wanted = Request(provider, tier, token, request.shares, request.public_key)
+            row = await self._parts.withdrawals.request(session, wanted)
             response = pb.CreateWithdrawalResponse(withdrawal=convert.withdrawal_message(row))
             await complete(session, tables.Request, provider, request, request.request_id, response)
         return response
@@ -58,10 +55,46 @@ class LiquidityMethods(pool_service_pb2_grpc.PoolServiceServicer):
         """A withdrawal of the caller; of anybody for operators and services."""
         identifier = parse_resource_name("withdrawals", request.name)
         async with self._parts.database.transaction() as session:
-            row = await store_positions.get_withdrawal(session, identifier)
+            row = await self._visible(session, identifier)
+            waits = row.state == WithdrawalState.REQUESTED
+            ahead = await store_positions.ahead_in_queue(session, row) if waits else 0
+        return pb.GetWithdrawalResponse(withdrawal=convert.withdrawal_message(row, ahead))
+
+    async def _visible(self, session: AsyncSession, identifier: str) -> tables.Withdrawal:
+        row = await store_positions.get_withdrawal(session, identifier)
         if row is None or not _may_see(current_caller(), row.provider):
             raise NotFound("WITHDRAWAL_UNKNOWN", "there is no such withdrawal")
-        return pb.GetWithdrawalResponse(withdrawal=convert.withdrawal_message(row))
+        return row
+
+    async def ListWithdrawals(self, request: pb.ListWithdrawalsRequest, context: Context) -> pb.ListWithdrawalsResponse:
+        """The caller's withdrawals, newest first, by pages."""
+        provider = current_caller().principal_for(request.provider_principal)
+        size = page_size(request.page_size, _PAGE_SIZE, _LARGEST_PAGE)
+        before = convert.withdrawal_page_start(request.page_token)
+        async with self._parts.database.reading() as session:
+            rows = await store_positions.withdrawals_of(session, provider, before, size + 1)
+        response = pb.ListWithdrawalsResponse(withdrawals=map(convert.withdrawal_message, rows[:size]))
+        if len(rows) > size:
+            response.next_page_token = rows[size - 1].id
+        return response
+
+    async def CancelWithdrawal(
+        self, request: pb.CancelWithdrawalRequest, context: Context
+    ) -> pb.CancelWithdrawalResponse:
+        """Gives up what is not filled yet of the caller's withdrawal; of anybody's for operators."""
+        identifier = parse_resource_name("withdrawals", request.name)
+        principal = current_caller().principal
+        async with self._parts.database.transaction() as session:
+            stored = await claim(
+                session, tables.Request, principal, request, request.request_id, pb.CancelWithdrawalResponse
+            )
+            if stored is not None:
+                return stored
+            await self._visible(session, identifier)
+            row = await self._parts.withdrawals.cancel(session, identifier)
+            response = pb.CancelWithdrawalResponse(withdrawal=convert.withdrawal_message(row))
+            await complete(session, tables.Request, principal, request, request.request_id, response)
+        return response
 
     async def GetDeposit(self, request: pb.GetDepositRequest, context: Context) -> pb.GetDepositResponse:
         """A deposit of the caller; of anybody for operators and services."""
@@ -74,14 +107,14 @@ class LiquidityMethods(pool_service_pb2_grpc.PoolServiceServicer):
 
     async def PriceDeposit(self, request: pb.PriceDepositRequest, context: Context) -> pb.PriceDepositResponse:
         """Gives a final deposit its shares."""
-        row = await self._parts.liquidity.price_deposit(convert.deposit_id(request.name))
+        row = await self._parts.deposits.price_deposit(convert.deposit_id(request.name))
         return pb.PriceDepositResponse(deposit=convert.deposit_message(row))
 
     async def PriceWithdrawal(self, request: pb.PriceWithdrawalRequest, context: Context) -> pb.PriceWithdrawalResponse:
-        """Burns the shares of a withdrawal, or refuses it."""
-        row = await self._parts.liquidity.price_withdrawal(parse_resource_name("withdrawals", request.name))
+        """Burns the shares of a withdrawal, or says why it never will: REFUSED or CANCELLED."""
+        row = await self._parts.withdrawals.price(parse_resource_name("withdrawals", request.name))
         response = pb.PriceWithdrawalResponse(withdrawal=convert.withdrawal_message(row), public_key=row.public_key)
-        if row.state != WithdrawalState.REFUSED:
+        if row.state not in (WithdrawalState.REFUSED, WithdrawalState.CANCELLED):
             response.voucher_terms.CopyFrom(convert.voucher_terms(row))
         return response
 

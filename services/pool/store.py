@@ -14,6 +14,7 @@ from kernel.units import Tier, Token
 from services.pool import tables
 from services.pool.domain import ledger
 from services.pool.domain.collateral import ReservationState, TierBooks
+from services.pool.domain.withdrawal import WithdrawalState
 
 CURSOR = "chain"
 
@@ -86,9 +87,23 @@ async def tier_books(session: AsyncSession, tier: Tier, token: Token) -> TierBoo
         sa.select(col(tables.TierShares.shares))
         .where(col(tables.TierShares.tier) == int(tier), col(tables.TierShares.token) == int(token))
         .scalar_subquery(),
+        sa.select(
+            sa.func.coalesce(sa.func.sum(col(tables.Withdrawal.shares) - col(tables.Withdrawal.filled_shares)), 0)
+        )
+        .where(col(tables.Withdrawal.tier) == int(tier), col(tables.Withdrawal.token) == int(token))
+        .where(col(tables.Withdrawal.state) == WithdrawalState.REQUESTED.value)
+        .scalar_subquery(),
     )
-    free, locked, reserved, count = (await (await session.connection()).execute(statement)).one()
-    return TierBooks(tier, token, free=-int(free), locked=-int(locked), reserved=int(reserved), shares=count or 0)
+    free, locked, reserved, count, queued = (await (await session.connection()).execute(statement)).one()
+    return TierBooks(
+        tier,
+        token,
+        free=-int(free),
+        locked=-int(locked),
+        reserved=int(reserved),
+        shares=count or 0,
+        queued_shares=int(queued),
+    )
 
 
 def _balance_of(account: str, token: Token) -> sa.ColumnElement[int]:

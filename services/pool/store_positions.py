@@ -41,6 +41,28 @@ async def get_withdrawal(session: AsyncSession, withdrawal_id: str, *, lock: boo
     return (await session.exec(statement.with_for_update() if lock else statement)).first()
 
 
+async def ahead_in_queue(session: AsyncSession, row: tables.Withdrawal) -> int:
+    """How many withdrawals of the tier and token wait before this one."""
+    table = tables.Withdrawal
+    statement = (
+        select(sa.func.count())
+        .where(col(table.tier) == row.tier, col(table.token) == row.token)
+        .where(col(table.state) == WithdrawalState.REQUESTED.value)
+        .where(col(table.queue_number) < row.queue_number)
+    )
+    return int((await session.exec(statement)).one())
+
+
+async def withdrawals_of(
+    session: AsyncSession, provider: str, before_id: str | None, limit: int
+) -> Sequence[tables.Withdrawal]:
+    """A provider's withdrawals and their parts, newest first."""
+    statement = select(tables.Withdrawal).where(col(tables.Withdrawal.provider) == provider)
+    if before_id is not None:
+        statement = statement.where(col(tables.Withdrawal.id) < before_id)
+    return (await session.exec(statement.order_by(col(tables.Withdrawal.id).desc()).limit(limit))).all()
+
+
 async def lapsed_vouchers(session: AsyncSession, delivered_burn_height: int) -> Sequence[tables.Withdrawal]:
     """Priced withdrawals whose voucher can finally not be used any more; locked."""
     statement = (
@@ -74,7 +96,7 @@ async def shares_of(session: AsyncSession, provider: str) -> dict[Key, int]:
 async def pending_shares(session: AsyncSession, provider: str, tier: Tier, token: Token) -> int:
     """Shares that requested withdrawals will burn."""
     statement = (
-        select(sa.func.coalesce(sa.func.sum(col(tables.Withdrawal.shares)), 0))
+        select(sa.func.coalesce(sa.func.sum(col(tables.Withdrawal.shares) - col(tables.Withdrawal.filled_shares)), 0))
         .where(col(tables.Withdrawal.provider) == provider)
         .where(col(tables.Withdrawal.tier) == int(tier), col(tables.Withdrawal.token) == int(token))
         .where(col(tables.Withdrawal.state) == WithdrawalState.REQUESTED.value)

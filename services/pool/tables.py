@@ -171,7 +171,7 @@ class Deposit(SQLModel, table=True):
 
 
 class Withdrawal(SQLModel, table=True):
-    """A withdrawal from request to payment."""
+    """A withdrawal from request to payment, or a part of one (`part_of`) that was filled before the rest."""
 
     metadata = METADATA
     __tablename__ = "withdrawal"
@@ -180,6 +180,11 @@ class Withdrawal(SQLModel, table=True):
     tier: int = Field(sa_type=sa.SmallInteger)
     token: int = Field(sa_type=sa.SmallInteger)
     shares: int = Field(sa_type=sa.BigInteger)
+    # Burned by its parts; the withdrawal itself is for the rest.
+    filled_shares: int = Field(default=0, sa_type=sa.BigInteger)
+    part_of: str = ""
+    # Its place in the queue of its tier and token; given by the database.
+    queue_number: int | None = Field(default=None, sa_column=sa.Column(sa.BigInteger, sa.Identity()))
     state: str
     amount: int = Field(default=0, sa_type=sa.BigInteger)
     voucher_expiration_burn_height: int = Field(default=0, sa_type=sa.BigInteger)
@@ -190,7 +195,7 @@ class Withdrawal(SQLModel, table=True):
     prepared_transaction: bytes = Field(default=b"", sa_type=sa.LargeBinary)
     reason: str = ""
     txid: str = ""
-    # Market time after which a price must be observed.
+    # Market time after which a price must be observed: of the request, or when it last had to wait for capital.
     request_market_time: dt.datetime = Field(sa_type=_TIME)
     btc_round: int = Field(default=0, sa_type=sa.BigInteger)
     stx_round: int = Field(default=0, sa_type=sa.BigInteger)

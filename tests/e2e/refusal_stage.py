@@ -105,6 +105,23 @@ class Stage(Scene):
         await eventually(reached, f"{withdrawal.name} is in state {state}", _WAIT_SECONDS)
         return await self.withdrawal(withdrawal.name)
 
+    async def cancelled_after_a_part(
+        self, asked: pool_pb2.Withdrawal
+    ) -> tuple[pool_pb2.Withdrawal, pool_pb2.Withdrawal]:
+        """The part of a withdrawal that free capital filled, and the withdrawal, its rest given up."""
+
+        async def filled() -> bool:
+            return (await self.withdrawal(asked.name)).filled_shares > 0
+
+        await eventually(filled, f"{asked.name} is filled in part", _WAIT_SECONDS)
+        cancel = pool_pb2.CancelWithdrawalRequest(request_id=f"cancel/{asked.name}", name=asked.name)
+        pool = self.provider.services.pool
+        with remote_errors():
+            rest = (await pool.CancelWithdrawal(cancel)).withdrawal
+            withdrawals = (await pool.ListWithdrawals(pool_pb2.ListWithdrawalsRequest())).withdrawals
+        (part,) = [one for one in withdrawals if one.part_of == asked.name]
+        return part, rest
+
     async def _has_shares(self) -> bool:
         return any(position.shares for position in await read_positions(self.provider))
 

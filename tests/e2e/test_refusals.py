@@ -277,17 +277,18 @@ async def test_no_field_makes_a_service_fail(stage: Stage) -> None:
         assert await failures(stage.stack, await service_tokens(stage.stack, identity)) == []
 
 
-async def test_a_withdrawal_above_the_free_capital_is_refused(stage: Stage) -> None:
-    """All shares, while policies and a quote count on the capital: REFUSED, and the shares are the provider's again."""
+async def test_a_withdrawal_above_the_free_capital_waits(stage: Stage) -> None:
+    """All shares, while policies and a quote count on the capital: what is free is paid at most, the rest given up."""
     (position,) = await read_positions(stage.provider)
     before = await stage.still()
     asked = await stage.withdraw("above", position.shares)
     await stage.step()
-    refused = await stage.decided(asked, pool_pb2.WITHDRAWAL_STATE_REFUSED)
-    assert (refused.reason, refused.amount_base_units) == ("INSUFFICIENT_FREE_CAPITAL", 0)
+    part, rest = await stage.cancelled_after_a_part(asked)
+    assert (rest.state, rest.filled_shares) == (pool_pb2.WITHDRAWAL_STATE_CANCELLED, part.shares)
+    assert 0 < part.amount_base_units < position.value_base_units
     after = await stage.still()
-    assert (after.books, after.reserved, after.sats) == (before.books, before.reserved, before.sats)
-    assert [held.shares for held in after.positions] == [position.shares]
+    assert (after.reserved, after.sats) == (before.reserved, before.sats)
+    assert [held.shares for held in after.positions] == [position.shares - part.shares]
 
 
 async def test_after_all_refusals_the_right_things_still_work(stage: Stage) -> None:

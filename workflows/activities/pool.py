@@ -11,7 +11,7 @@ from bithedge.type.v1 import transaction_pb2
 from temporalio import activity
 
 from workflows import steps
-from workflows.failures import service_calls
+from workflows.failures import queue_calls, service_calls
 
 _PAGE = 200
 # The projectors have not yet followed the chain to the snapshot's height.
@@ -53,14 +53,16 @@ class PoolActivities:
 
     @activity.defn
     async def price_withdrawal(self, step: steps.WithdrawalStep) -> steps.PricedWithdrawal:
-        """Burns the shares of a withdrawal and fixes its voucher, or refuses it."""
-        with service_calls():
+        """Burns the shares of a withdrawal and fixes its voucher, or says where it ended without."""
+        with queue_calls(), service_calls():
             answer = await self._pool.PriceWithdrawal(pb.PriceWithdrawalRequest(name=step.withdrawal))
+        state = pb.WithdrawalState.Name(answer.withdrawal.state).removeprefix("WITHDRAWAL_STATE_")
         return steps.PricedWithdrawal(
-            priced=answer.withdrawal.state != pb.WITHDRAWAL_STATE_REFUSED,
+            priced=state not in ("REFUSED", "CANCELLED"),
             reason=answer.withdrawal.reason,
             voucher_terms_hex=answer.voucher_terms.SerializeToString().hex(),
             public_key_hex=answer.public_key.hex(),
+            state=state,
         )
 
     @activity.defn

@@ -1,4 +1,4 @@
-"""Withdraws: burn the shares at a price, sign the voucher, and wait until it is used or has lapsed."""
+"""Withdraws: wait for capital, burn the shares at a price, sign the voucher, wait until it is used or has lapsed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ with workflow.unsafe.imports_passed_through():
 
 @workflow.defn(name=WorkflowName.WITHDRAW_LIQUIDITY)
 class WithdrawLiquidity:
-    """`withdraw/{id}`: open until the withdrawal is PAID, LAPSED or REFUSED."""
+    """`withdraw/{id}`: open until the withdrawal is PAID, LAPSED, REFUSED or CANCELLED."""
 
     def __init__(self) -> None:
         self._ended = ""
@@ -27,7 +27,7 @@ class WithdrawLiquidity:
             PoolActivities.price_withdrawal, steps.WithdrawalStep(given.withdrawal), **WAITING
         )
         if not priced.priced:
-            return steps.WithdrawalResult("REFUSED", priced.reason)
+            return steps.WithdrawalResult(priced.state, priced.reason)
         reason = ""
         try:
             await self._hand_over(given, priced)

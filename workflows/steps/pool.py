@@ -34,6 +34,8 @@ class PricedWithdrawal:
     reason: str
     voucher_terms_hex: str
     public_key_hex: str
+    # Where it ended when it is not priced.
+    state: str = "REFUSED"
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,10 @@ class Refusal(enum.StrEnum):
 
 @dataclass(frozen=True)
 class TierBooks:
-    """One tier in one token, base units. `reserved` is the sum of HELD reservations; `shares` those issued."""
+    """One tier in one token, base units. `reserved` is the sum of HELD reservations; `shares` those issued.
+
+    `queued_shares` are those whose withdrawal was asked for and waits.
+    """
 
     tier: Tier
     token: Token
@@ -41,6 +44,7 @@ class TierBooks:
     locked: int
     reserved: int
     shares: int
+    queued_shares: int = 0
 
     @property
     def total(self) -> int:
@@ -53,15 +57,24 @@ class TierBooks:
         return max(self.free - self.reserved, 0)
 
     def available(self, utilization_max_bps: int) -> int:
-        """What new policies may still lock within the utilization bound."""
-        return max(bps_of_down(self.total, utilization_max_bps) - self.locked - self.reserved, 0)
+        """What new policies may still lock within the utilization bound; capital that is asked back backs none."""
+        return max(bps_of_down(self.staying, utilization_max_bps) - self.locked - self.reserved, 0)
+
+    @property
+    def staying(self) -> int:
+        """The total without the part of the shares that wait to leave."""
+        return (
+            self.total - mul_div_up(self.total, self.queued_shares, self.shares) if self.queued_shares else self.total
+        )
 
     def is_closed(self, utilization_max_bps: int) -> bool:
         """Whether a tier with capital stands at its bound: pledged and reserved reach it, in whole basis points up.
 
         What is less than a basis point of the capital below the bound can still be given out, but nobody waits for it.
         """
-        return self.total > 0 and mul_div_up(self.locked + self.reserved, BPS, self.total) >= utilization_max_bps
+        if self.staying == 0:
+            return self.total > 0
+        return mul_div_up(self.locked + self.reserved, BPS, self.staying) >= utilization_max_bps
 
 
 @dataclass(frozen=True)

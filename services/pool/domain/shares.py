@@ -21,7 +21,8 @@ from kernel.pricing import PastVolatility
 from kernel.units import Token, assets_for_shares, mul_div_down, mul_div_up, payout, shares_for_deposit
 
 VIRTUAL_SHARES: Final = 1_000
-_VIRTUAL_ASSETS: Final = 1_000
+# As many base units stand behind them.
+_VIRTUAL_ASSETS: Final = VIRTUAL_SHARES
 PRICE_SCALE: Final = 1_000_000
 
 

@@ -1,18 +1,24 @@
-"""The life of a withdrawal and of its voucher."""
+"""The life of a withdrawal and of its voucher, and its place in the queue for capital."""
 
 from __future__ import annotations
 
 import enum
 from typing import Final
 
+from kernel.units import mul_div_down, mul_div_up
+from services.pool.domain import shares
+from services.pool.domain.collateral import TierBooks
+
 # How long a provider has to use a voucher.
 VOUCHER_BLOCKS: Final = 36
 # A voucher that the vault delayed can be used for a day from its ready height (the vault's own constant).
 READY_BLOCKS: Final = 144
+# A withdrawal is filled in so many parts at most, each a voucher that its provider must pay a fee to use.
+MOST_PARTS: Final = 10
 
 
 class WithdrawalState(enum.StrEnum):
-    """Where a withdrawal stands."""
+    """Where a withdrawal stands; REQUESTED also while it waits for capital."""
 
     REQUESTED = "REQUESTED"
     PRICED = "PRICED"
@@ -20,23 +26,24 @@ class WithdrawalState(enum.StrEnum):
     PAID = "PAID"
     LAPSED = "LAPSED"
     REFUSED = "REFUSED"
+    CANCELLED = "CANCELLED"
 
 
 class WithdrawalRefusal(enum.StrEnum):
     """Why a withdrawal is refused; stable."""
 
-    INSUFFICIENT_FREE_CAPITAL = "INSUFFICIENT_FREE_CAPITAL"
     WORTH_NOTHING = "WORTH_NOTHING"
 
 
 _TRANSITIONS: Final = {
-    WithdrawalState.REQUESTED: {WithdrawalState.PRICED, WithdrawalState.REFUSED},
+    WithdrawalState.REQUESTED: {WithdrawalState.PRICED, WithdrawalState.REFUSED, WithdrawalState.CANCELLED},
     WithdrawalState.PRICED: {WithdrawalState.READY, WithdrawalState.PAID, WithdrawalState.LAPSED},
     WithdrawalState.READY: {WithdrawalState.PAID, WithdrawalState.LAPSED},
     # Only where the chain withdrew the payment.
     WithdrawalState.PAID: {WithdrawalState.READY},
     WithdrawalState.LAPSED: set(),
     WithdrawalState.REFUSED: set(),
+    WithdrawalState.CANCELLED: set(),
 }
 
 
@@ -45,10 +52,15 @@ def may_become(state: WithdrawalState, next_state: WithdrawalState) -> bool:
     return next_state in _TRANSITIONS[state]
 
 
-def judge_amount(amount: int, withdrawable: int) -> WithdrawalRefusal | None:
-    """Why a withdrawal worth `amount` is refused, or None. Both in base units."""
-    if amount == 0:
-        return WithdrawalRefusal.WORTH_NOTHING
-    if amount > withdrawable:
-        return WithdrawalRefusal.INSUFFICIENT_FREE_CAPITAL
-    return None
+def shares_to_fill(requested: int, filled: int, books: TierBooks, assets: int) -> int:
+    """How many shares of the first in the queue can be burned now for free capital; 0 while it must wait.
+
+    All that are left, or as many as the free capital pays for where that is at least a MOST_PARTS-th of the request.
+    `assets` are the tier's net assets for those who leave, base units.
+    """
+    left = requested - filled
+    if shares.amount_for(left, books.shares, assets) <= books.withdrawable:
+        return left
+    behind, total = assets + shares.VIRTUAL_SHARES, books.shares + shares.VIRTUAL_SHARES
+    part = min(mul_div_down(books.withdrawable, total, behind), left)
+    return part if part >= mul_div_up(requested, 1, MOST_PARTS) else 0

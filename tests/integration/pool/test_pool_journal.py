@@ -173,6 +173,7 @@ async def test_a_correction_that_says_too_little_is_refused(pool: RunningPool) -
         ("amount.base_units", {"amount": amount_of(Token.STX, -1)}),
         ("reason", {"reason": ""}),
         ("reason", {"reason": "x" * 501}),
+        ("reason", {"reason": "a\x00b"}),
     ]
     for field, changes in wrong:
         with pytest.raises(InvalidArgument) as refused, remote_errors():

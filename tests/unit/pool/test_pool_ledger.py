@@ -14,7 +14,6 @@ from kernel.units import AmountError, Tier, Token, bps_of_down
 from services.pool.domain import ledger
 from services.pool.domain.collateral import TierBooks
 from services.pool.domain.ledger import Cause, Entry, EntryKind, Posting, UnbalancedEntry
-from services.pool.domain.withdrawal import judge_amount
 
 _TIME = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 _UTILIZATION_MAX_BPS = 8_000
@@ -101,7 +100,7 @@ class PoolHistory(RuleBasedStateMachine):
     @rule(key=_keys, amount=_amounts)
     def withdraw(self, key: Key, amount: int) -> None:
         """A withdrawal is priced if free capital allows it."""
-        if judge_amount(amount, self.books(key).withdrawable) is None:
+        if amount <= self.books(key).withdrawable:
             self.post(ledger.withdrawal_priced(self.cause(), *key, amount))
             self.vouchers.append((key, amount))
 

@@ -62,6 +62,7 @@ class _WithdrawalStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Withd
     DESCRIPTOR: _descriptor.EnumDescriptor
     WITHDRAWAL_STATE_UNSPECIFIED: _WithdrawalState.ValueType  # 0
     WITHDRAWAL_STATE_REQUESTED: _WithdrawalState.ValueType  # 1
+    """Also while it waits in the queue of its tier and token for free capital."""
     WITHDRAWAL_STATE_PRICED: _WithdrawalState.ValueType  # 2
     """Shares burned, amount fixed."""
     WITHDRAWAL_STATE_READY: _WithdrawalState.ValueType  # 3
@@ -70,12 +71,15 @@ class _WithdrawalStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Withd
     WITHDRAWAL_STATE_LAPSED: _WithdrawalState.ValueType  # 5
     """The voucher was not used in time; the amount has re-entered."""
     WITHDRAWAL_STATE_REFUSED: _WithdrawalState.ValueType  # 6
+    WITHDRAWAL_STATE_CANCELLED: _WithdrawalState.ValueType  # 7
+    """Given up by its provider while it waited; filled parts go on."""
 
 class WithdrawalState(_WithdrawalState, metaclass=_WithdrawalStateEnumTypeWrapper):
     """Where a withdrawal stands."""
 
 WITHDRAWAL_STATE_UNSPECIFIED: WithdrawalState.ValueType  # 0
 WITHDRAWAL_STATE_REQUESTED: WithdrawalState.ValueType  # 1
+"""Also while it waits in the queue of its tier and token for free capital."""
 WITHDRAWAL_STATE_PRICED: WithdrawalState.ValueType  # 2
 """Shares burned, amount fixed."""
 WITHDRAWAL_STATE_READY: WithdrawalState.ValueType  # 3
@@ -84,6 +88,8 @@ WITHDRAWAL_STATE_PAID: WithdrawalState.ValueType  # 4
 WITHDRAWAL_STATE_LAPSED: WithdrawalState.ValueType  # 5
 """The voucher was not used in time; the amount has re-entered."""
 WITHDRAWAL_STATE_REFUSED: WithdrawalState.ValueType  # 6
+WITHDRAWAL_STATE_CANCELLED: WithdrawalState.ValueType  # 7
+"""Given up by its provider while it waited; filled parts go on."""
 Global___WithdrawalState: _TypeAlias = WithdrawalState  # noqa: Y015
 
 class _DepositState:
@@ -971,6 +977,9 @@ class Withdrawal(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     TXID_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    FILLED_SHARES_FIELD_NUMBER: _builtins.int
+    PART_OF_FIELD_NUMBER: _builtins.int
+    AHEAD_IN_QUEUE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`withdrawals/{id}`."""
     provider_principal: _builtins.str
@@ -982,6 +991,12 @@ class Withdrawal(_message.Message):
     voucher_expiration_burn_height: _builtins.int
     reason: _builtins.str
     txid: _builtins.str
+    filled_shares: _builtins.int
+    """Of `shares`, burned by parts that were filled before the rest; each part is a withdrawal of its own."""
+    part_of: _builtins.str
+    """The withdrawal that this is a part of, `withdrawals/{id}`."""
+    ahead_in_queue: _builtins.int
+    """How many wait before it, in what GetWithdrawal says of a REQUESTED one."""
     @_builtins.property
     def prepared_transaction(self) -> _transaction_pb2.PreparedTransaction: ...
     @_builtins.property
@@ -1001,14 +1016,109 @@ class Withdrawal(_message.Message):
         reason: _builtins.str = ...,
         txid: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        filled_shares: _builtins.int = ...,
+        part_of: _builtins.str = ...,
+        ahead_in_queue: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "prepared_transaction", b"prepared_transaction"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_base_units", b"amount_base_units", "create_time", b"create_time", "name", b"name", "prepared_transaction", b"prepared_transaction", "provider_principal", b"provider_principal", "reason", b"reason", "shares", b"shares", "state", b"state", "tier", b"tier", "token", b"token", "txid", b"txid", "voucher_expiration_burn_height", b"voucher_expiration_burn_height"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ahead_in_queue", b"ahead_in_queue", "amount_base_units", b"amount_base_units", "create_time", b"create_time", "filled_shares", b"filled_shares", "name", b"name", "part_of", b"part_of", "prepared_transaction", b"prepared_transaction", "provider_principal", b"provider_principal", "reason", b"reason", "shares", b"shares", "state", b"state", "tier", b"tier", "token", b"token", "txid", b"txid", "voucher_expiration_burn_height", b"voucher_expiration_burn_height"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Withdrawal: _TypeAlias = Withdrawal  # noqa: Y015
+
+@_typing.final
+class ListWithdrawalsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_PRINCIPAL_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    provider_principal: _builtins.str
+    """Only for operators."""
+    page_size: _builtins.int
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        provider_principal: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "provider_principal", b"provider_principal"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListWithdrawalsRequest: _TypeAlias = ListWithdrawalsRequest  # noqa: Y015
+
+@_typing.final
+class ListWithdrawalsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WITHDRAWALS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def withdrawals(self) -> _containers.RepeatedCompositeFieldContainer[Global___Withdrawal]: ...
+    def __init__(
+        self,
+        *,
+        withdrawals: _abc.Iterable[Global___Withdrawal] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "withdrawals", b"withdrawals"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListWithdrawalsResponse: _TypeAlias = ListWithdrawalsResponse  # noqa: Y015
+
+@_typing.final
+class CancelWithdrawalRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Unique per caller."""
+    name: _builtins.str
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelWithdrawalRequest: _TypeAlias = CancelWithdrawalRequest  # noqa: Y015
+
+@_typing.final
+class CancelWithdrawalResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WITHDRAWAL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def withdrawal(self) -> Global___Withdrawal: ...
+    def __init__(
+        self,
+        *,
+        withdrawal: Global___Withdrawal | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["withdrawal", b"withdrawal"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["withdrawal", b"withdrawal"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelWithdrawalResponse: _TypeAlias = CancelWithdrawalResponse  # noqa: Y015
 
 @_typing.final
 class CreateWithdrawalRequest(_message.Message):
@@ -1400,7 +1510,7 @@ class PriceWithdrawalResponse(_message.Message):
     """As CreateWithdrawal was told."""
     @_builtins.property
     def withdrawal(self) -> Global___Withdrawal:
-        """PRICED, or REFUSED with the reason."""
+        """PRICED, REFUSED with the reason, or CANCELLED."""
 
     @_builtins.property
     def voucher_terms(self) -> _chain_gateway_service_pb2.VoucherTerms:

@@ -90,6 +90,16 @@ class PoolServiceStub:
                 request_serializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.GetWithdrawalRequest.SerializeToString,
                 response_deserializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.GetWithdrawalResponse.FromString,
                 _registered_method=True)
+        self.ListWithdrawals = channel.unary_unary(
+                '/bithedge.pool.v1.PoolService/ListWithdrawals',
+                request_serializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.ListWithdrawalsRequest.SerializeToString,
+                response_deserializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.ListWithdrawalsResponse.FromString,
+                _registered_method=True)
+        self.CancelWithdrawal = channel.unary_unary(
+                '/bithedge.pool.v1.PoolService/CancelWithdrawal',
+                request_serializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.CancelWithdrawalRequest.SerializeToString,
+                response_deserializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.CancelWithdrawalResponse.FromString,
+                _registered_method=True)
         self.GetDeposit = channel.unary_unary(
                 '/bithedge.pool.v1.PoolService/GetDeposit',
                 request_serializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.GetDepositRequest.SerializeToString,
@@ -223,6 +233,20 @@ class PoolServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListWithdrawals(self, request, context):
+        """The caller's withdrawals and the parts that were filled before the rest, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelWithdrawal(self, request, context):
+        """Gives up what still waits for capital; parts that were filled stay. FAILED_PRECONDITION once nothing waits.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetDeposit(self, request, context):
         """A deposit by its name.
         """
@@ -259,8 +283,9 @@ class PoolServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PriceWithdrawal(self, request, context):
-        """Burns the shares of a withdrawal at the first good price after it was asked for, and fixes the
-        voucher's terms. UNAVAILABLE until there is such a price.
+        """Burns the shares of a withdrawal at the first good price after it was asked for and its capital is free, and fixes
+        the voucher's terms. UNAVAILABLE until then: WITHDRAWAL_QUEUED while others wait before it, CAPITAL_LOCKED when it
+        waits first; a part may have been filled then, as a withdrawal of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -351,6 +376,16 @@ def add_PoolServiceServicer_to_server(servicer, server):
                     servicer.GetWithdrawal,
                     request_deserializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.GetWithdrawalRequest.FromString,
                     response_serializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.GetWithdrawalResponse.SerializeToString,
+            ),
+            'ListWithdrawals': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWithdrawals,
+                    request_deserializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.ListWithdrawalsRequest.FromString,
+                    response_serializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.ListWithdrawalsResponse.SerializeToString,
+            ),
+            'CancelWithdrawal': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelWithdrawal,
+                    request_deserializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.CancelWithdrawalRequest.FromString,
+                    response_serializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.CancelWithdrawalResponse.SerializeToString,
             ),
             'GetDeposit': grpc.unary_unary_rpc_method_handler(
                     servicer.GetDeposit,
@@ -701,6 +736,60 @@ class PoolService:
             '/bithedge.pool.v1.PoolService/GetWithdrawal',
             bithedge_dot_pool_dot_v1_dot_pool__service__pb2.GetWithdrawalRequest.SerializeToString,
             bithedge_dot_pool_dot_v1_dot_pool__service__pb2.GetWithdrawalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWithdrawals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bithedge.pool.v1.PoolService/ListWithdrawals',
+            bithedge_dot_pool_dot_v1_dot_pool__service__pb2.ListWithdrawalsRequest.SerializeToString,
+            bithedge_dot_pool_dot_v1_dot_pool__service__pb2.ListWithdrawalsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelWithdrawal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bithedge.pool.v1.PoolService/CancelWithdrawal',
+            bithedge_dot_pool_dot_v1_dot_pool__service__pb2.CancelWithdrawalRequest.SerializeToString,
+            bithedge_dot_pool_dot_v1_dot_pool__service__pb2.CancelWithdrawalResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -55,6 +55,10 @@ class PoolServiceStub:
     """Asks for a withdrawal; the voucher and its transaction follow."""
     GetWithdrawal: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.GetWithdrawalRequest, _pool_service_pb2.GetWithdrawalResponse]
     """A withdrawal by its name."""
+    ListWithdrawals: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.ListWithdrawalsRequest, _pool_service_pb2.ListWithdrawalsResponse]
+    """The caller's withdrawals and the parts that were filled before the rest, newest first."""
+    CancelWithdrawal: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.CancelWithdrawalRequest, _pool_service_pb2.CancelWithdrawalResponse]
+    """Gives up what still waits for capital; parts that were filled stay. FAILED_PRECONDITION once nothing waits."""
     GetDeposit: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.GetDepositRequest, _pool_service_pb2.GetDepositResponse]
     """A deposit by its name."""
     CreateReservation: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.CreateReservationRequest, _pool_service_pb2.CreateReservationResponse]
@@ -66,8 +70,9 @@ class PoolServiceStub:
     PriceDeposit: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.PriceDepositRequest, _pool_service_pb2.PriceDepositResponse]
     """Gives a final deposit its shares at the first good price after it. UNAVAILABLE until there is one."""
     PriceWithdrawal: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.PriceWithdrawalRequest, _pool_service_pb2.PriceWithdrawalResponse]
-    """Burns the shares of a withdrawal at the first good price after it was asked for, and fixes the
-    voucher's terms. UNAVAILABLE until there is such a price.
+    """Burns the shares of a withdrawal at the first good price after it was asked for and its capital is free, and fixes
+    the voucher's terms. UNAVAILABLE until then: WITHDRAWAL_QUEUED while others wait before it, CAPITAL_LOCKED when it
+    waits first; a part may have been filled then, as a withdrawal of its own.
     """
     RecordVoucher: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.RecordVoucherRequest, _pool_service_pb2.RecordVoucherResponse]
     """Stores the signed voucher and the transaction to sign; a step of the withdraw workflow."""
@@ -105,6 +110,10 @@ class PoolServiceAsyncStub(PoolServiceStub):
     """Asks for a withdrawal; the voucher and its transaction follow."""
     GetWithdrawal: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.GetWithdrawalRequest, _pool_service_pb2.GetWithdrawalResponse]  # type: ignore[assignment]
     """A withdrawal by its name."""
+    ListWithdrawals: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.ListWithdrawalsRequest, _pool_service_pb2.ListWithdrawalsResponse]  # type: ignore[assignment]
+    """The caller's withdrawals and the parts that were filled before the rest, newest first."""
+    CancelWithdrawal: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.CancelWithdrawalRequest, _pool_service_pb2.CancelWithdrawalResponse]  # type: ignore[assignment]
+    """Gives up what still waits for capital; parts that were filled stay. FAILED_PRECONDITION once nothing waits."""
     GetDeposit: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.GetDepositRequest, _pool_service_pb2.GetDepositResponse]  # type: ignore[assignment]
     """A deposit by its name."""
     CreateReservation: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.CreateReservationRequest, _pool_service_pb2.CreateReservationResponse]  # type: ignore[assignment]
@@ -116,8 +125,9 @@ class PoolServiceAsyncStub(PoolServiceStub):
     PriceDeposit: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.PriceDepositRequest, _pool_service_pb2.PriceDepositResponse]  # type: ignore[assignment]
     """Gives a final deposit its shares at the first good price after it. UNAVAILABLE until there is one."""
     PriceWithdrawal: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.PriceWithdrawalRequest, _pool_service_pb2.PriceWithdrawalResponse]  # type: ignore[assignment]
-    """Burns the shares of a withdrawal at the first good price after it was asked for, and fixes the
-    voucher's terms. UNAVAILABLE until there is such a price.
+    """Burns the shares of a withdrawal at the first good price after it was asked for and its capital is free, and fixes
+    the voucher's terms. UNAVAILABLE until then: WITHDRAWAL_QUEUED while others wait before it, CAPITAL_LOCKED when it
+    waits first; a part may have been filled then, as a withdrawal of its own.
     """
     RecordVoucher: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.RecordVoucherRequest, _pool_service_pb2.RecordVoucherResponse]  # type: ignore[assignment]
     """Stores the signed voucher and the transaction to sign; a step of the withdraw workflow."""
@@ -220,6 +230,22 @@ class PoolServiceServicer(metaclass=_abc_1.ABCMeta):
         """A withdrawal by its name."""
 
     @_abc_1.abstractmethod
+    def ListWithdrawals(
+        self,
+        request: _pool_service_pb2.ListWithdrawalsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pool_service_pb2.ListWithdrawalsResponse, _abc.Awaitable[_pool_service_pb2.ListWithdrawalsResponse]]:
+        """The caller's withdrawals and the parts that were filled before the rest, newest first."""
+
+    @_abc_1.abstractmethod
+    def CancelWithdrawal(
+        self,
+        request: _pool_service_pb2.CancelWithdrawalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pool_service_pb2.CancelWithdrawalResponse, _abc.Awaitable[_pool_service_pb2.CancelWithdrawalResponse]]:
+        """Gives up what still waits for capital; parts that were filled stay. FAILED_PRECONDITION once nothing waits."""
+
+    @_abc_1.abstractmethod
     def GetDeposit(
         self,
         request: _pool_service_pb2.GetDepositRequest,
@@ -265,8 +291,9 @@ class PoolServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _pool_service_pb2.PriceWithdrawalRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_pool_service_pb2.PriceWithdrawalResponse, _abc.Awaitable[_pool_service_pb2.PriceWithdrawalResponse]]:
-        """Burns the shares of a withdrawal at the first good price after it was asked for, and fixes the
-        voucher's terms. UNAVAILABLE until there is such a price.
+        """Burns the shares of a withdrawal at the first good price after it was asked for and its capital is free, and fixes
+        the voucher's terms. UNAVAILABLE until then: WITHDRAWAL_QUEUED while others wait before it, CAPITAL_LOCKED when it
+        waits first; a part may have been filled then, as a withdrawal of its own.
         """
 
     @_abc_1.abstractmethod

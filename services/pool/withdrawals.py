@@ -1,0 +1,193 @@
+"""Withdrawals: a queue per tier and token; shares are burned at the first good price after their capital is free."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from kernel import outbox
+from kernel.database import Database
+from kernel.errors import FailedPrecondition, NotFound, Unavailable
+from kernel.ids import new_id, resource_name
+from kernel.rpc.tip import TipFollower
+from kernel.temporal import START
+from kernel.units import Tier, Token
+from services.pool import store, store_journal, store_positions, tables
+from services.pool.domain import ledger, shares
+from services.pool.domain.collateral import TierBooks
+from services.pool.domain.shares import Prices
+from services.pool.domain.withdrawal import (
+    VOUCHER_BLOCKS,
+    WithdrawalRefusal,
+    WithdrawalState,
+    may_become,
+    shares_to_fill,
+)
+from services.pool.liquidity import keep_prices, step_cause, value_unlocked
+from services.pool.valuation import Valuation
+from workflows.contract import WithdrawLiquidityInput, start_withdraw_liquidity
+
+SHARES_BURNED: Final = "shares burned"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a provider asks for: to burn `count` shares. `public_key` is the wallet's, when known."""
+
+    provider: str
+    tier: Tier
+    token: Token
+    count: int
+    public_key: bytes
+
+
+class Withdrawals:
+    """Queues and prices what providers take."""
+
+    def __init__(self, database: Database, valuation: Valuation, tip: TipFollower) -> None:
+        self._database = database
+        self._valuation = valuation
+        self._tip = tip
+
+    async def request(self, session: AsyncSession, wanted: Request) -> tables.Withdrawal:
+        """Puts a request at the end of its queue; FailedPrecondition if the provider has fewer shares to give."""
+        now = self._tip.now()
+        await store.lock_tiers(session, wanted.tier, wanted.token)
+        held = (await store_positions.shares_of(session, wanted.provider)).get((wanted.tier, wanted.token), 0)
+        pending = await store_positions.pending_shares(session, wanted.provider, wanted.tier, wanted.token)
+        if wanted.count > held - pending:
+            raise FailedPrecondition("INSUFFICIENT_SHARES", "fewer shares are free", available=held - pending)
+        row = tables.Withdrawal(
+            id=new_id(),
+            provider=wanted.provider,
+            tier=int(wanted.tier),
+            token=int(wanted.token),
+            shares=wanted.count,
+            state=WithdrawalState.REQUESTED.value,
+            public_key=wanted.public_key,
+            request_market_time=now,
+        )
+        await _begin(session, row)
+        return row
+
+    async def cancel(self, session: AsyncSession, withdrawal_id: str) -> tables.Withdrawal:
+        """Gives up what is not filled yet; FailedPrecondition once the last of it is priced."""
+        found = await existing(session, withdrawal_id)
+        await store.lock_tiers(session, Tier(found.tier), Token(found.token))
+        row = await existing(session, withdrawal_id, lock=True)
+        if not may_become(WithdrawalState(row.state), WithdrawalState.CANCELLED):
+            raise FailedPrecondition("WITHDRAWAL_NOT_WAITING", "only what waits can be cancelled", state=row.state)
+        row.state = WithdrawalState.CANCELLED.value
+        session.add(row)
+        return row
+
+    async def price(self, withdrawal_id: str) -> tables.Withdrawal:
+        """Burns the shares and fixes the amount, or refuses; the same answer ever after.
+
+        Unavailable until there is a good price observed later than the request, WITHDRAWAL_QUEUED while others wait
+        before it, CAPITAL_LOCKED while too little is free; what is free may have filled a part then.
+        """
+        async with self._database.reading() as session:
+            found = await existing(session, withdrawal_id)
+            if found.state != WithdrawalState.REQUESTED:
+                return found
+            _check_turn(await store_positions.ahead_in_queue(session, found))
+        observed = await self._valuation.observe(Token(found.token))
+        if observed.observe_time <= found.request_market_time:
+            raise Unavailable("NO_PRICE_YET", "no price was observed since the request, or since capital was free")
+        tier, token = Tier(found.tier), Token(found.token)
+        await value_unlocked(self._database, self._valuation.leaving, tier, token, observed.prices)
+        async with self._database.transaction() as session:
+            await store.lock_tiers(session, tier, token)
+            found = await existing(session, withdrawal_id, lock=True)
+            if found.state != WithdrawalState.REQUESTED:
+                return found
+            _check_turn(await store_positions.ahead_in_queue(session, found))
+            if observed.observe_time > found.request_market_time:
+                await self._fill(session, found, observed.prices)
+        if found.state == WithdrawalState.REQUESTED:
+            raise Unavailable("CAPITAL_LOCKED", "too little capital is free", filled_shares=found.filled_shares)
+        return found
+
+    async def _fill(self, session: AsyncSession, row: tables.Withdrawal, prices: Prices) -> None:
+        books = await store.tier_books(session, Tier(row.tier), Token(row.token))
+        assets = await self._valuation.leaving(session, books, prices)
+        count = shares_to_fill(row.shares, row.filled_shares, books, assets)
+        amount = shares.amount_for(count, books.shares, assets)
+        session.add(row)
+        if count and amount == 0:
+            keep_prices(row, prices)
+            row.state, row.reason = WithdrawalState.REFUSED.value, str(WithdrawalRefusal.WORTH_NOTHING)
+        elif count == row.shares - row.filled_shares:
+            await self._owe(session, row, books, count, amount, prices)
+        else:
+            # The next price must be one of after this moment: nobody waits for capital and picks the price too.
+            row.request_market_time = self._tip.now()
+            if count:
+                row.filled_shares += count
+                part = _part(row, count)
+                await self._owe(session, part, books, count, amount, prices)
+                await _begin(session, part)
+
+    async def _owe(
+        self, session: AsyncSession, row: tables.Withdrawal, books: TierBooks, count: int, amount: int, prices: Prices
+    ) -> None:
+        expiration = self._tip.tip.burn_height + VOUCHER_BLOCKS
+        row.state, row.amount = WithdrawalState.PRICED.value, amount
+        row.voucher_expiration_burn_height = row.last_use_burn_height = expiration
+        keep_prices(row, prices)
+        cause = await step_cause(session, self._tip, f"withdrawals/{row.id}/price")
+        entry = ledger.withdrawal_priced(cause, books.tier, books.token, amount)
+        line = store_journal.Line(row.provider, SHARES_BURNED, books.tier, books.token, amount, -count)
+        await store_journal.post_entry(session, entry, [line])
+
+
+def _part(row: tables.Withdrawal, count: int) -> tables.Withdrawal:
+    return tables.Withdrawal(
+        id=new_id(),
+        provider=row.provider,
+        tier=row.tier,
+        token=row.token,
+        shares=count,
+        part_of=row.id,
+        state=row.state,
+        public_key=row.public_key,
+        request_market_time=row.request_market_time,
+    )
+
+
+async def _begin(session: AsyncSession, row: tables.Withdrawal) -> None:
+    """Stores a new withdrawal and has its workflow started."""
+    session.add(row)
+    given = WithdrawLiquidityInput(resource_name("withdrawals", row.id), row.provider, Tier(row.tier).name)
+    start = start_withdraw_liquidity(given)
+    await outbox.post(session, tables.Outbox, START, start.workflow_id, start.payload())
+
+
+def _check_turn(ahead: int) -> None:
+    if ahead:
+        raise Unavailable("WITHDRAWAL_QUEUED", "others wait before it for capital", ahead=ahead)
+
+
+async def record_voucher(
+    session: AsyncSession, withdrawal_id: str, signature: bytes, prepared_transaction: bytes
+) -> tables.Withdrawal:
+    """Stores the signed voucher: READY. A withdrawal that has ended meanwhile stays as it is."""
+    row = await existing(session, withdrawal_id, lock=True)
+    if row.state in (WithdrawalState.REQUESTED, WithdrawalState.REFUSED, WithdrawalState.CANCELLED):
+        raise FailedPrecondition("WITHDRAWAL_NOT_PRICED", "there is no voucher to sign", state=row.state)
+    if row.state == WithdrawalState.PRICED:
+        row.state = WithdrawalState.READY.value
+        row.signature, row.prepared_transaction = signature, prepared_transaction
+        session.add(row)
+    return row
+
+
+async def existing(session: AsyncSession, withdrawal_id: str, *, lock: bool = False) -> tables.Withdrawal:
+    """A withdrawal, locked if asked; NotFound if there is none."""
+    row = await store_positions.get_withdrawal(session, withdrawal_id, lock=lock)
+    if row is None:
+        raise NotFound("WITHDRAWAL_UNKNOWN", "there is no such withdrawal")
+    return row
