@@ -27,6 +27,7 @@ class Valuation:
     def __init__(self, oracle: OraclePrices, policies: OpenPolicies) -> None:
         self._oracle = oracle
         self._policies = policies
+        self._marking = asyncio.Lock()
         self._known: dict[tuple[str, Tier, Token], tuple[Hashable, int]] = {}
 
     async def observe(self, token: Token) -> ObservedPrices:
@@ -63,10 +64,12 @@ class Valuation:
         height = (await store.read_cursor(session)).projected_burn_height
         state = (prices, height, await store.last_entry_id(session))
         key = (kind, books.tier, books.token)
-        known = self._known.get(key)
-        if known is None or known[0] != state:
-            known = (state, await self._sum(kind, session, books, prices, height))
-            self._known[key] = known
+        # A new price concerns every caller at once: one of them marks, the others take what it found.
+        async with self._marking:
+            known = self._known.get(key)
+            if known is None or known[0] != state:
+                known = (state, await self._sum(kind, session, books, prices, height))
+                self._known[key] = known
         return known[1]
 
     async def _sum(self, kind: str, session: AsyncSession, books: TierBooks, prices: Prices, height: int) -> int:

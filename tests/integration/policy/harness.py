@@ -287,7 +287,8 @@ async def _background(work: Sequence[Callable[[], Awaitable[None]]]) -> AsyncIte
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
 
 
 async def _until_tip_known(tips: TipFollower) -> None:
