@@ -76,7 +76,9 @@ class Reading:
         policy = await self._find(name, caller)
         btc, stx = await self._sources.prices()
         haircut = (await self._sources.parameters())[f"{policy.tier.name.lower()}.stx-haircut-bps"]
-        found = preview(policy, btc.price_usd_e8, stx.price_usd_e8, haircut)
+        tip = self._sources.tip_or_none()
+        height = None if tip is None else tip.burn_height
+        found = preview(policy, btc.price_usd_e8, stx.price_usd_e8, haircut, height)
         return pb.PreviewSettlementResponse(
             payout=convert.amount(policy.token, found.payout_base_units),
             in_the_money=found.in_the_money,

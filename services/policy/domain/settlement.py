@@ -7,6 +7,7 @@ from typing import Final
 
 from kernel.units import SATS_PER_BTC, USD_E8, USTX_PER_STX, Token, stx_cap_price_e8
 from services.policy.domain.policy import Policy
+from services.policy.domain.transitions import TERMINAL, PolicyState
 
 _CENT_E8: Final = USD_E8 // 100
 
@@ -31,12 +32,33 @@ class Preview:
     cap_binds_below_stx_price_usd_e8: int
 
 
-def preview(policy: Policy, btc_price_usd_e8: int, stx_price_usd_e8: int, haircut_bps: int) -> Preview:
-    """What the policy would pay at these prices, and why."""
-    paid = policy.payout_at(btc_price_usd_e8, stx_price_usd_e8)
+def preview(
+    policy: Policy, btc_price_usd_e8: int, stx_price_usd_e8: int, haircut_bps: int, burn_height: int | None
+) -> Preview:
+    """What the policy would pay at these prices, and why; nothing where no activation is possible any more.
+
+    `burn_height` is that of the tip, None while it is not known.
+    """
     is_stx = policy.token is Token.STX
     cap = stx_cap_price_e8(policy.stx_price_usd_e8, haircut_bps) if is_stx else 0
+    over = _over(policy, burn_height)
+    if over:
+        return Preview(0, False, f"Pays nothing: {over}.", cap)
+    paid = policy.payout_at(btc_price_usd_e8, stx_price_usd_e8)
     return Preview(paid, paid > 0, _explain(policy, btc_price_usd_e8, stx_price_usd_e8, paid), cap)
+
+
+def _over(policy: Policy, burn_height: int | None) -> str:
+    if policy.state in TERMINAL:
+        return f"the policy is {policy.state}"
+    last = policy.expiration_burn_height
+    # A request in time is decided after expiration too: its policy is not ACTIVE.
+    if burn_height is None or burn_height <= last or policy.state not in (PolicyState.ACTIVE, PolicyState.EXPIRING):
+        return ""
+    end = (
+        "it is settled at the average price of that height" if policy.auto_settle else "it expires as its holder chose"
+    )
+    return f"it could be activated up to burn height {last}; {end}"
 
 
 def _explain(policy: Policy, btc: int, stx: int, paid: int) -> str:

@@ -14,7 +14,7 @@ from kernel.units import USD_E8, Tier, Token, max_payout
 from services.policy.domain.activation import STALE_TIP, KnownTip, check_activatable, market_time_at
 from services.policy.domain.policy import Policy
 from services.policy.domain.settlement import amount_text, preview, usd
-from services.policy.domain.transitions import PolicyState
+from services.policy.domain.transitions import TERMINAL, PolicyState
 
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 SECONDS = st.floats(0, 10_000).map(lambda seconds: dt.timedelta(seconds=seconds))
@@ -80,12 +80,28 @@ def test_a_request_is_judged_by_the_tip(height: int, stale: bool, state: PolicyS
 @given(st.integers(1_000 * USD_E8, 200_000 * USD_E8), st.integers(USD_E8 // 100, 50 * USD_E8))
 def test_a_preview_says_what_it_pays(btc: int, stx: int) -> None:
     """The sentence, the flag and the amount agree at any prices, and the cap is never exceeded."""
-    found = preview(POLICY, btc, stx, 2_000)
+    found = preview(POLICY, btc, stx, 2_000, None)
     assert found.in_the_money is (found.payout_base_units > 0)
     assert found.in_the_money is (btc < POLICY.strike_price_usd_e8)
     assert found.explanation.startswith("Pays nothing" if not found.in_the_money else "Pays ")
     assert found.payout_base_units <= POLICY.max_payout_base_units
     assert ("largest payout" in found.explanation) is (found.payout_base_units == POLICY.max_payout_base_units)
+
+
+@given(st.sampled_from(PolicyState), st.integers(-2, 2), st.booleans())
+def test_what_is_over_pays_nothing(state: PolicyState, past: int, auto_settle: bool) -> None:
+    """An ended policy, or one whose last height has passed without a request, is previewed as what it is."""
+    policy = dataclasses.replace(POLICY, state=state, auto_settle=auto_settle)
+    found = preview(policy, POLICY.floor_price_usd_e8, USD_E8, 2_000, policy.expiration_burn_height + past)
+    if state in TERMINAL:
+        assert found.explanation == f"Pays nothing: the policy is {state}."
+    elif past > 0 and state in (PolicyState.ACTIVE, PolicyState.EXPIRING):
+        assert found.explanation.startswith("Pays nothing: it could be activated up to burn height")
+        assert ("average price" in found.explanation) is auto_settle
+    else:
+        assert found.in_the_money
+        return
+    assert (found.payout_base_units, found.in_the_money) == (0, False)
 
 
 def test_figures_are_written_for_people() -> None:
