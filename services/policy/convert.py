@@ -193,6 +193,13 @@ _AMOUNTS = ("premium", "fee", "max_payout")
 
 def policy_message(record: Record, tip: KnownTip | None, *, for_signing: bool) -> policy_pb2.Policy:
     """The policy record. `for_signing` adds the transaction to sign, which only holder and services see."""
+    message = lasting_message(record, for_signing=for_signing)
+    add_what_follows_the_tip(message, record.policy, tip)
+    return message
+
+
+def lasting_message(record: Record, *, for_signing: bool) -> policy_pb2.Policy:
+    """Of the policy record what stays the same for as long as its version does."""
     policy = record.policy
     message = policy_pb2.Policy(**{name: getattr(policy, name) for name in _SAME})
     message.option_type = policy_pb2.OPTION_TYPE_PUT
@@ -206,8 +213,6 @@ def policy_message(record: Record, tip: KnownTip | None, *, for_signing: bool) -
     _times(message, policy)
     if policy.state is PolicyState.SETTLED:
         message.payout.CopyFrom(amount(policy.token, policy.payout_base_units))
-    if tip is not None:
-        _relative_to_tip(message, policy, tip)
     if record.activation is not None and record.activation.receipt:
         message.activation_receipt.ParseFromString(record.activation.receipt)
     if for_signing and policy.state is PolicyState.PENDING_CREATION and policy.prepared_transaction:
@@ -224,7 +229,10 @@ def _times(message: policy_pb2.Policy, policy: Policy) -> None:
             getattr(message, name).FromDatetime(time)
 
 
-def _relative_to_tip(message: policy_pb2.Policy, policy: Policy, tip: KnownTip) -> None:
+def add_what_follows_the_tip(message: policy_pb2.Policy, policy: Policy, tip: KnownTip | None) -> None:
+    """Confirmations and the estimated expiration; nothing before the first tip."""
+    if tip is None:
+        return
     if policy.onchain_burn_height:
         message.burn_confirmations = max(0, tip.burn_height - policy.onchain_burn_height)
     expiration = estimated_time(tip.market_time, tip.burn_height, policy.expiration_burn_height)

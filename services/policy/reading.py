@@ -18,6 +18,7 @@ from services.policy.domain.policy import COLLECTION, Policy
 from services.policy.domain.sensitivities import sensitivities
 from services.policy.domain.settlement import preview
 from services.policy.domain.transitions import PolicyState
+from services.policy.known_records import KnownRecords
 from services.policy.sources import Sources
 from services.policy.store_figures import COUNT, PAYOUT, PREMIUM, read_figures
 from services.policy.store_queries import Record, read_record
@@ -36,19 +37,21 @@ class Reading:
         self._database = database
         self._sources = sources
         self._watchers = watchers
+        self._known = KnownRecords(database)
 
     def message(self, record: Record, caller: Caller) -> policy_pb2.Policy:
         """The record as the caller may see it."""
-        is_holder = record.policy.holder_principal == caller.principal
-        for_signing = is_holder or caller.has(Role.SERVICE)
+        for_signing = _sees_what_to_sign(record.policy, caller)
         return convert.policy_message(record, self._sources.tip_or_none(), for_signing=for_signing)
 
     async def get(self, name: str, caller: Caller) -> policy_pb2.Policy:
         """A policy by its name; NotFound also for another holder's."""
-        policy_id = parse_resource_name(COLLECTION, name)
-        async with self._database.reading() as session:
-            policy = _reached(await store.find(session, policy_id), name, caller)
-            return self.message(await read_record(session, policy), caller)
+        known = await self._known.read(parse_resource_name(COLLECTION, name))
+        policy = _reached(None if known is None else known.record.policy, name, caller)
+        assert known is not None
+        message = known.lasting_message(for_signing=_sees_what_to_sign(policy, caller))
+        convert.add_what_follows_the_tip(message, policy, self._sources.tip_or_none())
+        return message
 
     async def get_by_onchain_id(self, onchain_id: int, caller: Caller) -> policy_pb2.Policy:
         """A policy by its number in the contract."""
@@ -113,7 +116,7 @@ class Reading:
 
     def shared_message(self, update: Update, caller: Caller) -> policy_pb2.Policy:
         """The update's record as the caller may see it, converted once for all who see the same."""
-        is_signer = update.record.policy.holder_principal == caller.principal or caller.has(Role.SERVICE)
+        is_signer = _sees_what_to_sign(update.record.policy, caller)
         if is_signer not in update.messages:
             update.messages[is_signer] = self.message(update.record, caller)
         return update.messages[is_signer]
@@ -122,6 +125,10 @@ class Reading:
         policy_id = parse_resource_name(COLLECTION, name)
         async with self._database.reading() as session:
             return _reached(await store.find(session, policy_id), name, caller)
+
+
+def _sees_what_to_sign(policy: Policy, caller: Caller) -> bool:
+    return policy.holder_principal == caller.principal or caller.has(Role.SERVICE)
 
 
 def _reached(policy: Policy | None, name: str, caller: Caller) -> Policy:

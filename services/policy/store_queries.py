@@ -71,6 +71,10 @@ async def read_records(session: AsyncSession, policies: Sequence[Policy], parts:
     return [Record(policy, histories.get(policy.id, []), activations.get(policy.id)) for policy in policies]
 
 
+VERSION: Final = "SELECT version FROM policy.policy WHERE id = $1"
+"""Whoever changes a policy, its history or its latest activation gives it the next version in the same transaction."""
+
+
 async def read_record(session: AsyncSession, policy: Policy) -> Record:
     """One policy with its history and activation."""
     return (await read_records(session, [policy]))[0]
