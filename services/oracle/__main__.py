@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import grpc
 from bithedge.oracle.v1 import oracle_service_pb2 as pb
 from bithedge.oracle.v1 import oracle_service_pb2_grpc as grpc_api
 from temporalio.client import Client
@@ -27,8 +28,10 @@ from services.oracle.feeds.live.configuration import load_sources
 from services.oracle.feeds.replay.exchanges import ReplayedPrices
 from services.oracle.history import PriceHistory
 from services.oracle.observer import ObservationRules, Observer
+from services.oracle.onchain import OnchainCheck
 from services.oracle.publisher import Publisher
 from services.oracle.receipts import Receipts
+from services.oracle.retention import Retention
 from services.oracle.servicer import OracleServicer
 from services.oracle.signing import ContractAddress, OracleSigner, read_key_file
 from services.oracle.watch import RoundWatch
@@ -70,10 +73,19 @@ async def main() -> None:
             settings.metrics_port,
             [oracle_service(servicer)],
             JwksVerifier(identity),
-            background=background,
+            background=[*background, *upkeep(settings, database, gateway, tip)],
             on_close=[gateway.close, identity.close, database.close],
         )
     )
+
+
+def upkeep(
+    settings: config.Settings, database: Database, gateway: grpc.aio.Channel, tip: TipFollower
+) -> Sequence[Background]:
+    """What looks after the past and after the chain, besides making prices."""
+    lease = LeaderLease(database, tables.Lease, "retention")
+    retention = Retention(database, lease, tip, settings.observation_retention_days)
+    return OnchainCheck(database, gateway, tip, settings.onchain).run, retention.run
 
 
 def oracle_signer(settings: config.Settings) -> OracleSigner:

@@ -13,6 +13,7 @@ from kernel.units import BPS
 from services.oracle.domain.aggregation import AggregationRules
 from services.oracle.domain.breaker import BreakerRules
 from services.oracle.domain.freshness import FreshnessRules
+from services.oracle.domain.onchain import OnchainRules
 from services.oracle.domain.override import OverrideRules
 from services.oracle.domain.publication import PublicationRules
 from services.oracle.domain.votes import LARGEST_WEIGHT, VotingRules
@@ -43,7 +44,9 @@ class Settings:
     range of `override_widest_bps`. A price that is read is DEGRADED after `price_degraded_after_seconds`, UNAVAILABLE
     after `price_unavailable_after_seconds`. A round is published at `publication_deviation_bps` or after
     `publication_heartbeat_seconds`, not with observations older than `publication_max_age_seconds`; it fits a receipt
-    within `round_distance_blocks` burn blocks and `round_agreement_bps`, as the contracts' parameters say.
+    within `round_distance_blocks` burn blocks and `round_agreement_bps`, as the contracts' parameters say. The price on
+    chain is in doubt further than `onchain_difference_bps` from ours or after `onchain_max_age_seconds`. Observations
+    on which no money was decided are removed after `observation_retention_days`.
     """
 
     listen: str
@@ -86,6 +89,9 @@ class Settings:
     round_distance_blocks: int = 2
     round_agreement_bps: int = 300
     publication_max_age_seconds: int = 300
+    onchain_difference_bps: int = 200
+    onchain_max_age_seconds: int = 1800
+    observation_retention_days: int = 400
 
     def __post_init__(self) -> None:
         if self.price_source not in ("replay", "live"):
@@ -96,6 +102,8 @@ class Settings:
             raise SettingsError("OBSERVATION_SECONDS must divide 1800")
         if self.minimum_sources < 1:
             raise SettingsError("MINIMUM_SOURCES must be at least 1")
+        if self.observation_retention_days < 1:
+            raise SettingsError("OBSERVATION_RETENTION_DAYS must be at least 1")
         self._check_votes_and_jumps()
 
     def _check_votes_and_jumps(self) -> None:
@@ -113,6 +121,11 @@ class Settings:
             raise SettingsError("JUMP_BASE_BPS and JUMP_PER_MINUTE_BPS must not be negative, nor above JUMP_MOST_BPS")
         if self.jump_rounds < 1 or self.jump_seconds < self.observation_seconds:
             raise SettingsError("JUMP_ROUNDS must be positive, and JUMP_SECONDS not below OBSERVATION_SECONDS")
+
+    @property
+    def onchain(self) -> OnchainRules:
+        """When the price on chain is in doubt."""
+        return OnchainRules(self.onchain_difference_bps, self.onchain_max_age_seconds)
 
     @property
     def aggregation(self) -> AggregationRules:

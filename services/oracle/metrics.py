@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 from prometheus_client import Counter, Gauge
 
 from services.oracle.domain.breaker import BELIEVED, OVERRIDDEN, REFUSED, BreakerState
+from services.oracle.domain.onchain import OnchainDoubt, OnchainView
 from services.oracle.domain.prices import Feed, Price, PriceStatus, Round
 
 PRICE_OK = Gauge("bithedge_oracle_price_ok", "1 while the newest round is OK", ["feed"])
@@ -26,6 +28,16 @@ READING_FAULTS = Counter(
 )
 WEBSOCKET_UP = Gauge("bithedge_oracle_websocket_up", "1 while a source's websocket speaks", ["source"])
 REJECTIONS = Counter("bithedge_oracle_rejections_total", "Observations not used", ["feed", "source", "rejection"])
+
+OBSERVATIONS_REMOVED = Counter("bithedge_oracle_observations_removed_total", "Observations too old to keep", ["feed"])
+ONCHAIN_DIFFERENCE = Gauge(
+    "bithedge_oracle_onchain_difference_bps", "Distance of the price on chain from the newest OK one", ["feed"]
+)
+ONCHAIN_AGE = Gauge("bithedge_oracle_onchain_age_seconds", "Market age of the price on chain", ["feed"])
+ONCHAIN_DOUBT = Gauge("bithedge_oracle_onchain_doubt", "1 while the price on chain is in doubt", ["feed", "doubt"])
+ONCHAIN_DOUBTS = Counter(
+    "bithedge_oracle_onchain_doubts_total", "Times that the price on chain came into doubt", ["feed", "doubt"]
+)
 
 _JUMPS: Final = {REFUSED: "refused", BELIEVED: "believed", OVERRIDDEN: "overridden"}
 
@@ -55,3 +67,13 @@ def record_breaker(feed: Feed, breaker: BreakerState) -> None:
     """Shows a feed's breaker."""
     BREAKER_TRIPPED.labels(feed.name).set(breaker.tripped)
     BREAKER_ROUNDS.labels(feed.name).set(0 if breaker.level is None else breaker.level.rounds)
+
+
+def record_onchain(feed: Feed, view: OnchainView, new: Collection[OnchainDoubt]) -> None:
+    """Shows how the price on chain compares with ours; `new` are the doubts that just came."""
+    ONCHAIN_DIFFERENCE.labels(feed.name).set(view.difference_bps)
+    ONCHAIN_AGE.labels(feed.name).set(view.age_seconds)
+    for doubt in OnchainDoubt:
+        ONCHAIN_DOUBT.labels(feed.name, str(doubt)).set(doubt in view.doubts)
+        if doubt in new:
+            ONCHAIN_DOUBTS.labels(feed.name, str(doubt)).inc()

@@ -11,6 +11,7 @@ import grpc
 from bithedge.chain_gateway.v1 import chain_event_pb2 as event_pb2
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as pb
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2_grpc as grpc_api
+from bithedge.type.v1 import price_pb2
 
 from kernel.errors import NotFound
 from kernel.rpc.interceptors import Context
@@ -39,6 +40,7 @@ class GatewayStandIn(_Servicer):
     def __init__(self, market_time: dt.datetime) -> None:
         self.market_time = market_time
         self.events: list[event_pb2.ChainEvent] = []
+        self.published: dict[int, price_pb2.PriceRound] = {}
         self._moved = asyncio.Condition()
 
     @property
@@ -81,6 +83,14 @@ class GatewayStandIn(_Servicer):
                     await self._moved.wait()
                 seen = self.market_time
             yield pb.WatchTipResponse(tip=self._tip())
+
+    async def GetPublishedPrice(
+        self, request: pb.GetPublishedPriceRequest, context: Context
+    ) -> pb.GetPublishedPriceResponse:
+        """What a test has put on chain."""
+        if request.feed not in self.published:
+            raise NotFound("NOTHING_PUBLISHED", "nothing is on chain")
+        return pb.GetPublishedPriceResponse(round=self.published[request.feed])
 
     async def emit(self, event: event_pb2.ChainEvent) -> None:
         """Prints an event in a block of now."""
