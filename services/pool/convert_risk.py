@@ -38,7 +38,12 @@ def tier_health_message(capital: pb.TierCapital, found: TierRisk) -> pb.TierHeal
         capital=capital,
         coverage_bps=coverage_bps(found.books),
         stresses=[
-            pb.Stress(fall_bps=row.fall_bps, payouts_base_units=row.payouts, net_assets_base_units=row.net_assets)
+            pb.Stress(
+                fall_bps=row.fall_bps,
+                payouts_base_units=row.payouts,
+                net_assets_base_units=row.net_assets,
+                model_value_base_units=row.model_value or 0,
+            )
             for row in found.stresses
         ],
         exposure=None if found.exposure is None else _exposure_message(found.exposure),

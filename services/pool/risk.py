@@ -72,7 +72,7 @@ class Risk:
             now = time.monotonic()
             if known is None or known.state != state or now - known.made_at > _KEPT_SECONDS:
                 book = await self._policies.book(session, books.tier, books.token)
-                table = await asyncio.to_thread(risk.stresses, books, book, prices)
+                table = await asyncio.to_thread(risk.stresses, books, book, prices, height)
                 exposed = None
                 if prices.volatility is not None:
                     exposed = await asyncio.to_thread(risk.exposure, book, prices, prices.volatility, height)

@@ -36,11 +36,15 @@ class RiskAlert(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Stress:
-    """What the open policies would take if BTC, and STX with it, fell by `fall_bps`; base units."""
+    """What the open policies would take if BTC, and STX with it, fell by `fall_bps`; base units.
+
+    `model_value`: what they would be worth then, each at most its collateral; None without a volatility.
+    """
 
     fall_bps: int
     payouts: int
     net_assets: int
+    model_value: int | None = None
 
 
 @dataclass(frozen=True)
@@ -59,13 +63,15 @@ class Exposure:
     day_delta_usd_e8: int
 
 
-def stresses(books: TierBooks, book: Book, prices: Prices) -> tuple[Stress, ...]:
-    """The stress table of one tier and token: payouts to the base unit."""
-    paid = [exact_sum(book.payouts(prices.fallen(fall))) for fall in STRESS_FALLS_BPS]
-    return tuple(
-        Stress(fall, payouts, net_assets(books.total, payouts))
-        for fall, payouts in zip(STRESS_FALLS_BPS, paid, strict=True)
-    )
+def stresses(books: TierBooks, book: Book, prices: Prices, burn_height: int) -> tuple[Stress, ...]:
+    """The stress table of one tier and token: payouts to the base unit, worth as who joins would count it."""
+    table = []
+    for fall in STRESS_FALLS_BPS:
+        fallen = prices.fallen(fall)
+        paid = exact_sum(book.payouts(fallen))
+        worth = book.claims_when_joining(fallen, prices.volatility, burn_height) if prices.volatility else None
+        table.append(Stress(fall, paid, net_assets(books.total, paid), worth))
+    return tuple(table)
 
 
 def exposure(book: Book, prices: Prices, past: PastVolatility, burn_height: int) -> Exposure:

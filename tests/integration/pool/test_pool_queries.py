@@ -35,6 +35,7 @@ async def test_health_shows_utilization_coverage_and_stress(pool: RunningPool) -
     ]
     assert [stress.payouts_base_units for stress in tier.stresses] == expected
     assert [stress.net_assets_base_units for stress in tier.stresses] == [total - cost for cost in expected]
+    assert all(expected[0] <= stress.model_value_base_units <= collateral for stress in tier.stresses)
     pool.oracle.status = oracle_pb2.PRICE_STATUS_DEGRADED
     dark = await pool.stub.GetPoolHealth(pb.GetPoolHealthRequest())
     assert not any(tier.stresses for tier in dark.tiers)

@@ -32,11 +32,14 @@ def test_stress_is_the_sum_of_payouts_and_stays_within_the_collateral(data: st.D
     at = data.draw(prices)
     policies = data.draw(st.lists(open_policies(token), max_size=4))
     locked = sum(policy.max_payout for policy in policies)
-    table = stresses(replace(books(2 * locked, locked), token=token), Book.of(token, policies), at)
+    book = Book.of(token, policies)
+    table = stresses(replace(books(2 * locked, locked), token=token), book, replace(at, volatility=PAST), 2_000)
     assert tuple(row.fall_bps for row in table) == STRESS_FALLS_BPS
     for row in table:
         assert row.payouts == sum(intrinsic(policy, at.fallen(row.fall_bps)) for policy in policies) <= locked
         assert row.net_assets == 2 * locked - row.payouts
+        assert row.model_value == book.claims_when_joining(at.fallen(row.fall_bps), PAST, 2_000)
+        assert row.payouts <= row.model_value <= locked
     assert [row.payouts for row in table] == sorted(row.payouts for row in table)
 
 
@@ -62,7 +65,7 @@ def test_an_empty_book_is_exposed_to_nothing() -> None:
     book = Book.of(Token.STX, [])
     found = exposure(book, AT, PAST, 1_000)
     assert (found.model_value, found.spot_delta_sats, found.day_delta_usd_e8) == (0, 0, 0)
-    assert not any(row.payouts for row in stresses(books(10), book, AT))
+    assert not any(row.payouts for row in stresses(books(10), book, AT, 1_000))
 
 
 @given(total=st.integers(0, 10**15), locked=st.integers(0, 10**15), reserved=st.integers(0, 10**15))

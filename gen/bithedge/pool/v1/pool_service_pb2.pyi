@@ -256,21 +256,25 @@ class Stress(_message.Message):
     FALL_BPS_FIELD_NUMBER: _builtins.int
     PAYOUTS_BASE_UNITS_FIELD_NUMBER: _builtins.int
     NET_ASSETS_BASE_UNITS_FIELD_NUMBER: _builtins.int
+    MODEL_VALUE_BASE_UNITS_FIELD_NUMBER: _builtins.int
     fall_bps: _builtins.int
     """Fall of the BTC price, 3000 is -30%."""
     payouts_base_units: _builtins.int
     net_assets_base_units: _builtins.int
     """Net assets after the payouts."""
+    model_value_base_units: _builtins.int
+    """What the policies would be worth then, at the volatility of now; zero while there is none."""
     def __init__(
         self,
         *,
         fall_bps: _builtins.int = ...,
         payouts_base_units: _builtins.int = ...,
         net_assets_base_units: _builtins.int = ...,
+        model_value_base_units: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fall_bps", b"fall_bps", "net_assets_base_units", b"net_assets_base_units", "payouts_base_units", b"payouts_base_units"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fall_bps", b"fall_bps", "model_value_base_units", b"model_value_base_units", "net_assets_base_units", b"net_assets_base_units", "payouts_base_units", b"payouts_base_units"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
