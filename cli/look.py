@@ -112,6 +112,7 @@ def _quote_lines(quote: policy_pb2.Quote) -> list[tuple[str, str]]:
         ("early exercise per BTC", usd(breakdown.early_exercise_value_usd_e8)),
         ("uncertain duration per BTC", usd(breakdown.duration_value_usd_e8)),
         ("loading", f"{breakdown.loading_bps / 100:g}%"),
+        ("loading for scarce capital", f"{breakdown.utilization_loading_bps / 100:g}%"),
         ("premium", tokens(quote.premium)),
         ("fee", tokens(quote.fee)),
         ("pays at most", tokens(quote.max_payout)),

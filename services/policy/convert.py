@@ -30,7 +30,7 @@ from workflows.contract import PolicyLabels
 PENDING_CREATION = policy_pb2.POLICY_STATE_PENDING_CREATION
 
 # Items that records of older quotes do not have.
-_ADDED_LATER: Final = frozenset({"duration_value_usd_e8"})
+_ADDED_LATER: Final = frozenset({"duration_value_usd_e8", "utilization_loading_bps"})
 
 # Proto's enums of tier, token and state carry the domain's own numbers and names.
 

@@ -24,6 +24,7 @@ from services.policy.domain.parameters import Parameters
 from services.policy.domain.policy import Origin, Policy, birth, move, touch
 from services.policy.domain.quote import (
     Quote,
+    Room,
     breakdown_values,
     check_premium,
     check_terms,
@@ -31,6 +32,7 @@ from services.policy.domain.quote import (
 )
 from services.policy.domain.tiers import Terms
 from services.policy.domain.transitions import Actor, Cause, PolicyState
+from services.policy.domain.utilization import charge_utilization
 from services.policy.launcher import CreationLauncher
 from services.policy.metrics import QUOTES
 from services.policy.sources import Sources, known_tip
@@ -44,11 +46,12 @@ _PUBLIC_KEY_BYTES: Final = 33
 
 @dataclass(frozen=True)
 class Offer:
-    """A quote with the tip and the parameters that it was made at."""
+    """A quote with the tip, the parameters and the pool's room (None where it did not answer) that it was made at."""
 
     quote: Quote
     tip: KnownTip
     parameters: Parameters
+    room: Room | None
 
 
 class Creation:
@@ -68,8 +71,9 @@ class Creation:
             raise FailedPrecondition(Reason.TIP_STALE, "the tip of the chain is too old to quote on")
         parameters = await self._sources.parameters()
         quote = make_quote(terms, await self._sources.market(), parameters)
+        room = await self._sources.room(quote.admission.bounds.tier, terms.token)
         QUOTES.labels(quote.admission.bounds.tier.name, terms.token.name).inc()
-        return Offer(quote, tip, parameters)
+        return Offer(charge_utilization(quote, room, parameters), tip, parameters, room)
 
     async def create(self, principal: str, request: pb.CreatePolicyRequest) -> pb.CreatePolicyResponse:
         """A binding quote; the same request again answers the same policy."""

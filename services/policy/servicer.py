@@ -50,9 +50,7 @@ class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
     async def GetQuote(self, request: pb.GetQuoteRequest, context: Context) -> pb.GetQuoteResponse:
         """An indicative quote."""
         offer = await self._creation.offer(convert.terms_from(request.terms))
-        quote = offer.quote
-        room = await self._sources.room(quote.admission.bounds.tier, quote.terms.token)
-        return pb.GetQuoteResponse(quote=convert.quote_message(quote, offer.tip, room))
+        return pb.GetQuoteResponse(quote=convert.quote_message(offer.quote, offer.tip, offer.room))
 
     async def CreatePolicy(self, request: pb.CreatePolicyRequest, context: Context) -> pb.CreatePolicyResponse:
         """A binding quote."""

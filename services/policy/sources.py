@@ -114,7 +114,7 @@ class Sources:
         return btc.round, stx.round
 
     async def room(self, tier: Tier, token: Token) -> Room | None:
-        """What the pool can still write; None while it does not answer, as a quote is only indicative."""
+        """What the pool can still write; None while it does not answer."""
         request = pool_pb2.GetTierAvailabilityRequest(tier=int(tier), token=int(token))  # type: ignore[arg-type]
         try:
             with remote_errors():
@@ -122,7 +122,9 @@ class Sources:
         except BitHedgeError as error:
             get_logger().info("availability unknown", error=str(error)[:200])
             return None
-        return Room(answer.capital.available_base_units, answer.capital.closed)
+        capital = answer.capital
+        committed = capital.locked_base_units + capital.reserved_base_units
+        return Room(capital.available_base_units, capital.closed, committed)
 
     async def burn_height_at(self, time: dt.datetime) -> int:
         """Height of the last burn block at or before a market time."""

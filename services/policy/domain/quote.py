@@ -36,10 +36,12 @@ class Market:
 
 @dataclass(frozen=True)
 class Room:
-    """What the pool can still write in a tier and token, base units; closed at the tier's bound."""
+    """What the pool can still write in a tier and token beside what is locked and reserved, base units; closed at the
+    tier's bound."""
 
     available_base_units: int
     is_closed: bool
+    committed_base_units: int
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,8 @@ class Breakdown:
     premium_base_units: int
     fee_base_units: int
     minimum_applies: bool
+    # Added to `loading_bps` where the tier's capital is scarce.
+    utilization_loading_bps: int = 0
 
 
 @dataclass(frozen=True)
@@ -184,8 +188,8 @@ def _breakdown(
     rules: VolatilityRules,
 ) -> Breakdown:
     value = _model_value(terms, market, bounds, rules)
-    model = _in_token(terms, market, value.american_e8, 0, 0)
-    loaded = _in_token(terms, market, value.american_e8, bounds.loading_bps, value.duration_e8)
+    model = price_in_token(terms, market, value.american_e8, 0, 0)
+    loaded = price_in_token(terms, market, value.american_e8, bounds.loading_bps, value.duration_e8)
     minimum = contract_minimum(terms, market, parameters, max_payout)
     premium = max(loaded, minimum)
     return Breakdown(
@@ -235,7 +239,8 @@ def _model_value(terms: Terms, market: Market, bounds: TierBounds, rules: Volati
     )
 
 
-def _in_token(terms: Terms, market: Market, value_e8: int, loading_bps: int, extra_e8: int) -> int:
+def price_in_token(terms: Terms, market: Market, value_e8: int, loading_bps: int, extra_e8: int) -> int:
+    """(Value per BTC x (1 + loading) + extra per BTC) x size in base units of the settlement token, rounded up."""
     usd = units.premium_usd_e8(value_e8, terms.protected_amount_sats, loading_bps, extra_e8)
     return units.premium_base_units(terms.token, usd, market.btc_price_usd_e8, market.stx_price_usd_e8)
 

@@ -14,13 +14,13 @@ from tests.integration.pool.pool_service import WORKFLOWS, RunningPool, collater
 
 
 async def test_the_last_unit_is_given_out_once(pool: RunningPool) -> None:
-    """Fifty reservations at once where one fits: exactly one is HELD, forty-nine are refused for capacity."""
+    """Five hundred reservations at once where one fits: exactly one is HELD, the others are refused for capacity."""
     collateral = collateral_of(pool.terms(1_000_000))
     await pool.invest("SP-ALICE", -(-collateral * 10_000 // 8_000))
-    answers = await asyncio.gather(*(pool.reserve(pool.terms(1_000_000)) for _ in range(50)))
+    answers = await asyncio.gather(*(pool.reserve(pool.terms(1_000_000)) for _ in range(500)))
     states = [answer.state for answer in answers]
     assert states.count(pb.RESERVATION_STATE_HELD) == 1
-    assert states.count(pb.RESERVATION_STATE_REFUSED) == 49
+    assert states.count(pb.RESERVATION_STATE_REFUSED) == 499
     assert {answer.reason for answer in answers} == {"", "TIER_CLOSED"}
     capital = await pool.capital()
     assert (capital.reserved_base_units, capital.available_base_units) == (collateral, 0)

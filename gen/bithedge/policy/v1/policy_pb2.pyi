@@ -115,6 +115,7 @@ class PremiumBreakdown(_message.Message):
     FEE_FIELD_NUMBER: _builtins.int
     MINIMUM_APPLIES_FIELD_NUMBER: _builtins.int
     DURATION_VALUE_USD_E8_FIELD_NUMBER: _builtins.int
+    UTILIZATION_LOADING_BPS_FIELD_NUMBER: _builtins.int
     btc_price_usd_e8: _builtins.int
     stx_price_usd_e8: _builtins.int
     """Zero for a policy settled in sBTC."""
@@ -132,6 +133,8 @@ class PremiumBreakdown(_message.Message):
     """True where the contract's minimum is above model price and loading."""
     duration_value_usd_e8: _builtins.int
     """What a time to expiry longer by a standard deviation would add, per BTC: a part of the loading."""
+    utilization_loading_bps: _builtins.int
+    """Added to `loading_bps` where the tier's capital is scarce; `loading` holds both."""
     @_builtins.property
     def model_price(self) -> _money_pb2.TokenAmount:
         """For the whole policy, in the settlement token."""
@@ -162,10 +165,11 @@ class PremiumBreakdown(_message.Message):
         fee: _money_pb2.TokenAmount | None = ...,
         minimum_applies: _builtins.bool = ...,
         duration_value_usd_e8: _builtins.int = ...,
+        utilization_loading_bps: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["fee", b"fee", "loading", b"loading", "model_price", b"model_price", "premium", b"premium"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["btc_price_usd_e8", b"btc_price_usd_e8", "duration_blocks", b"duration_blocks", "duration_value_usd_e8", b"duration_value_usd_e8", "early_exercise_value_usd_e8", b"early_exercise_value_usd_e8", "european_value_usd_e8", b"european_value_usd_e8", "fee", b"fee", "floor_price_usd_e8", b"floor_price_usd_e8", "loading", b"loading", "loading_bps", b"loading_bps", "minimum_applies", b"minimum_applies", "model_price", b"model_price", "premium", b"premium", "rate", b"rate", "strike_price_usd_e8", b"strike_price_usd_e8", "stx_price_usd_e8", b"stx_price_usd_e8", "volatility", b"volatility", "volatility_source", b"volatility_source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["btc_price_usd_e8", b"btc_price_usd_e8", "duration_blocks", b"duration_blocks", "duration_value_usd_e8", b"duration_value_usd_e8", "early_exercise_value_usd_e8", b"early_exercise_value_usd_e8", "european_value_usd_e8", b"european_value_usd_e8", "fee", b"fee", "floor_price_usd_e8", b"floor_price_usd_e8", "loading", b"loading", "loading_bps", b"loading_bps", "minimum_applies", b"minimum_applies", "model_price", b"model_price", "premium", b"premium", "rate", b"rate", "strike_price_usd_e8", b"strike_price_usd_e8", "stx_price_usd_e8", b"stx_price_usd_e8", "utilization_loading_bps", b"utilization_loading_bps", "volatility", b"volatility", "volatility_source", b"volatility_source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
