@@ -31,22 +31,23 @@ class Settings:
     `temporal_namespace`: where publications run. `service_secret_file` (its client secret) and `oracle_key_file`
     (what it signs with) have mode 0600. `chain_id`, `contract_deployer` and `network` go into what is signed.
 
-    Intervals and ages are seconds of market time. `price_source` is `replay`, recorded days in the folder
-    `price_data` seen through simulated exchanges whose noise follows `replay_seed`, or `live`, the exchanges of the
-    TOML file `live_sources_file` (the built-in `feeds/live/live_sources.toml` if empty). A round is made every
-    `observation_seconds`, also for the last `catch_up_seconds` that were missed, of `minimum_sources` at least, none
-    older than `source_max_age_seconds` or further than `outlier_band_bps` from the median. `source_max_ages` is for
-    those with a limit of their own, `source_weights` for those whose vote does not weigh 1, as `kraken=90,okx=30`; no
-    source has more than `max_source_share_bps` of the votes, no sources that are converted by one rate together more
-    than `max_rate_share_bps`. A price that moves by more than `jump_per_minute_bps` a minute with `jump_base_bps` to
-    either side, or by `jump_most_bps` after any time, is believed once `jump_sources` have agreed in `jump_rounds`
-    rounds and for `jump_seconds`, or where two operators said so: for `override_longest_seconds` at the most, in a
-    range of `override_widest_bps`. A price that is read is DEGRADED after `price_degraded_after_seconds`, UNAVAILABLE
-    after `price_unavailable_after_seconds`. A round is published at `publication_deviation_bps` or after
-    `publication_heartbeat_seconds`, not with observations older than `publication_max_age_seconds`; it fits a receipt
-    within `round_distance_blocks` burn blocks and `round_agreement_bps`, as the contracts' parameters say. The price on
-    chain is in doubt further than `onchain_difference_bps` from ours or after `onchain_max_age_seconds`. Observations
-    on which no money was decided are removed after `observation_retention_days`.
+    Intervals and ages are seconds of market time. `price_source` is `replay`, recorded days in the folder `price_data`
+    seen through simulated exchanges whose noise follows `replay_seed`, or `live`, the exchanges of the TOML file
+    `live_sources_file` (the built-in `feeds/live/live_sources.toml` if empty). A round is made every
+    `observation_seconds`, also for those of the last `catch_up_seconds` that were missed (2,880 of them at the most),
+    of `minimum_sources` at least, none older than `source_max_age_seconds` or further than `outlier_band_bps` from the
+    median. `source_max_ages` is for those with a limit of their own, `source_weights` for those whose vote does not
+    weigh 1, as `kraken=90,okx=30`; no source has more than `max_source_share_bps` of the votes, no sources that are
+    converted by one rate together more than `max_rate_share_bps`. A price that moves by more than `jump_per_minute_bps`
+    a minute with `jump_base_bps` to either side, or by `jump_most_bps` after any time, is believed once `jump_sources`
+    have agreed in `jump_rounds` rounds and for `jump_seconds`, or where two operators said so: for
+    `override_longest_seconds` at the most, in a range of `override_widest_bps`. A price that is read is DEGRADED after
+    `price_degraded_after_seconds`, UNAVAILABLE after `price_unavailable_after_seconds`. A round is published at
+    `publication_deviation_bps` or after `publication_heartbeat_seconds`, not with observations older than
+    `publication_max_age_seconds`; it fits a receipt within `round_distance_blocks` burn blocks and
+    `round_agreement_bps`, as the contracts' parameters say. The price on chain is in doubt further than
+    `onchain_difference_bps` from ours or after `onchain_max_age_seconds`. Observations on which no money was decided
+    are removed after `observation_retention_days`.
     """
 
     listen: str

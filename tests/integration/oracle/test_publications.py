@@ -121,6 +121,31 @@ async def test_only_ok_rounds_are_published(database_url: str) -> None:
         assert await oracle.wait_for_start(BTC, 1) == [FIRST + 1260]
 
 
+async def test_after_an_outage_the_newest_round_alone_is_published(database_url: str) -> None:
+    """Of three missed hours every round is made up for and one goes on chain, the newest; what another replica had in
+    flight before the outage ends late and starts nothing old."""
+    gateway = GatewayStandIn(START)
+    server, address = await serve_gateway(gateway)
+    async with running_oracle(database_url, gateway, address, ScriptedPrices()) as oracle:
+        await oracle.wait_for_start(BTC, 1)
+        await oracle.confirm(BTC, FIRST)
+        await oracle.wait_for_start(STX, 1)
+    await gateway.advance(10_800)
+    async with running_oracle(database_url, gateway, address, ScriptedPrices()) as oracle:
+        await oracle.wait_for_round()
+        await oracle.confirm(STX, FIRST)
+        assert await oracle.wait_for_start(BTC, 2) == [FIRST, FIRST + 10_800]
+        assert await oracle.wait_for_start(STX, 2) == [FIRST, FIRST + 10_800]
+        for feed in (BTC, STX):
+            await oracle.confirm(feed, FIRST + 10_800)
+        await oracle.advance(60)
+        made = await oracle.rows("SELECT count(*) FROM oracle.round GROUP BY feed")
+        published = await oracle.started()
+    await server.stop(None)
+    assert [row[0] for row in made] == [182, 182]
+    assert len(published) == 4
+
+
 async def test_the_end_of_a_publication_is_recorded_once(database_url: str) -> None:
     """The same end again is fine; another one is FAILED_PRECONDITION; an unknown round is NOT_FOUND; only services
     may record, and the round of a publication shows its signature."""
