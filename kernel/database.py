@@ -7,6 +7,7 @@ exact takes row locks or compares versions.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -83,6 +84,10 @@ class Database:
                     server_settings=_SESSION_SETTINGS,
                     reset=_leave_as_it_is,
                 )
+        for _ in range(_PLAIN_POOL_SIZE):
+            # A connection that the server has just ended is found out by using it; the pool then drops it.
+            with contextlib.suppress(asyncpg.ConnectionDoesNotExistError, asyncpg.AdminShutdownError):
+                return await self._plain.fetchval(query, *arguments)
         return await self._plain.fetchval(query, *arguments)
 
     async def notifications(self, channel: str) -> Notifications:
