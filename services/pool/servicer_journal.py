@@ -7,12 +7,21 @@ from typing import Final
 from bithedge.pool.v1 import pool_service_pb2 as pb
 from bithedge.pool.v1 import pool_service_pb2_grpc
 
-from kernel.errors import NotFound
+from kernel.errors import FailedPrecondition, NotFound
 from kernel.idempotency import claim, complete
 from kernel.paging import page_size
 from kernel.rpc.caller import current_caller
 from kernel.rpc.interceptors import Context
-from services.pool import convert_journal, store_journal, tables
+from services.pool import (
+    convert,
+    convert_journal,
+    convert_statement,
+    store,
+    store_journal,
+    store_statement,
+    tables,
+)
+from services.pool.domain.statement import period_statement
 from services.pool.parts import Parts
 
 _PAGE_SIZE: Final = 50
@@ -66,6 +75,23 @@ class JournalMethods(pool_service_pb2_grpc.PoolServiceServicer):
             response = pb.CreateCorrectionResponse(entry=convert_journal.entry_message(entry))
             await complete(session, tables.Request, author, request, request.request_id, response)
         return response
+
+    async def GetPeriodStatement(
+        self, request: pb.GetPeriodStatementRequest, context: Context
+    ) -> pb.GetPeriodStatementResponse:
+        """The caller's statement; of any provider for operators."""
+        provider = current_caller().principal_for(request.provider_principal)
+        tier, token = convert.tier(request.tier), convert.token(request.token)
+        async with self._parts.database.transaction() as session:
+            # Nothing is projected meanwhile: all figures are of one moment.
+            await store.lock_tiers(session, tier, token)
+            projected = (await store.read_cursor(session)).projected_burn_height
+            start, end = convert_statement.period(request, projected)
+            if end > projected:
+                raise FailedPrecondition("BOOKS_BEHIND", "the books have not reached this height", projected=projected)
+            opening = await store_statement.holding_at(session, provider, tier, token, start)
+            movements = await store_statement.movements_between(session, provider, tier, token, start, end)
+        return convert_statement.statement_message(request, start, end, period_statement(opening, movements))
 
     async def ListLedgerFaults(
         self, request: pb.ListLedgerFaultsRequest, context: Context

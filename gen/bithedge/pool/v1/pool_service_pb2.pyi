@@ -966,6 +966,106 @@ class ListStatementLinesResponse(_message.Message):
 Global___ListStatementLinesResponse: _TypeAlias = ListStatementLinesResponse  # noqa: Y015
 
 @_typing.final
+class GetPeriodStatementRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_PRINCIPAL_FIELD_NUMBER: _builtins.int
+    TIER_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    START_BURN_HEIGHT_FIELD_NUMBER: _builtins.int
+    END_BURN_HEIGHT_FIELD_NUMBER: _builtins.int
+    provider_principal: _builtins.str
+    """Only for operators."""
+    tier: _money_pb2.Tier.ValueType
+    token: _money_pb2.Token.ValueType
+    start_burn_height: _builtins.int
+    """The events after this height,"""
+    end_burn_height: _builtins.int
+    """up to this one; up to now if zero. At most 5,040 blocks."""
+    def __init__(
+        self,
+        *,
+        provider_principal: _builtins.str = ...,
+        tier: _money_pb2.Tier.ValueType = ...,
+        token: _money_pb2.Token.ValueType = ...,
+        start_burn_height: _builtins.int = ...,
+        end_burn_height: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_burn_height", b"end_burn_height", "provider_principal", b"provider_principal", "start_burn_height", b"start_burn_height", "tier", b"tier", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPeriodStatementRequest: _TypeAlias = GetPeriodStatementRequest  # noqa: Y015
+
+@_typing.final
+class GetPeriodStatementResponse(_message.Message):
+    """Opening + deposits - withdrawals + premiums - payouts + rest = closing, exactly. Worth by the books, premiums counting
+    when they are paid; what a withdrawal would be paid is less while policies are open.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIER_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    START_BURN_HEIGHT_FIELD_NUMBER: _builtins.int
+    END_BURN_HEIGHT_FIELD_NUMBER: _builtins.int
+    OPENING_SHARES_FIELD_NUMBER: _builtins.int
+    CLOSING_SHARES_FIELD_NUMBER: _builtins.int
+    OPENING_BASE_UNITS_FIELD_NUMBER: _builtins.int
+    DEPOSITS_BASE_UNITS_FIELD_NUMBER: _builtins.int
+    WITHDRAWALS_BASE_UNITS_FIELD_NUMBER: _builtins.int
+    PREMIUMS_BASE_UNITS_FIELD_NUMBER: _builtins.int
+    PAYOUTS_BASE_UNITS_FIELD_NUMBER: _builtins.int
+    REST_DELTA_BASE_UNITS_FIELD_NUMBER: _builtins.int
+    CLOSING_BASE_UNITS_FIELD_NUMBER: _builtins.int
+    CSV_FIELD_NUMBER: _builtins.int
+    tier: _money_pb2.Tier.ValueType
+    token: _money_pb2.Token.ValueType
+    start_burn_height: _builtins.int
+    end_burn_height: _builtins.int
+    opening_shares: _builtins.int
+    closing_shares: _builtins.int
+    opening_base_units: _builtins.int
+    deposits_base_units: _builtins.int
+    """Those that got shares, and those whose shares were burned."""
+    withdrawals_base_units: _builtins.int
+    premiums_base_units: _builtins.int
+    """By the shares that were held when each was booked."""
+    payouts_base_units: _builtins.int
+    rest_delta_base_units: _builtins.int
+    """What others left behind when they joined and left, rounding, corrections and reversals."""
+    closing_base_units: _builtins.int
+    csv: _builtins.str
+    """The same in lines of `burn_height,line,amount_base_units,shares`."""
+    def __init__(
+        self,
+        *,
+        tier: _money_pb2.Tier.ValueType = ...,
+        token: _money_pb2.Token.ValueType = ...,
+        start_burn_height: _builtins.int = ...,
+        end_burn_height: _builtins.int = ...,
+        opening_shares: _builtins.int = ...,
+        closing_shares: _builtins.int = ...,
+        opening_base_units: _builtins.int = ...,
+        deposits_base_units: _builtins.int = ...,
+        withdrawals_base_units: _builtins.int = ...,
+        premiums_base_units: _builtins.int = ...,
+        payouts_base_units: _builtins.int = ...,
+        rest_delta_base_units: _builtins.int = ...,
+        closing_base_units: _builtins.int = ...,
+        csv: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closing_base_units", b"closing_base_units", "closing_shares", b"closing_shares", "csv", b"csv", "deposits_base_units", b"deposits_base_units", "end_burn_height", b"end_burn_height", "opening_base_units", b"opening_base_units", "opening_shares", b"opening_shares", "payouts_base_units", b"payouts_base_units", "premiums_base_units", b"premiums_base_units", "rest_delta_base_units", b"rest_delta_base_units", "start_burn_height", b"start_burn_height", "tier", b"tier", "token", b"token", "withdrawals_base_units", b"withdrawals_base_units"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPeriodStatementResponse: _TypeAlias = GetPeriodStatementResponse  # noqa: Y015
+
+@_typing.final
 class Withdrawal(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

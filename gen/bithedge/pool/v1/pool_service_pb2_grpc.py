@@ -80,6 +80,11 @@ class PoolServiceStub:
                 request_serializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.ListStatementLinesRequest.SerializeToString,
                 response_deserializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.ListStatementLinesResponse.FromString,
                 _registered_method=True)
+        self.GetPeriodStatement = channel.unary_unary(
+                '/bithedge.pool.v1.PoolService/GetPeriodStatement',
+                request_serializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.GetPeriodStatementRequest.SerializeToString,
+                response_deserializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.GetPeriodStatementResponse.FromString,
+                _registered_method=True)
         self.CreateWithdrawal = channel.unary_unary(
                 '/bithedge.pool.v1.PoolService/CreateWithdrawal',
                 request_serializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.CreateWithdrawalRequest.SerializeToString,
@@ -214,6 +219,13 @@ class PoolServiceServicer:
 
     def ListStatementLines(self, request, context):
         """What moved in the caller's positions, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPeriodStatement(self, request, context):
+        """What the caller's part of a tier was worth at two heights and what happened to it between them, also as CSV.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -366,6 +378,11 @@ def add_PoolServiceServicer_to_server(servicer, server):
                     servicer.ListStatementLines,
                     request_deserializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.ListStatementLinesRequest.FromString,
                     response_serializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.ListStatementLinesResponse.SerializeToString,
+            ),
+            'GetPeriodStatement': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPeriodStatement,
+                    request_deserializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.GetPeriodStatementRequest.FromString,
+                    response_serializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.GetPeriodStatementResponse.SerializeToString,
             ),
             'CreateWithdrawal': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateWithdrawal,
@@ -682,6 +699,33 @@ class PoolService:
             '/bithedge.pool.v1.PoolService/ListStatementLines',
             bithedge_dot_pool_dot_v1_dot_pool__service__pb2.ListStatementLinesRequest.SerializeToString,
             bithedge_dot_pool_dot_v1_dot_pool__service__pb2.ListStatementLinesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPeriodStatement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bithedge.pool.v1.PoolService/GetPeriodStatement',
+            bithedge_dot_pool_dot_v1_dot_pool__service__pb2.GetPeriodStatementRequest.SerializeToString,
+            bithedge_dot_pool_dot_v1_dot_pool__service__pb2.GetPeriodStatementResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -51,6 +51,8 @@ class PoolServiceStub:
     """The caller's shares and what they are worth; of any provider for operators."""
     ListStatementLines: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.ListStatementLinesRequest, _pool_service_pb2.ListStatementLinesResponse]
     """What moved in the caller's positions, newest first."""
+    GetPeriodStatement: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.GetPeriodStatementRequest, _pool_service_pb2.GetPeriodStatementResponse]
+    """What the caller's part of a tier was worth at two heights and what happened to it between them, also as CSV."""
     CreateWithdrawal: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.CreateWithdrawalRequest, _pool_service_pb2.CreateWithdrawalResponse]
     """Asks for a withdrawal; the voucher and its transaction follow."""
     GetWithdrawal: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.GetWithdrawalRequest, _pool_service_pb2.GetWithdrawalResponse]
@@ -106,6 +108,8 @@ class PoolServiceAsyncStub(PoolServiceStub):
     """The caller's shares and what they are worth; of any provider for operators."""
     ListStatementLines: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.ListStatementLinesRequest, _pool_service_pb2.ListStatementLinesResponse]  # type: ignore[assignment]
     """What moved in the caller's positions, newest first."""
+    GetPeriodStatement: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.GetPeriodStatementRequest, _pool_service_pb2.GetPeriodStatementResponse]  # type: ignore[assignment]
+    """What the caller's part of a tier was worth at two heights and what happened to it between them, also as CSV."""
     CreateWithdrawal: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.CreateWithdrawalRequest, _pool_service_pb2.CreateWithdrawalResponse]  # type: ignore[assignment]
     """Asks for a withdrawal; the voucher and its transaction follow."""
     GetWithdrawal: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.GetWithdrawalRequest, _pool_service_pb2.GetWithdrawalResponse]  # type: ignore[assignment]
@@ -212,6 +216,14 @@ class PoolServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_pool_service_pb2.ListStatementLinesResponse, _abc.Awaitable[_pool_service_pb2.ListStatementLinesResponse]]:
         """What moved in the caller's positions, newest first."""
+
+    @_abc_1.abstractmethod
+    def GetPeriodStatement(
+        self,
+        request: _pool_service_pb2.GetPeriodStatementRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pool_service_pb2.GetPeriodStatementResponse, _abc.Awaitable[_pool_service_pb2.GetPeriodStatementResponse]]:
+        """What the caller's part of a tier was worth at two heights and what happened to it between them, also as CSV."""
 
     @_abc_1.abstractmethod
     def CreateWithdrawal(
