@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 from collections.abc import Coroutine
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import uvloop
 
 from kernel.log import configure_logging
 from kernel.settings import SettingsError
 
+# A collection looks at every object that may be part of a cycle: by Python's own threshold, each 700 new ones, which
+# is a few rows, that took a fifth of the time in which blocks are read.
+_COLLECT_AFTER: Final = (20_000, 20, 20)
+
 
 def run_process(service: str, main: Coroutine[Any, Any, None]) -> None:
     """Runs a long-lived process to its end. Exits 2 with one line for a wrong setting or a port in use."""
     configure_logging(service, os.environ.get("LOG_LEVEL", "INFO"))
+    # What was imported stays to the end: no collection needs to look at it again.
+    gc.freeze()
+    gc.set_threshold(*_COLLECT_AFTER)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(main)

@@ -40,7 +40,13 @@ def check_contract_name(name: str) -> str:
     return name
 
 
+_HIGHEST_INT = (1 << 127) - 1
+_HIGHEST_UINT = (1 << 128) - 1
+
+
 def _check_integer(number: int, low: int, high: int) -> None:
+    if type(number) is int and low <= number <= high:
+        return
     if not isinstance(number, int) or isinstance(number, bool) or not low <= number <= high:
         raise CodecError("not an integer of 128 bits")
 
@@ -57,7 +63,7 @@ class Int:
     value: int
 
     def __post_init__(self) -> None:
-        _check_integer(self.value, -(1 << 127), (1 << 127) - 1)
+        _check_integer(self.value, -_HIGHEST_INT - 1, _HIGHEST_INT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +73,7 @@ class UInt:
     value: int
 
     def __post_init__(self) -> None:
-        _check_integer(self.value, 0, (1 << 128) - 1)
+        _check_integer(self.value, 0, _HIGHEST_UINT)
 
 
 @dataclass(frozen=True, slots=True)

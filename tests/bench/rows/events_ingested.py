@@ -11,7 +11,7 @@ from tests.bench.ingestion import ingestion_row
 from tests.bench.row import Row
 from tests.bench.workbench import Workbench
 
-_EVENTS = 3_000
+_EVENTS = 6_000
 
 
 async def measure(bench: Workbench) -> Row:
