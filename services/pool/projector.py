@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import itertools
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import grpc
@@ -17,11 +19,23 @@ from kernel.clock import wall_now
 from kernel.database import Database
 from kernel.errors import BitHedgeError
 from kernel.log import get_logger
-from services.pool import convert, metrics, projection, reversal, store, store_coverage, store_positions
+from services.pool import (
+    convert,
+    metrics,
+    projection,
+    projection_batch,
+    reversal,
+    store,
+    store_coverage,
+    store_positions,
+)
 from services.pool.domain.chain_event import ChainEvent
 from services.pool.domain.ledger import Cause
 
 _RETRY_SECONDS: Final = 0.5
+_CHANGE_OTHER_BOOKS: Final = frozenset(
+    {"deposited", "policy_created", "withdrawal", "withdrawal_delayed", "voucher_vetoed", "fees_withdrawn"}
+)
 
 
 class Projector:
@@ -63,8 +77,7 @@ class Projector:
                 return False
             if answer.events or await _anything_due(session, height):
                 await store.lock_tiers(session)
-                for event in answer.events:
-                    row.halt_reason = await _take_in(session, event, now) or row.halt_reason
+                row.halt_reason = await _take_in_all(session, answer.events, now) or row.halt_reason
                 await projection.lapse_vouchers(session, height, now)
                 await store_coverage.release_unpaid(session, height)
             await store.move_cursor(session, row, answer.cursor, height, now)
@@ -84,6 +97,34 @@ async def _anything_due(session: AsyncSession, height: int) -> bool:
     return await store_coverage.any_unpaid_due(session, height) or await store_positions.any_voucher_due(
         session, height
     )
+
+
+async def _take_in_all(session: AsyncSession, messages: Iterable[chain_event_pb2.ChainEvent], now: dt.datetime) -> str:
+    """Applies events in their order; the reason to halt, if there is one."""
+    reason = ""
+    for many, run in itertools.groupby(messages, key=_may_be_batched):
+        batch = list(run)
+        if many and len(batch) > 1 and await _take_in_ends(session, batch):
+            continue
+        for message in batch:
+            reason = await _take_in(session, message, now) or reason
+    return reason
+
+
+def _may_be_batched(message: chain_event_pb2.ChainEvent) -> bool:
+    """Whether an event ends a policy, or is one of those that come with it and change no book."""
+    return not message.withdrawn and message.WhichOneof("payload") not in _CHANGE_OTHER_BOOKS
+
+
+async def _take_in_ends(session: AsyncSession, messages: Sequence[chain_event_pb2.ChainEvent]) -> bool:
+    """Applies ends of policies together; False, and nothing done, where each must be judged by itself."""
+    try:
+        events = [convert.chain_event(message) for message in messages]
+        async with session.begin_nested():
+            await projection_batch.apply_ends(session, events)
+    except (projection_batch.NotPlain, BitHedgeError, ValueError, IntegrityError):
+        return False
+    return True
 
 
 async def _take_in(session: AsyncSession, message: chain_event_pb2.ChainEvent, now: dt.datetime) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -109,6 +111,39 @@ async def get_coverage(session: AsyncSession, policy_id: str) -> tables.Coverage
     """A covered policy, locked."""
     statement = select(tables.Coverage).where(col(tables.Coverage.policy_id) == policy_id).with_for_update()
     return (await session.exec(statement)).first()
+
+
+async def lock_coverages(session: AsyncSession, policy_ids: Sequence[str]) -> Sequence[tables.Coverage]:
+    """Covered policies in the order of their ids, locked, and no part of the session; those that there are."""
+    statement = (
+        select(tables.Coverage)
+        .where(col(tables.Coverage.policy_id) == sa.any_(sa.literal(policy_ids, ARRAY(sa.Text))))
+        .order_by(col(tables.Coverage.policy_id))
+        .with_for_update()
+    )
+    rows = (await session.exec(statement)).all()
+    for row in rows:
+        session.expunge(row)
+    return rows
+
+
+_END: Final = sa.text(
+    """UPDATE pool.coverage c SET status = e.status, payout = e.payout, ended_burn_height = e.height
+    FROM unnest(CAST(:ids AS text[]), CAST(:statuses AS text[]), CAST(:payouts AS bigint[]), CAST(:heights AS bigint[]))
+        AS e(id, status, payout, height)
+    WHERE c.policy_id = e.id"""
+)
+
+
+async def end_coverages(session: AsyncSession, rows: Sequence[tables.Coverage]) -> None:
+    """Stores how policies ended."""
+    values = {
+        "ids": [row.policy_id for row in rows],
+        "statuses": [row.status for row in rows],
+        "payouts": [row.payout for row in rows],
+        "heights": [row.ended_burn_height for row in rows],
+    }
+    await (await session.connection()).execute(_END, values)
 
 
 async def put_coverage(session: AsyncSession, created: PolicyCreated) -> None:
