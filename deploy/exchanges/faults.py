@@ -15,6 +15,7 @@ class Fault(enum.StrEnum):
     RATE_LIMITED = "rate_limited"
     SILENT = "silent"
     GARBAGE = "garbage"
+    NESTED = "nested"
     NAN = "nan"
     TEXT = "text"
     NEGATIVE = "negative"
@@ -25,7 +26,7 @@ class Fault(enum.StrEnum):
     FUTURE = "future"
 
 
-HINDRANCES = frozenset({Fault.CUT_OFF, Fault.SLOW, Fault.RATE_LIMITED, Fault.SILENT, Fault.GARBAGE})
+HINDRANCES = frozenset({Fault.CUT_OFF, Fault.SLOW, Fault.RATE_LIMITED, Fault.SILENT, Fault.GARBAGE, Fault.NESTED})
 """Faults of a whole answer. SILENT hinders the websocket only; SLOW answers no request while it lasts."""
 
 ANY = "*"

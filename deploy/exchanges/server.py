@@ -25,6 +25,7 @@ STAND_INS: Final[Sequence[StandIn]] = (Kraken(), Coinbase(), Bitstamp(), Binance
 _BEAT_SECONDS: Final = 0.2
 _RETRY_AFTER_SECONDS: Final = "1"
 _HTML: Final = "<html><body>502 Bad Gateway</body></html>"
+_NESTED: Final = "[" * 100_000 + "]" * 100_000
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -100,6 +101,8 @@ class ExchangeServer:
             return web.json_response(one.too_many, status=429, headers={"Retry-After": _RETRY_AFTER_SECONDS})
         if fault is Fault.GARBAGE:
             return web.Response(text=_HTML, content_type="text/html")
+        if fault is Fault.NESTED:
+            return web.Response(text=_NESTED, content_type="application/json")
         async with self._moved:
             await self._moved.wait_for(lambda: self.faults.at(one.name, pair, "rest") is not fault)
         return None
@@ -171,6 +174,8 @@ class ExchangeServer:
         book = self.market.book(one.name, pair)
         if fault is Fault.GARBAGE:
             await socket.send_str('{"channel": "ticker", "data": [{"bid": 79')
+        elif fault is Fault.NESTED:
+            await socket.send_str(_NESTED)
         elif fault not in HINDRANCES and book is not None:
             await socket.send_json(one.update(market, falsified(book, fault)))
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from services.oracle.domain.prices import Feed
 from services.oracle.feeds.live.configuration import load_sources
+from tests.integration.oracle.exchanges import soon
 from tests.integration.oracle.process import ROOT
 
 
@@ -50,6 +55,34 @@ async def test_the_program_shows_recorded_prices_and_does_as_told(tmp_path: Path
     assert sources.simulated
     assert sources.synthetic == {Feed.STX_USD}
     assert all(one.rest_url.startswith(url) and one.websocket for one in sources.exchanges)
+
+
+async def test_the_program_follows_the_clock_of_a_devnet() -> None:
+    """Its prices are those of the devnet's market time, and go on with it."""
+    clock = {"market_time": dt.datetime(2020, 3, 12, 23, 59, tzinfo=dt.UTC).timestamp()}
+
+    async def tell(_: web.Request) -> web.Response:
+        return web.json_response({**clock, "burn_height": 1, "speed": 0, "held": []})
+
+    application = web.Application()
+    application.router.add_get("/devnet/clock", tell)
+    async with TestServer(application) as devnet:
+        command = (sys.executable, "-m", "deploy.exchanges", "--port", "0", "--devnet", str(devnet.make_url("/")))
+        program = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
+        assert program.stdout is not None
+        try:
+            url = (await program.stdout.readline()).decode().split()[1]
+            async with aiohttp.ClientSession(url) as session:
+                await soon(partial(_shows, session, 4970.79))
+                clock["market_time"] += 120
+                await soon(partial(_shows, session, 5017.83))
+        finally:
+            program.terminate()
+            await program.wait()
+
+
+async def _shows(session: aiohttp.ClientSession, price: float) -> bool:
+    return bool(abs((await _coinbase(session))["bid"] / price - 1) < 0.001)
 
 
 async def _coinbase(session: aiohttp.ClientSession) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from decimal import Decimal
 from fractions import Fraction
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kernel.units import INT64_MAX
 from services.oracle.domain.prices import Rejection
 from services.oracle.feeds.live.backoff import Backoff
 from services.oracle.feeds.live.history import Reading, ReadingHistory
@@ -17,6 +19,17 @@ from services.oracle.feeds.live.quote import Quote, ReadingFault, middle_e8, tim
 
 AT = dt.datetime(2020, 3, 12, 6, tzinfo=dt.UTC)
 PRICES = st.decimals("0.00000001", "9999999999", allow_nan=False, allow_infinity=False, places=None)
+
+ANYTHING = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=80),
+    st.from_regex(r"[+-]?\d{0,70}\.?\d{0,70}([eE][+-]?\d{1,4})?", fullmatch=True),
+    st.lists(st.integers(), max_size=2),
+    st.dictionaries(st.text(max_size=2), st.integers(), max_size=1),
+)
 
 
 def spelled(price: Decimal, scientific: bool) -> str:
@@ -66,6 +79,15 @@ def test_what_is_no_price_has_a_name(bid: object, ask: object, rejection: Reject
     with pytest.raises(ReadingFault) as refused:
         middle_e8(Quote(bid, ask, None))
     assert refused.value.rejection is rejection
+
+
+@given(bid=ANYTHING, ask=ANYTHING)
+def test_whatever_an_exchange_says_is_a_price_or_a_fault(bid: object, ask: object) -> None:
+    """For any two values that JSON can carry there is a positive price that fits 64 bits, or a fault with a name."""
+    price = 1
+    with contextlib.suppress(ReadingFault):
+        price = middle_e8(Quote(bid, ask, None))
+    assert 0 < price <= INT64_MAX
 
 
 def test_a_locked_book_and_whole_numbers_are_prices() -> None:

@@ -18,7 +18,8 @@ import ccxt.pro  # type: ignore[import-untyped]
 from services.oracle.domain.prices import Rejection
 from services.oracle.feeds.live.quote import ReadingFault
 
-_UNREADABLE: Final = (LookupError, TypeError, AttributeError)
+# A RecursionError is what JSON gives that is nested without end.
+_UNREADABLE: Final = (LookupError, TypeError, AttributeError, RecursionError)
 _NOT_NUMERIC: Final = (ValueError, ArithmeticError)
 _TOO_MANY: Final = frozenset({418, 429})
 
@@ -106,10 +107,11 @@ def reading_faults(exchange: Any) -> Iterator[None]:
         raise ReadingFault(Rejection.UNREACHABLE, "the connection was closed") from error
     except TimeoutError as error:
         raise ReadingFault(Rejection.TIMED_OUT, "no answer in time") from error
-    except OSError as error:
-        raise ReadingFault(Rejection.UNREACHABLE, str(error)[:200]) from error
     except _UNREADABLE as error:
         raise ReadingFault(Rejection.MALFORMED, f"unreadable answer: {error!r}"[:200]) from error
+    except (OSError, RuntimeError) as error:
+        # RuntimeError is aiohttp's for a connection that is being closed.
+        raise ReadingFault(Rejection.UNREACHABLE, str(error)[:200]) from error
     except _NOT_NUMERIC as error:
         raise ReadingFault(Rejection.NOT_A_NUMBER, f"unreadable answer: {error!r}"[:200]) from error
 

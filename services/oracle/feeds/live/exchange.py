@@ -31,12 +31,17 @@ class Exchange:
         self._ccxt = make_exchange(self._dialect.ccxt_name, self._dialect.options, urls, timing.timeout_seconds)
 
     async def list_markets(self) -> None:
-        """Asks which markets there are."""
+        """Asks which markets there are, anew each time. ReadingFault NOT_LISTED if none of ours is among them."""
         with reading_faults(self._ccxt):
-            await self._ccxt.load_markets(False, dict(self._dialect.listing(self.sources.symbols)))
+            await self._ccxt.load_markets(True, dict(self._dialect.listing(self.sources.symbols)))
+        if not any(self.lists(symbol) for symbol in self.sources.symbols):
+            raise ReadingFault(Rejection.NOT_LISTED, "no pair that is wanted")
 
     async def fetch(self, symbol: str) -> Quote:
-        """The best bid and ask, by REST; ReadingFault NOT_LISTED for a pair that the exchange does not know."""
+        """The best bid and ask, by REST. A pair that the exchange did not know is looked for anew: ReadingFault
+        NOT_LISTED if it still does not."""
+        if not self.lists(symbol):
+            await self.list_markets()
         with reading_faults(self._ccxt):
             return await self._dialect.fetch(self._ccxt, self._ccxt.market(symbol)["id"])
 

@@ -74,9 +74,9 @@ class ExchangeFollower:
 
     async def _stream(self) -> None:
         """Websocket after websocket, each until it fails."""
-        symbols = [symbol for symbol in self._histories if self._exchange.lists(symbol)]
         backoff = Backoff(self._timing.longest_backoff_seconds)
-        while symbols:
+        while True:
+            symbols = [symbol for symbol in self._histories if self._exchange.lists(symbol)]
             began = time.monotonic()
             try:
                 async with asyncio.TaskGroup() as group:
