@@ -27,6 +27,7 @@ from services.pool.market import ChainParameters, OraclePrices
 from services.pool.open_policies import OpenPolicies
 from services.pool.parts import Parts
 from services.pool.projector import Projector
+from services.pool.reconciliations import Reconciliations
 from services.pool.risk import Risk, RiskWatch
 from services.pool.servicer import PoolServicer
 from services.pool.valuation import Valuation
@@ -90,6 +91,7 @@ def build_parts(
         deposits=Deposits(database, valuation, tip),
         withdrawals=Withdrawals(database, valuation, tip),
         corrections=Corrections(tip),
+        reconciliations=Reconciliations(database, gateway),
     )
 
 

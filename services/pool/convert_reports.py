@@ -14,6 +14,7 @@ from kernel.ids import parse_resource_name, resource_name
 from kernel.units import Token
 from services.pool import convert, tables
 from services.pool.domain import chain_event as chain
+from services.pool.domain.likely_cause import SENTENCES
 from services.pool.domain.reconciliation import Contracts, Difference, Pending, PolicyFact, Sums
 
 _STATUS: Final = ("ACTIVE", "SETTLED", "EXPIRED")
@@ -104,7 +105,17 @@ def service_policies(totals: Iterable[policy_service_pb2.PolicyTotal]) -> Mappin
 
 def difference_json(difference: Difference) -> dict[str, Any]:
     """For the report's row."""
-    return dict(vars(difference))
+    resolution = "HEALED" if difference.healed else "PERSON"
+    return {
+        "kind": difference.kind,
+        "subject": difference.subject,
+        "contracts_say": difference.contracts_say,
+        "ledger_says": difference.ledger_says,
+        "policies_say": difference.policies_say,
+        "likely_cause": SENTENCES[difference.cause],
+        "cause": str(difference.cause),
+        "resolution": f"DIFFERENCE_RESOLUTION_{resolution}",
+    }
 
 
 def reconciliation_message(row: tables.Reconciliation) -> pb.Reconciliation:

@@ -16,3 +16,7 @@ STRESS = Gauge(
 MODEL_VALUE = Gauge("bithedge_pool_model_value_base_units", "Open policies at the model", ["tier", "token"])
 SPOT_DELTA = Gauge("bithedge_pool_spot_delta_sats", "BTC that the open policies are short", ["tier", "token"])
 RISK_ALERT = Gauge("bithedge_pool_risk_alert", "1 while a person should look at it", ["tier", "token", "alert"])
+DIFFERENCES = Gauge(
+    "bithedge_pool_differences", "Differences in the last report: healed, or for a person", ["resolution"]
+)
+HEALED = Counter("bithedge_pool_healed_differences_total", "Differences that reconciliation healed", ["cause"])

@@ -9,6 +9,7 @@ from services.pool.capacity import Capacity
 from services.pool.corrections import Corrections
 from services.pool.liquidity import Deposits
 from services.pool.market import ChainParameters
+from services.pool.reconciliations import Reconciliations
 from services.pool.risk import Risk
 from services.pool.valuation import Valuation
 from services.pool.withdrawals import Withdrawals
@@ -26,3 +27,4 @@ class Parts:
     deposits: Deposits
     withdrawals: Withdrawals
     corrections: Corrections
+    reconciliations: Reconciliations

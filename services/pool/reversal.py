@@ -42,13 +42,16 @@ async def take_back(session: AsyncSession, event: chain.ChainEvent) -> None:
         case chain.FeesWithdrawn():
             pass
     if entry is not None:
-        await _reverse(session, event.cause, entry)
+        await reverse(session, event.cause, entry)
 
 
-async def _reverse(session: AsyncSession, cause: ledger.Cause, entry: store_journal.StoredEntry) -> None:
+async def reverse(
+    session: AsyncSession, cause: ledger.Cause, entry: store_journal.StoredEntry, reason: str = _REASON
+) -> None:
+    """Posts the opposite of an entry with its lines, once."""
     reversing = replace(cause, key=f"reversal/{entry.id}", subject=entry.row.subject or "")
     lines = [replace(line, kind=f"{line.kind} reversed", shares_delta=-line.shares_delta) for line in entry.lines]
-    await store_journal.post_entry(session, ledger.reversal(reversing, entry.postings, _REASON), lines, entry.id)
+    await store_journal.post_entry(session, ledger.reversal(reversing, entry.postings, reason), lines, entry.id)
 
 
 async def _forget_deposit(session: AsyncSession, event: chain.ChainEvent) -> None:
@@ -59,7 +62,7 @@ async def _forget_deposit(session: AsyncSession, event: chain.ChainEvent) -> Non
     if row.state == store_positions.PRICED:
         priced = await store_journal.standing_entry(session, f"deposits/{row.id}/price")
         if priced is not None:
-            await _reverse(session, event.cause, priced)
+            await reverse(session, event.cause, priced)
     row.state = store_positions.REVERSED
     session.add(row)
 

@@ -14,8 +14,9 @@ from kernel.ids import new_id, parse_resource_name, resource_name
 from kernel.rpc.caller import current_caller
 from kernel.rpc.interceptors import Context
 from kernel.temporal import START
-from services.pool import convert, convert_reports, reconciliations, store, store_reports, tables
+from services.pool import convert, convert_reports, store, store_reports, tables
 from services.pool.parts import Parts
+from services.pool.reconciliations import Snapshot
 from workflows.contract import ReconcileInput, start_reconcile
 
 _LATEST: Final = "latest"
@@ -60,13 +61,12 @@ class OperationMethods(pool_service_pb2_grpc.PoolServiceServicer):
     async def CreateReconciliation(
         self, request: pb.CreateReconciliationRequest, context: Context
     ) -> pb.CreateReconciliationResponse:
-        """Compares and stores; once per name."""
+        """Compares, heals and stores; once per name."""
         report_id = convert.reconciliation_id(request.name)
         snapshot = request.contracts
-        async with self._parts.database.transaction() as session:
-            row = await reconciliations.reconcile(
-                session,
-                report_id,
+        row = await self._parts.reconciliations.reconcile(
+            report_id,
+            Snapshot(
                 snapshot.block_hash,
                 convert_reports.contracts(snapshot),
                 convert_reports.pending(snapshot.pending_events),
@@ -74,7 +74,8 @@ class OperationMethods(pool_service_pb2_grpc.PoolServiceServicer):
                 snapshot.burn_height,
                 convert_reports.service_policies(request.policies),
                 request.policies_projected_burn_height,
-            )
+            ),
+        )
         return pb.CreateReconciliationResponse(reconciliation=convert_reports.reconciliation_message(row))
 
     async def RunReconciliation(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from kernel.units import Token
+from services.pool.domain.likely_cause import LikelyCause
 
 ACTIVE: Final = "ACTIVE"
 SETTLED: Final = "SETTLED"
@@ -70,14 +71,15 @@ class Ledger:
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that two books say differently; `kind` is stable."""
+    """One thing that two books say differently; `kind` is stable. `healed`: the reconciliation put it right."""
 
     kind: str
     subject: str
     contracts_say: str
     ledger_says: str
     policies_say: str
-    likely_cause: str
+    cause: LikelyCause
+    healed: bool = False
 
 
 def compare(
@@ -100,20 +102,19 @@ def _compare_token(token: Token, contracts: Contracts, pending: Pending, ledger:
         ("FEES_DIFFER", said.fees, expected.fees),
     ):
         if chain != books:
-            cause = "an event of the vault that the ledger missed, recorded as unexplained, or took in twice"
-            yield Difference(kind, token.name, str(chain), str(books), "", cause)
+            yield Difference(kind, token.name, str(chain), str(books), "", LikelyCause.EVENT_MISSED)
     actual = contracts.actual.get(token, 0)
     if actual < said.accounted:
-        cause = "the vault owns less than it accounts for: stop creation and withdrawals"
+        cause = LikelyCause.VAULT_OWNS_LESS
         yield Difference("VAULT_SHORT", token.name, f"{actual} of {said.accounted}", str(expected.accounted), "", cause)
     if actual > said.accounted:
-        cause = "sent to the vault outside its functions; the admin may skim it"
+        cause = LikelyCause.SENT_TO_VAULT
         yield Difference("VAULT_EXCESS", token.name, str(actual - said.accounted), "", "", cause)
     covered = sum(
         fact.max_payout for fact in contracts.policies.values() if fact.token is token and fact.status == ACTIVE
     )
     if covered != said.locked:
-        cause = "the registry's open policies and the vault's locked collateral disagree"
+        cause = LikelyCause.CONTRACTS_DISAGREE
         yield Difference(
             "COLLATERAL_DIFFERS", token.name, f"{said.locked} for {covered}", str(expected.locked), "", cause
         )
@@ -131,17 +132,17 @@ def _compare_with_ledger(
         return
     subject = f"policies/{policy_id}"
     if chain is None:
-        yield Difference("POLICY_NOT_ON_CHAIN", subject, "", _text(booked), "", "a creation that the chain withdrew")
+        yield Difference("POLICY_NOT_ON_CHAIN", subject, "", _text(booked), "", LikelyCause.CREATION_WITHDRAWN)
         return
     if policy_id in pending.created:
         return
     if booked is None:
-        cause = "the ledger missed its creation, or recorded it as unexplained"
+        cause = LikelyCause.EVENT_MISSED
         yield Difference("POLICY_MISSING_IN_LEDGER", subject, _text(chain), "", "", cause)
         return
     expected = pending.ended.get(policy_id, booked)
     if chain != expected:
-        cause = "an event of this policy that the ledger missed, or recorded as unexplained"
+        cause = LikelyCause.EVENT_MISSED
         yield Difference(_kind(chain, expected), subject, _text(chain), _text(expected), "", cause)
 
 
@@ -160,17 +161,17 @@ def _compare_with_service(
         return
     if said is None:
         if chain is not None:
-            cause = "the policy service's projector missed its creation"
+            cause = LikelyCause.SERVICE_MISSED_EVENT
             yield Difference("POLICY_MISSING_IN_SERVICE", subject, _text(chain), _text(booked), "", cause)
         return
     if chain is None:
         if later is None and said.status in _OPEN_STATES:
-            cause = "the policy service believes in a creation that the chain does not have"
+            cause = LikelyCause.SERVICE_AHEAD
             yield Difference("POLICY_NOT_ON_CHAIN", subject, "", _text(booked), _text(said), cause)
         return
     possible = [fact for fact in (chain, booked, later) if fact is not None]
     if not any(_agrees(said, fact) for fact in possible):
-        cause = "the policy service missed an event of this policy, or applied one that the chain does not have"
+        cause = LikelyCause.SERVICE_MISSED_EVENT
         yield Difference(_service_kind(said, chain), subject, _text(chain), _text(booked), _text(said), cause)
 
 

@@ -95,6 +95,15 @@ class StandInGateway(_GatewayBase):
             self._changed.notify_all()
             return len(self._answers)
 
+    def overlook(self, *events: event_pb2.ChainEvent) -> None:
+        """Puts events into the last answer, where those who have read it never see them."""
+        self._answers[-1].events.extend(events)
+
+    def standing_events(self) -> list[event_pb2.ChainEvent]:
+        """Every final event that was not withdrawn."""
+        last = {(event.txid, event.event_index): event for answer in self._answers for event in answer.events}
+        return [event for event in last.values() if not event.withdrawn]
+
     async def pass_seconds(self, seconds: int) -> None:
         """Moves market time within the block."""
         async with self._changed:

@@ -134,6 +134,30 @@ RESERVATION_STATE_RELEASED: ReservationState.ValueType  # 3
 RESERVATION_STATE_REFUSED: ReservationState.ValueType  # 4
 Global___ReservationState: _TypeAlias = ReservationState  # noqa: Y015
 
+class _DifferenceResolution:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DifferenceResolutionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DifferenceResolution.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DIFFERENCE_RESOLUTION_UNSPECIFIED: _DifferenceResolution.ValueType  # 0
+    """A report of an earlier release."""
+    DIFFERENCE_RESOLUTION_HEALED: _DifferenceResolution.ValueType  # 1
+    """The chain proves what is right, and the books say so now."""
+    DIFFERENCE_RESOLUTION_PERSON: _DifferenceResolution.ValueType  # 2
+    """Waits for a person: see the cause."""
+
+class DifferenceResolution(_DifferenceResolution, metaclass=_DifferenceResolutionEnumTypeWrapper):
+    """What became of a difference."""
+
+DIFFERENCE_RESOLUTION_UNSPECIFIED: DifferenceResolution.ValueType  # 0
+"""A report of an earlier release."""
+DIFFERENCE_RESOLUTION_HEALED: DifferenceResolution.ValueType  # 1
+"""The chain proves what is right, and the books say so now."""
+DIFFERENCE_RESOLUTION_PERSON: DifferenceResolution.ValueType  # 2
+"""Waits for a person: see the cause."""
+Global___DifferenceResolution: _TypeAlias = DifferenceResolution  # noqa: Y015
+
 @_typing.final
 class GetTierAvailabilityRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
@@ -1728,6 +1752,8 @@ class Difference(_message.Message):
     LEDGER_SAYS_FIELD_NUMBER: _builtins.int
     POLICIES_SAY_FIELD_NUMBER: _builtins.int
     LIKELY_CAUSE_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    RESOLUTION_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
     """Stable, for example `LOCKED_DIFFERS`."""
     subject: _builtins.str
@@ -1736,6 +1762,10 @@ class Difference(_message.Message):
     ledger_says: _builtins.str
     policies_say: _builtins.str
     likely_cause: _builtins.str
+    """A sentence for people."""
+    cause: _builtins.str
+    """Stable, for example `EVENT_MISSED`."""
+    resolution: Global___DifferenceResolution.ValueType
     def __init__(
         self,
         *,
@@ -1745,10 +1775,12 @@ class Difference(_message.Message):
         ledger_says: _builtins.str = ...,
         policies_say: _builtins.str = ...,
         likely_cause: _builtins.str = ...,
+        cause: _builtins.str = ...,
+        resolution: Global___DifferenceResolution.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contracts_say", b"contracts_say", "kind", b"kind", "ledger_says", b"ledger_says", "likely_cause", b"likely_cause", "policies_say", b"policies_say", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "contracts_say", b"contracts_say", "kind", b"kind", "ledger_says", b"ledger_says", "likely_cause", b"likely_cause", "policies_say", b"policies_say", "resolution", b"resolution", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,142 @@
+"""Reconciliation against planted differences: each is found with its cause, healed or asked about, and then gone."""
+
+from __future__ import annotations
+
+import pytest
+from bithedge.policy.v1 import policy_pb2
+from bithedge.pool.v1 import pool_service_pb2 as pb
+
+from tests.integration.pool import planted
+from tests.integration.pool.chain_snapshot import honest_request
+from tests.integration.pool.planted import Case
+from tests.integration.pool.pool_service import WORKFLOWS, RunningPool
+
+_MISSED, _UNKNOWN = "EVENT_MISSED", "NOT_FROM_EVENTS"
+_WRONG, _SERVICE, _HAND = "WRONG_ACCOUNT", "SERVICE_MISSED_EVENT", "DERIVED_BY_HAND"
+_FREE = "free_capital/BALANCED/STX"
+
+
+def _of(cause: str, *kinds: str) -> frozenset[tuple[str, str]]:
+    return frozenset((kind, cause) for kind in kinds)
+
+
+_ACCOUNTED, _LOCKED, _FEES, _STATE = "ACCOUNTED_DIFFERS", "LOCKED_DIFFERS", "FEES_DIFFER", "STATE_DIFFERS"
+_NEW_POLICY = (_ACCOUNTED, _LOCKED, _FEES, "POLICY_MISSING_IN_LEDGER")
+_SUSPENSE = _of("UNEXPLAINED_PAYMENT", "SUSPENSE_LEFT")
+
+_HEALED = (
+    Case("deposit missed", _of(_MISSED, _ACCOUNTED), True, planted.missed_deposit),
+    Case("creation missed", _of(_MISSED, *_NEW_POLICY), True, planted.missed_creation),
+    Case("settlement missed", _of(_MISSED, _ACCOUNTED, _LOCKED, _STATE), True, planted.missed_settlement),
+    Case("expiry missed", _of(_MISSED, _LOCKED, _STATE), True, planted.missed_expiry),
+    Case(
+        "creation and settlement missed",
+        _of(_MISSED, _ACCOUNTED, _FEES, "POLICY_MISSING_IN_LEDGER"),
+        True,
+        planted.missed_life,
+    ),
+    Case("fees missed", _of(_MISSED, _ACCOUNTED, _FEES), True, planted.missed_fees),
+    Case("voucher's payment missed", _of(_MISSED, _ACCOUNTED), True, planted.missed_payment),
+    Case("payment in suspense", _of(_MISSED, _LOCKED, _STATE) | _SUSPENSE, True, planted.unexplained_payment),
+    Case("release missed", _of("RELEASE_MISSED", "RESERVATION_OVERDUE"), True, planted.overdue_reservation),
+    Case("commit missed", _of("COMMIT_MISSED", "RESERVATION_NOT_COMMITTED"), True, planted.uncommitted_reservation),
+    Case(
+        "committed for nothing", _of("COMMITTED_WITHOUT_POLICY", "RESERVATION_EMPTY"), True, planted.empty_reservation
+    ),
+    Case("lapse missed", _of("LAPSE_MISSED", "VOUCHER_OVERDUE"), True, planted.overdue_voucher),
+)
+_POSTED = (
+    ("cash without event", _of(_UNKNOWN, _ACCOUNTED), "vault_cash/STX", _FREE),
+    ("fees without event", _of(_UNKNOWN, _FEES), "platform_fees/STX", _FREE),
+    (
+        "collateral in another tier",
+        _of(_WRONG, "TIER_COLLATERAL_DIFFERS"),
+        "locked_collateral/AGGRESSIVE/STX",
+        "locked_collateral/BALANCED/STX",
+    ),
+    ("unpriced without deposit", _of(_WRONG, "UNPRICED_DEPOSITS_DIFFER"), "deposits_unpriced/BALANCED/STX", _FREE),
+    (
+        "payable without withdrawal",
+        _of(_WRONG, "PAYABLE_WITHDRAWALS_DIFFER"),
+        "withdrawals_payable/BALANCED/STX",
+        _FREE,
+    ),
+    ("suspense without payment", _SUSPENSE, "suspense/STX", _FREE),
+)
+_LIES = (
+    ("vault short", _of("VAULT_OWNS_LESS", "VAULT_SHORT"), planted.vault_owns(-1)),
+    ("vault in excess", _of("SENT_TO_VAULT", "VAULT_EXCESS"), planted.vault_owns(1)),
+    (
+        "contracts disagree",
+        _of(_UNKNOWN, _LOCKED) | _of("CONTRACTS_DISAGREE", "COLLATERAL_DIFFERS"),
+        planted.less_locked,
+    ),
+    ("service without policy", _of(_SERVICE, "POLICY_MISSING_IN_SERVICE"), planted.forgotten),
+    ("service in another state", _of(_SERVICE, _STATE), planted.believed(policy_pb2.POLICY_STATE_EXPIRED)),
+    ("service with another amount", _of(_SERVICE, "MAX_PAYOUT_DIFFERS"), planted.larger),
+    ("service with an invented policy", _of("SERVICE_AHEAD", "POLICY_NOT_ON_CHAIN"), planted.invented),
+)
+_ASKED = (
+    *(
+        Case(name, found, False, planted.moved(here, there), correction=planted.moved(there, here))
+        for name, found, here, there in _POSTED
+    ),
+    *(Case(name, found, False, lie=lie) for name, found, lie in _LIES),
+    Case(
+        "creation withdrawn",
+        _of(_UNKNOWN, _ACCOUNTED, _LOCKED, _FEES) | _of("CREATION_WITHDRAWN", "POLICY_NOT_ON_CHAIN"),
+        False,
+        planted.withdrawn_creation,
+        correction=planted.tell_withdrawal,
+    ),
+    Case(
+        "balance by hand",
+        _of(_HAND, "BALANCE_NOT_DERIVED"),
+        False,
+        planted.executed("INSERT INTO pool.account_balance VALUES ('gas_spent/STX', 1, 5)"),
+        correction=planted.rebuild_derived,
+    ),
+    Case(
+        "shares by hand",
+        _of(_HAND, "SHARES_NOT_DERIVED", "TIER_SHARES_NOT_DERIVED"),
+        False,
+        planted.executed("UPDATE pool.share_balance SET shares = shares + 1"),
+        correction=planted.rebuild_derived,
+    ),
+)
+
+
+async def _reconcile(pool: RunningPool, request: pb.CreateReconciliationRequest) -> pb.Reconciliation:
+    return (await pool.stub.CreateReconciliation(request, metadata=WORKFLOWS)).reconciliation
+
+
+@pytest.mark.parametrize("case", [*_HEALED, *_ASKED], ids=lambda case: case.name.replace(" ", "-"))
+async def test_a_planted_difference_is_named_and_then_gone(pool: RunningPool, case: Case) -> None:
+    """The report has its kinds and causes and what became of them; healed or corrected, no difference is left."""
+    scene = await planted.prepare(pool)
+    assert list((await _reconcile(pool, honest_request(pool))).differences) == []
+    await case.plant(scene)
+    request = honest_request(pool)
+    case.lie(request)
+    report = await _reconcile(pool, request)
+    assert {(difference.kind, difference.cause) for difference in report.differences} == case.found
+    became = pb.DIFFERENCE_RESOLUTION_HEALED if case.healed else pb.DIFFERENCE_RESOLUTION_PERSON
+    assert {difference.resolution for difference in report.differences} == {became}
+    await case.correction(scene)
+    assert list((await _reconcile(pool, honest_request(pool))).differences) == []
+
+
+async def test_what_was_healed_is_in_the_journal_once(pool: RunningPool) -> None:
+    """A missed settlement is posted under its event's cause; asked again, by the same name or another, nothing is."""
+    scene = await planted.prepare(pool)
+    await planted.missed_settlement(scene)
+    request = honest_request(pool)
+    report = await _reconcile(pool, request)
+    posted = await pool.scalar("SELECT count(*) FROM pool.journal_entry")
+    settled = pool.gateway.standing_events()[-1]
+    assert await pool.scalar(f"SELECT kind FROM pool.journal_entry WHERE event = '{settled.txid}/1'") == (
+        "POLICY_SETTLED"
+    )
+    assert await _reconcile(pool, request) == report
+    assert list((await _reconcile(pool, honest_request(pool))).differences) == []
+    assert await pool.scalar("SELECT count(*) FROM pool.journal_entry") == posted
