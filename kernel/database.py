@@ -114,6 +114,14 @@ def _check_open(connection: Any, record: object, proxy: object) -> None:
         raise sa.exc.DisconnectionError("the server has ended the connection")
 
 
+async def driver_connection(session: AsyncSession) -> asyncpg.Connection[asyncpg.Record]:
+    """The connection under a session, in the same transaction: for COPY, and for arrays of thousands of values, each of
+    which SQLAlchemy would look at."""
+    connection = (await (await session.connection()).get_raw_connection()).driver_connection
+    assert isinstance(connection, asyncpg.Connection)
+    return connection
+
+
 async def notify(session: AsyncSession, channel: str, payload: str = "") -> None:
     """NOTIFY at commit. A hint only: whoever listens must also poll."""
     await session.connection()

@@ -7,12 +7,12 @@ from dataclasses import fields
 from operator import attrgetter
 from typing import Any, Final
 
-import asyncpg
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from kernel.database import driver_connection
 from services.chain_gateway.domain.confirmation import MAX_CONFIRMATIONS, final_burn_height
 from services.chain_gateway.domain.event_record import EventRecord
 from services.chain_gateway.tables import SCHEMA, Block, ChainState, Event
@@ -27,8 +27,7 @@ async def add_events(session: AsyncSession, first_sequence: int, events: Sequenc
     """Stores events as canonical, numbered from `first_sequence` on, by one COPY."""
     if not events:
         return
-    connection = (await (await session.connection()).get_raw_connection()).driver_connection
-    assert isinstance(connection, asyncpg.Connection)
+    connection = await driver_connection(session)
     records = [
         (sequence, False, True, False, 0, *_values(event)) for sequence, event in enumerate(events, first_sequence)
     ]

@@ -13,13 +13,33 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from kernel.clock import wall_now
-from kernel.database import notify
+from kernel.database import driver_connection, notify
 from services.chain_gateway import store_outcomes
 from services.chain_gateway.domain import confirmation
 from services.chain_gateway.domain.confirmation import TransactionState
-from services.chain_gateway.tables import ChainTransaction, MinedNonce, SigningAccount
+from services.chain_gateway.tables import ChainTransaction, MinedNonce
 
 INTENT_CHANNEL: Final = store_outcomes.INTENT_CHANNEL
+
+
+_KNOWN: Final = "SELECT txid FROM chain_gateway.chain_transaction WHERE txid = ANY($1::text[])"
+_NOTE_NONCES: Final = """
+INSERT INTO chain_gateway.mined_nonce (sender, nonce, txid, index_hash, stacks_height, burn_height, final)
+SELECT used.*, false
+FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::bigint[])
+    AS used (sender, nonce, txid, index_hash, stacks_height, burn_height)
+WHERE EXISTS (SELECT FROM chain_gateway.signing_account WHERE address = used.sender)
+    OR EXISTS (
+        SELECT FROM chain_gateway.chain_transaction AS followed
+        WHERE followed.sender = used.sender AND followed.nonce = used.nonce
+    )
+ON CONFLICT (sender, nonce) DO UPDATE SET
+    txid = excluded.txid,
+    index_hash = excluded.index_hash,
+    stacks_height = excluded.stacks_height,
+    burn_height = excluded.burn_height,
+    final = excluded.final
+"""
 
 
 @dataclass(frozen=True)
@@ -68,8 +88,8 @@ async def of_intent(session: AsyncSession, intent_id: str) -> Sequence[ChainTran
 
 async def known(session: AsyncSession, txids: Sequence[str]) -> set[str]:
     """Which of many transactions went through us."""
-    wanted = sa.func.any(sa.cast(txids, ARRAY(sa.Text)))
-    return set((await session.exec(select(ChainTransaction.txid).where(col(ChainTransaction.txid) == wanted))).all())
+    connection = await driver_connection(session)
+    return {row[0] for row in await connection.fetch(_KNOWN, txids)}
 
 
 async def note_mined(session: AsyncSession, mined: Sequence[Mined]) -> None:
@@ -103,19 +123,7 @@ async def note_nonces(session: AsyncSession, uses: Sequence[NonceUse]) -> None:
     """Notes who used the nonces of our accounts, and those of users' transactions that we follow."""
     if not uses:
         return
-    kinds = (sa.Text, sa.BigInteger, sa.Text, sa.Text, sa.BigInteger, sa.BigInteger)
-    names = NonceUse._fields
-    arrays = [_array(kind, values) for kind, values in zip(kinds, zip(*uses, strict=True), strict=True)]
-    columns: list[sa.ColumnClause[Any]] = [sa.column(name, kind) for name, kind in zip(names, kinds, strict=True)]
-    found = sa.func.unnest(*arrays).table_valued(*columns).render_derived()
-    ours = sa.exists().where(col(SigningAccount.address) == found.c.sender)
-    followed = sa.exists().where(
-        col(ChainTransaction.sender) == found.c.sender, col(ChainTransaction.nonce) == found.c.nonce
-    )
-    rows = sa.select(*(found.c[name] for name in names), sa.false()).where(sa.or_(ours, followed))
-    statement = insert(MinedNonce).from_select([*names, "final"], rows)
-    renewed = {name: statement.excluded[name] for name in (*names, "final")}
-    await session.exec(statement.on_conflict_do_update(index_elements=["sender", "nonce"], set_=renewed))
+    await (await driver_connection(session)).execute(_NOTE_NONCES, *zip(*uses, strict=True))
 
 
 async def withdraw_mined_above(session: AsyncSession, stacks_height: int) -> None:
