@@ -1,0 +1,86 @@
+"""The pool's books, lost and made again from the chain's events alone."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from bithedge.pool.v1 import pool_service_pb2 as pb
+
+from kernel.database import migrate
+from kernel.units import Tier
+from services.pool.__main__ import MIGRATIONS
+from services.pool.projector import Projector
+from tests.integration.pool import planted, withdrawal_words
+from tests.integration.pool.chain_snapshot import honest_request
+from tests.integration.pool.pool_service import WORKFLOWS, RunningPool
+
+_COVERAGE = "SELECT * FROM pool.coverage ORDER BY policy_id"
+_CHAIN_ENTRIES = (
+    "SELECT cause, event, kind, burn_height, time, txid, subject FROM pool.journal_entry"
+    " WHERE kind IN ('DEPOSIT', 'POLICY_CREATED', 'POLICY_SETTLED', 'POLICY_EXPIRED', 'GAS') ORDER BY cause"
+)
+# Each of these the chain knows; and of what it owes providers, the sum.
+_CHAIN_BALANCES = (
+    "SELECT CASE WHEN account ~ '^(vault_cash|platform_fees|locked_collateral)' THEN account ELSE 'owed' END,"
+    " token, sum(balance) FROM pool.account_balance GROUP BY 1, 2 ORDER BY 1, 2"
+)
+
+
+async def _rows(pool: RunningPool, statement: str) -> list[tuple[Any, ...]]:
+    async with pool.database.engine.connect() as connection:
+        return [tuple(row) for row in await connection.execute(sa.text(statement))]
+
+
+async def _rebuild(pool: RunningPool, database_url: str) -> None:
+    """Drops the schema and follows the chain from its first event to where the books stood."""
+    stood = int(await pool.scalar("SELECT cursor FROM pool.cursor"))
+    async with pool.database.engine.begin() as connection:
+        await connection.execute(sa.text("DROP SCHEMA pool CASCADE"))
+    await pool.database.engine.dispose()
+    await migrate(database_url, "pool", Path(MIGRATIONS))
+    following = asyncio.ensure_future(Projector(pool.database, pool.gateway_channel).run())
+    await pool.projected(stood)
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+
+
+async def _play(pool: RunningPool) -> None:
+    """Two tiers, an open, a settled and an expired policy."""
+    await planted.prepare(pool)
+    await pool.invest("SP-BOB", 10**12, Tier.AGGRESSIVE)
+    settled, expired = pool.terms(2_000_000), pool.terms(3_000_000, tier=int(Tier.AGGRESSIVE))
+    await pool.final(pool.created(settled, 2), pool.created(expired, 3))
+    await pool.final(pool.settled(settled, 2, 500), pool.expired(expired, 3))
+
+
+async def test_books_made_again_from_the_chain_say_the_same(pool: RunningPool, database_url: str) -> None:
+    """Cash, fees, collateral by tier, what is owed in sum, every policy and every entry of an event; no difference."""
+    await _play(pool)
+    before = [await _rows(pool, statement) for statement in (_COVERAGE, _CHAIN_ENTRIES, _CHAIN_BALANCES)]
+    assert all(before)
+    await _rebuild(pool, database_url)
+    assert [await _rows(pool, statement) for statement in (_COVERAGE, _CHAIN_ENTRIES, _CHAIN_BALANCES)] == before
+    report = (await pool.stub.CreateReconciliation(honest_request(pool), metadata=WORKFLOWS)).reconciliation
+    assert list(report.differences) == []
+
+
+async def test_what_the_chain_does_not_know_is_asked_for(pool: RunningPool, database_url: str) -> None:
+    """A voucher that was paid is in suspense until a person says whose it was; deposits wait for their shares."""
+    await _play(pool)
+    asked = await withdrawal_words.request(pool, 10**6)
+    await withdrawal_words.price(pool, asked)
+    ready = await withdrawal_words.record(pool, asked)
+    await pool.final(withdrawal_words.paid(pool, ready, ready.amount_base_units))
+    cash = (await pool.accounts())["vault_cash/STX"]
+    await _rebuild(pool, database_url)
+    accounts = await pool.accounts()
+    assert accounts["vault_cash/STX"] == cash
+    assert accounts["deposits_unpriced/BALANCED/STX"] == -(10**12)
+    assert accounts["suspense/STX"] == ready.amount_base_units
+    report = (await pool.stub.CreateReconciliation(honest_request(pool), metadata=WORKFLOWS)).reconciliation
+    assert [(one.kind, one.cause, one.resolution) for one in report.differences] == [
+        ("SUSPENSE_LEFT", "UNEXPLAINED_PAYMENT", pb.DIFFERENCE_RESOLUTION_PERSON)
+    ]
