@@ -92,7 +92,7 @@ async def insert(session: AsyncSession, policy: Policy, birth: Transition) -> No
     await _append(session, birth)
     await add_figures(session, figures_of(None, policy))
     await add_change(session, policy, birth)
-    await notify(session, CHANGES_CHANNEL)
+    await _announce(session)
 
 
 async def save(session: AsyncSession, change: Change) -> Policy:
@@ -110,8 +110,15 @@ async def save(session: AsyncSession, change: Change) -> Policy:
         await _append(session, change.transition)
         await add_figures(session, figures_of(change.before, change.after))
     await add_change(session, change.after, change.transition)
-    await notify(session, CHANGES_CHANNEL)
+    await _announce(session)
     return change.after
+
+
+async def _announce(session: AsyncSession) -> None:
+    """One notification per transaction, however many policies it changes."""
+    if not session.info.get(CHANGES_CHANNEL):
+        session.info[CHANGES_CHANNEL] = True
+        await notify(session, CHANGES_CHANNEL)
 
 
 async def _append(session: AsyncSession, transition: Transition) -> None:

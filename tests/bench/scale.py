@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -14,8 +15,11 @@ from bithedge.policy.v1 import policy_service_pb2 as pb
 from bithedge.pool.v1 import pool_service_pb2 as pool_pb2
 from bithedge.type.v1 import money_pb2
 
+from kernel.clock import wall_now
+from kernel.ids import new_id
+from services.identity.keys import load_key_set
 from tests.bench.calls import Calls, calls_to, serialized
-from tests.bench.processes import Identity, running_identity, running_service
+from tests.bench.processes import Identity, Metadata, running_identity, running_service
 from tests.bench.row import quantile
 from tests.bench.workbench import Workbench
 from tests.integration.policy import harness
@@ -72,7 +76,7 @@ class Platform:
     """Running services over one database."""
 
     addresses: dict[str, str]
-    identity: Identity
+    metadata: Metadata
     keys: Keys
 
     @asynccontextmanager
@@ -84,10 +88,9 @@ class Platform:
 
     @asynccontextmanager
     async def asking(self, method: str, requests: Iterable[Any]) -> AsyncIterator[Query]:
-        """A method and what to ask, with a token that is good for the next minutes."""
+        """A method and what an operator asks."""
         service = "pool" if method.startswith(_POOL) else "policy"
-        metadata = await self.identity.metadata("workflows")
-        async with calls_to(self.addresses[service], method, metadata) as calls:
+        async with calls_to(self.addresses[service], method, self.metadata) as calls:
             yield Query(calls, serialized(requests))
 
 
@@ -139,8 +142,17 @@ async def platforms(bench: Workbench, large: tuple[int, int] = LARGE) -> AsyncIt
                 secret = {"SERVICE_SECRET_FILE": str(identity.keys.secret(name))}
                 running = running_service(name, bench.folder, settings | secret)
                 addresses[name] = await stack.enter_async_context(running)
-            found.append(Platform(addresses, identity, await _keys(url)))
+            found.append(Platform(addresses, _as_operator(identity), await _keys(url)))
         yield found[0], found[1]
+
+
+def _as_operator(identity: Identity) -> Metadata:
+    """A token of the identity service's own key, as its sign-in issues them, that outlives the measurement."""
+    now = wall_now()
+    token = load_key_set(identity.keys.token_key, ()).issue(
+        harness.OTHER, ["OPERATOR"], new_id(), now, now + dt.timedelta(hours=2)
+    )
+    return (("authorization", f"Bearer {token}"),)
 
 
 async def _keys(url: str) -> Keys:
