@@ -81,16 +81,12 @@ async def _claim(session: AsyncSession, policies: list[Policy], height: int) -> 
     now = wall_now()
     batch = ExpiryBatch(new_id(), policies[0].expiration_burn_height, [policy.id for policy in policies], now)
     await insert_batch(session, batch)
-    for policy in policies:
-        change = move(
-            policy,
-            Actor.SWEEPER,
-            Cause.EXPIRATION_FINAL,
-            Origin(now, burn_height=height),
-            expiry_batch_id=batch.id,
-            expiry_checked_burn_height=height,
-        )
-        await store.save(session, change)
+    origin, fields = (
+        Origin(now, burn_height=height),
+        {"expiry_batch_id": batch.id, "expiry_checked_burn_height": height},
+    )
+    changes = [move(policy, Actor.SWEEPER, Cause.EXPIRATION_FINAL, origin, **fields) for policy in policies]
+    await store.save_all(session, changes)
     name = resource_name(COLLECTION, batch.id)
     start = start_expire_policies(ExpirePoliciesInput(name, batch.expiration_burn_height))
     await post(session, Outbox, START, start.workflow_id, start.payload())
@@ -118,18 +114,13 @@ class Batches:
             height = (await read_projection(session, Stream.FINAL, lock=True)).delivered_burn_height
             batch = await read_batch(session, batch_id, lock=True)
             policies = await read_batch_policies(session, batch, lock=True)
-            for policy in still_open(batch, policies):
-                change = move(
-                    policy,
-                    Actor.WORKFLOW,
-                    Cause.BATCH_RELEASED,
-                    Origin(wall_now(), burn_height=height),
-                    detail=reason,
-                    reason=reason,
-                    expiry_batch_id="",
-                    due_burn_height=height + RETRY_EXPIRY_BLOCKS,
-                )
-                await store.save(session, change)
+            origin = Origin(wall_now(), burn_height=height)
+            fields = {"reason": reason, "expiry_batch_id": "", "due_burn_height": height + RETRY_EXPIRY_BLOCKS}
+            changes = [
+                move(policy, Actor.WORKFLOW, Cause.BATCH_RELEASED, origin, detail=reason, **fields)
+                for policy in still_open(batch, policies)
+            ]
+            await store.save_all(session, changes)
             if batch.release_time is None:
                 await mark_released(session, batch, wall_now(), reason)
             return convert.batch_message(batch, policies, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -15,8 +16,8 @@ from kernel.units import Tier, Token
 from services.policy.domain.errors import Reason, policy_not_found
 from services.policy.domain.policy import COLLECTION, Change, OnchainState, Policy, Transition
 from services.policy.domain.transitions import PolicyState
-from services.policy.store_feed import add_change
-from services.policy.store_figures import add_figures, figures_of
+from services.policy.store_feed import add_changes
+from services.policy.store_figures import Figures, add_figures, figures_of
 from services.policy.tables import CHANGES_CHANNEL, METADATA
 
 POLICY: Final = METADATA.tables["policy.policy"]
@@ -89,10 +90,7 @@ async def lock(session: AsyncSession, policy_id: str) -> Policy:
 async def insert(session: AsyncSession, policy: Policy, birth: Transition) -> None:
     """A new policy with the first line of its history."""
     await execute(session, sa.insert(POLICY).values(_values(policy)))
-    await _append(session, birth)
-    await add_figures(session, figures_of(None, policy))
-    await add_change(session, policy, birth)
-    await _announce(session)
+    await _record(session, [(policy, birth)], figures_of(None, policy))
 
 
 async def save(session: AsyncSession, change: Change) -> Policy:
@@ -105,27 +103,69 @@ async def save(session: AsyncSession, change: Change) -> Policy:
         .values(changed)
     )
     if (await execute(session, statement)).rowcount != 1:
-        raise Aborted(Reason.VERSION_CONFLICT, "the policy was changed at the same time", name=change.before.name)
-    if change.transition is not None:
-        await _append(session, change.transition)
-        await add_figures(session, figures_of(change.before, change.after))
-    await add_change(session, change.after, change.transition)
-    await _announce(session)
+        raise _conflict(change)
+    figures = figures_of(change.before, change.after) if change.transition else Counter()
+    await _record(session, [(change.after, change.transition)], figures)
     return change.after
 
 
-async def _announce(session: AsyncSession) -> None:
-    """One notification per transaction, however many policies it changes."""
+async def save_all(session: AsyncSession, changes: Sequence[Change]) -> list[Policy]:
+    """Changes of different policies, as `save` stores each of them, in a handful of statements for all."""
+    if not changes:
+        return []
+    before = [_values(change.before) for change in changes]
+    after = [_values(change.after) for change in changes]
+    pairs = list(zip(before, after, strict=True))
+    names = [name for name in after[0] if any(old[name] != new[name] for old, new in pairs)]
+    columns = {"known_id": POLICY.c.id, "known_version": POLICY.c.version, **{name: POLICY.c[name] for name in names}}
+    values = [[old["id"] for old in before], [old["version"] for old in before]]
+    values += [[new[name] for new in after] for name in names]
+    given = _side_by_side(columns, values)
+    statement = (
+        sa.update(POLICY)
+        .where(POLICY.c.id == given.c.known_id, POLICY.c.version == given.c.known_version)
+        .values({name: given.c[name] for name in names})
+    )
+    if (await execute(session, statement)).rowcount != len(changes):
+        raise _conflict(changes[0])
+    figures: Figures = Counter()
+    for change in changes:
+        if change.transition is not None:
+            figures.update(figures_of(change.before, change.after))
+    await _record(session, [(change.after, change.transition) for change in changes], figures)
+    return [change.after for change in changes]
+
+
+def _side_by_side(columns: Mapping[str, sa.Column[Any]], values: Sequence[Sequence[Any]]) -> sa.TableValuedAlias:
+    """Rows of values, one array per column, so that the statement is the same however many there are."""
+    kinds = [sa.ARRAY(column.type) for column in columns.values()]
+    arrays = [sa.cast(sa.literal(part, kind), kind) for part, kind in zip(values, kinds, strict=True)]
+    named = [sa.column(name, column.type) for name, column in columns.items()]
+    return sa.func.unnest(*arrays).table_valued(*named, name="given").render_derived()
+
+
+def _conflict(change: Change) -> Aborted:
+    return Aborted(Reason.VERSION_CONFLICT, "the policy was changed at the same time", name=change.before.name)
+
+
+async def _record(session: AsyncSession, changed: Sequence[tuple[Policy, Transition | None]], figures: Figures) -> None:
+    """What every change leaves behind: history, figures, feed, and one notification per transaction."""
+    lines = [_line(transition) for _, transition in changed if transition is not None]
+    connection = await session.connection()
+    if lines:
+        await connection.execute(sa.insert(HISTORY), lines)
+    await add_figures(session, figures)
+    await add_changes(session, changed)
     if not session.info.get(CHANGES_CHANNEL):
         session.info[CHANGES_CHANNEL] = True
         await notify(session, CHANGES_CHANNEL)
 
 
-async def _append(session: AsyncSession, transition: Transition) -> None:
-    values = dataclasses.asdict(transition)
+def _line(transition: Transition) -> dict[str, Any]:
+    values = {field.name: getattr(transition, field.name) for field in dataclasses.fields(transition)}
     for name in ("from_state", "to_state", "actor"):
         values[name] = None if values[name] is None else str(values[name])
-    await execute(session, sa.insert(HISTORY).values(values))
+    return values
 
 
 async def read_history(session: AsyncSession, policy_ids: Sequence[str]) -> dict[str, list[Transition]]:

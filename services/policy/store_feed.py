@@ -41,10 +41,15 @@ class FeedLine:
     amount: int
 
 
-async def add_change(session: AsyncSession, policy: Policy, transition: Transition | None) -> None:
-    """The line of a change of a policy, with what its holder is told of it."""
+async def add_changes(session: AsyncSession, changed: Sequence[tuple[Policy, Transition | None]]) -> None:
+    """The lines of changes of policies, with what their holders are told of them."""
+    connection = await session.connection()
+    await connection.execute(sa.insert(FEED), [_values(policy, transition) for policy, transition in changed])
+
+
+def _values(policy: Policy, transition: Transition | None) -> dict[str, Any]:
     kind = None if transition is None else notice_of(transition)
-    values = {
+    return {
         "principal": policy.holder_principal,
         "policy_id": policy.id,
         "kind": str(kind or ""),
@@ -54,8 +59,6 @@ async def add_change(session: AsyncSession, policy: Policy, transition: Transiti
         "token": int(policy.token),
         "amount": amount_of(kind, policy) if kind else 0,
     }
-    connection = await session.connection()
-    await connection.execute(sa.insert(FEED).values(values))
 
 
 async def number_lines(session: AsyncSession) -> int:

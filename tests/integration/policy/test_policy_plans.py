@@ -174,7 +174,7 @@ async def with_activation(session: AsyncSession, policy: Policy, **changes: Any)
 
 async def numbered(session: AsyncSession, policy: Policy) -> None:
     """A line without a number gets one."""
-    await store_feed.add_change(session, policy, None)
+    await store_feed.add_changes(session, [(policy, None)])
     assert await store_feed.number_lines(session) == 1
 
 
@@ -194,6 +194,7 @@ CASES: dict[str, Case] = {
         )
     ),
     "save": one(lambda s, p: store.save(s, touch(p, Origin(wall_now()), reason="x"))),
+    "save_all": one(lambda s, p: store.save_all(s, [touch(p, Origin(wall_now()), reason="x")])),
     "read_history": one(lambda s, p: store.read_history(s, [p.id, "x"])),
     "insert_activation": one(lambda s, p: with_activation(s, p, number=2)),
     "save_activation": one(lambda s, p: with_activation(s, p)),
@@ -218,7 +219,7 @@ CASES: dict[str, Case] = {
     "list_policies": lists,
     "list_onchain": one(lambda s, p: store_queries.list_onchain(s, 5, 1_001)),
     "find_policies": one(lambda s, p: store_queries.find_policies(s, [p.id, "x"])),
-    "add_change": one(lambda s, p: store_feed.add_change(s, p, None)),
+    "add_changes": one(lambda s, p: store_feed.add_changes(s, [(p, None)])),
     "number_lines": one(lambda s, p: numbered(s, p)),
     "read_last_number": one(lambda s, p: store_feed.read_last_number(s)),
     "read_horizon": one(lambda s, p: store_feed.read_horizon(s)),
