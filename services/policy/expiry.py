@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
 from bithedge.policy.v1 import policy_service_pb2 as pb
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -81,10 +81,8 @@ async def _claim(session: AsyncSession, policies: list[Policy], height: int) -> 
     now = wall_now()
     batch = ExpiryBatch(new_id(), policies[0].expiration_burn_height, [policy.id for policy in policies], now)
     await insert_batch(session, batch)
-    origin, fields = (
-        Origin(now, burn_height=height),
-        {"expiry_batch_id": batch.id, "expiry_checked_burn_height": height},
-    )
+    origin = Origin(now, burn_height=height)
+    fields: dict[str, Any] = {"expiry_batch_id": batch.id, "expiry_checked_burn_height": height}
     changes = [move(policy, Actor.SWEEPER, Cause.EXPIRATION_FINAL, origin, **fields) for policy in policies]
     await store.save_all(session, changes)
     name = resource_name(COLLECTION, batch.id)
@@ -115,7 +113,11 @@ class Batches:
             batch = await read_batch(session, batch_id, lock=True)
             policies = await read_batch_policies(session, batch, lock=True)
             origin = Origin(wall_now(), burn_height=height)
-            fields = {"reason": reason, "expiry_batch_id": "", "due_burn_height": height + RETRY_EXPIRY_BLOCKS}
+            fields: dict[str, Any] = {
+                "reason": reason,
+                "expiry_batch_id": "",
+                "due_burn_height": height + RETRY_EXPIRY_BLOCKS,
+            }
             changes = [
                 move(policy, Actor.WORKFLOW, Cause.BATCH_RELEASED, origin, detail=reason, **fields)
                 for policy in still_open(batch, policies)
