@@ -91,7 +91,6 @@ async def _heal(
         return stored
     height, now = cursor.projected_burn_height, cursor.market_time or wall_now()
     if found:
-        await store.lock_tiers(session)
         for event in missed:
             await healing.take_in(session, event, now)
         positions = await store_reports.read_positions(session, height)
@@ -114,6 +113,7 @@ async def _heal(
 
 
 async def _cursor(session: AsyncSession, snapshot: Snapshot) -> tables.Cursor:
+    """The books' cursor; cursor and tiers stay locked until the end of the transaction."""
     cursor = await store.read_cursor(session, lock=True)
     projected, policies = cursor.projected_burn_height, snapshot.policies_burn_height
     if min(projected, policies) < snapshot.final_burn_height or projected < policies:
@@ -124,6 +124,8 @@ async def _cursor(session: AsyncSession, snapshot: Snapshot) -> tables.Cursor:
             ledger=projected,
             policies=policies,
         )
+    # Whoever prices or reserves waits, so that accounts and rows are read at one moment.
+    await store.lock_tiers(session)
     return cursor
 
 
