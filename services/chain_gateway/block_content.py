@@ -27,7 +27,7 @@ AnswerT = TypeVar("AnswerT")
 _PRINT: Final = "print"
 # Only these run code; a deployment may call us too.
 _CALLS: Final = ("contract_call", "smart_contract")
-_AT_ONCE: Final = 4
+_AT_ONCE: Final = 8
 
 
 @dataclass(frozen=True)

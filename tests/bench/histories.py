@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -37,19 +38,17 @@ class Account:
 
     async def hand_in(self, call: Call) -> str:
         """The txid of a call that the node now keeps for its next block."""
-        condition = single_sig(self.signer.public_key, self.nonce, _FEE_USTX)
+        nonce, self.nonce = self.nonce, self.nonce + 1
+        condition = single_sig(self.signer.public_key, nonce, _FEE_USTX)
         transaction = Transaction(TESTNET, condition, call.payload, call.post_conditions)
-        txid = await self.node.broadcast(serialize_transaction(sign_transaction(transaction, self.signer)))
-        self.nonce += 1
-        return txid
+        return await self.node.broadcast(serialize_transaction(sign_transaction(transaction, self.signer)))
 
     async def mine(self, calls: Sequence[Call]) -> None:
         """Mines the calls, 25 to a block; AssertionError when the last of them fails."""
         for start in range(0, len(calls), PER_BLOCK):
-            for call in calls[start : start + PER_BLOCK]:
-                txid = await self.hand_in(call)
+            txids = await asyncio.gather(*map(self.hand_in, calls[start : start + PER_BLOCK]))
             await self.world.devnet.mine_block()
-        record = await self.node.transaction(txid)
+        record = await self.node.transaction(txids[-1])
         assert record is not None and record.status == SUCCESS, record
 
 

@@ -83,10 +83,17 @@ def read_value(reader: Reader, order: KeyOrder = KeyOrder.CHAIN) -> ClarityValue
     return value
 
 
+def _uint(number: int) -> UInt:
+    """A number of 16 bytes, which needs no check: the most frequent value by far."""
+    value = object.__new__(UInt)
+    object.__setattr__(value, "value", number)
+    return value
+
+
 # By the kind byte and not by a chain of comparisons: this is where the time of decoding goes.
 _LEAVES: Final[dict[int, Callable[[Reader], ClarityValue]]] = {
     Kind.INT: lambda reader: Int(int.from_bytes(reader.take(16), "big", signed=True)),
-    Kind.UINT: lambda reader: UInt(reader.unsigned(16)),
+    Kind.UINT: lambda reader: _uint(reader.unsigned(16)),
     Kind.BUFFER: lambda reader: Buffer(reader.prefixed(4, MAX_VALUE_BYTES)),
     Kind.TRUE: lambda reader: _TRUE,
     Kind.FALSE: lambda reader: _FALSE,
@@ -132,7 +139,7 @@ def _read_tuple(reader: Reader, order: KeyOrder, depth: int) -> TupleValue:
     count = _count(reader)
     fields: dict[str, ClarityValue] = {}
     for _ in range(count):
-        name = _ascii(reader.prefixed(1, 128))
+        name = _ascii(reader.short())
         fields[name] = _read(reader, order, depth)
     value = TupleValue(fields)
     if len(fields) != count or order.sort(fields) != list(fields):

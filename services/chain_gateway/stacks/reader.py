@@ -38,7 +38,7 @@ class Reader:
         self.offset = end
         return self._data[offset:end]
 
-    # The two below do what they could have `take` do: most of the time of decoding goes into such calls.
+    # Those below do what they could have `take` do: most of the time of decoding goes into such calls.
     def unsigned(self, width: int) -> int:
         """The next `width` bytes as an unsigned big-endian number."""
         offset = self.offset
@@ -59,6 +59,18 @@ class Reader:
             raise self._truncated(length)
         self.offset = end
         return self._data[offset:end]
+
+    def short(self) -> bytes:
+        """Bytes whose length comes first, in one byte."""
+        start = self.offset + 1
+        if start > self._length:
+            raise self._truncated(1)
+        end = start + self._data[start - 1]
+        if end > self._length:
+            self.offset = start
+            raise self._truncated(end - start)
+        self.offset = end
+        return self._data[start:end]
 
     def _truncated(self, wanted: int) -> CodecError:
         return CodecError(f"truncated: {wanted} bytes wanted, {self.remaining} left")
