@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import functools
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from kernel.errors import Aborted, BitHedgeError, FailedPrecondition
 from services.chain_gateway.contracts import Contracts
 from services.chain_gateway.convert_event import read_topic
 from services.chain_gateway.domain.confirmation import SUCCESS
 from services.chain_gateway.domain.event_record import EventRecord
+from services.chain_gateway.node_slot import Question
 from services.chain_gateway.nodes import Asker
 from services.chain_gateway.stacks.block_transactions import MinedLogs, TransactionSummary
 from services.chain_gateway.stacks.clarity_text import render
@@ -73,18 +73,75 @@ async def read_leading(
     Unavailable when no node answers, UnknownEventForm when a contract of ours printed what we cannot read. A node that
     fails now and then, or a chain that moves at its top, so costs what is behind the failure only.
     """
-    listed = await _leading([functools.partial(_list, nodes, block) for block in blocks])
-    groups = list(_groups(listed))
-    told = await _leading([functools.partial(_logs, nodes, group) for group in groups])
+    groups, gate = list(_groups(blocks)), asyncio.Semaphore(_AT_ONCE)
+    read = [_read(_Gated(nodes, gate), contracts, backend, group) for group in groups]
     contents: list[BlockContent] = []
-    for group, logs in zip(groups, told, strict=False):
-        for one in group:
-            try:
-                contents.append(_content(contracts, backend, one, logs))
-            except (BlockMoved, UnknownEventForm):
-                if not contents:
-                    raise
-                return contents
+    for group, found in zip(groups, await _leading(read), strict=False):
+        contents += found
+        if len(found) < len(group):
+            break
+    return contents
+
+
+class _Gated:
+    """Puts so many questions at once and no more."""
+
+    def __init__(self, nodes: Asker, gate: asyncio.Semaphore) -> None:
+        self._nodes = nodes
+        self._gate = gate
+
+    async def ask(self, question: Question[AnswerT]) -> AnswerT:
+        """As the asker behind it, when it is this question's turn."""
+        async with self._gate:
+            return await self._nodes.ask(question)
+
+
+def _groups(blocks: Sequence[Block]) -> Iterator[list[Block]]:
+    """Blocks in a row the events of whose transactions fit into one question; a block with more stands alone."""
+    group: list[Block] = []
+    for block in blocks:
+        if group and sum(one.transaction_count for one in (*group, block)) > TRANSACTIONS_PER_QUESTION:
+            yield group
+            group = []
+        group.append(block)
+    if group:
+        yield group
+
+
+async def _leading(answers: Iterable[Coroutine[Any, Any, AnswerT]]) -> list[AnswerT]:
+    """The answers up to the first that fails; fails when that is the very first."""
+
+    async def outcome(answer: Coroutine[Any, Any, AnswerT]) -> AnswerT | BitHedgeError | NodeRefused:
+        try:
+            return await answer
+        except (BitHedgeError, NodeRefused) as error:
+            return error
+
+    found: list[AnswerT] = []
+    for one in await asyncio.gather(*map(outcome, answers)):
+        if not isinstance(one, BitHedgeError | NodeRefused):
+            found.append(one)
+        elif found:
+            break
+        else:
+            raise one
+    return found
+
+
+async def _read(
+    nodes: Asker, contracts: Contracts, backend: Collection[str], group: Sequence[Block]
+) -> list[BlockContent]:
+    """What the first blocks of a group hold, read as soon as it is told, while others are still asked for."""
+    listed = await _leading(_list(nodes, block) for block in group)
+    logs = await _logs(nodes, listed)
+    contents: list[BlockContent] = []
+    for one in listed:
+        try:
+            contents.append(_content(contracts, backend, one, logs))
+        except (BlockMoved, UnknownEventForm):
+            if not contents:
+                raise
+            break
     return contents
 
 
@@ -97,28 +154,6 @@ class _Listed:
     calling: Sequence[str]
 
 
-async def _leading(questions: Sequence[Callable[[], Awaitable[AnswerT]]]) -> list[AnswerT]:
-    """The answers up to the first that fails, several asked for at once; fails when that is the very first."""
-    gate = asyncio.Semaphore(_AT_ONCE)
-
-    async def answer(question: Callable[[], Awaitable[AnswerT]]) -> AnswerT | BitHedgeError | NodeRefused:
-        async with gate:
-            try:
-                return await question()
-            except (BitHedgeError, NodeRefused) as error:
-                return error
-
-    answers: list[AnswerT] = []
-    for found in await asyncio.gather(*map(answer, questions)):
-        if not isinstance(found, BitHedgeError | NodeRefused):
-            answers.append(found)
-        elif answers:
-            break
-        else:
-            raise found
-    return answers
-
-
 async def _list(nodes: Asker, block: Block) -> _Listed:
     if block.transaction_count == 0:
         return _Listed(block, (), ())
@@ -127,18 +162,6 @@ async def _list(nodes: Asker, block: Block) -> _Listed:
         raise BlockMoved(block)
     calling = [one.txid for one in found if one.status == SUCCESS and one.event_count and one.kind in _CALLS]
     return _Listed(block, found, calling)
-
-
-def _groups(listed: Sequence[_Listed]) -> Iterator[list[_Listed]]:
-    """Blocks in a row whose transactions fit into one question; a block with more stands alone."""
-    group: list[_Listed] = []
-    for one in listed:
-        if group and sum(len(other.calling) for other in (*group, one)) > TRANSACTIONS_PER_QUESTION:
-            yield group
-            group = []
-        group.append(one)
-    if group:
-        yield group
 
 
 async def _logs(nodes: Asker, group: Sequence[_Listed]) -> Mapping[str, MinedLogs | None]:
