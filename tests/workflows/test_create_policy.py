@@ -61,7 +61,7 @@ async def test_operators_find_it_by_its_labels_and_type(world: World) -> None:
     await world.result(start.workflow_id)
     policy_id = policy_of(start).rpartition("/")[2]
     query = f"WorkflowType = 'CreatePolicy' AND PolicyId = '{policy_id}' AND PolicyState = 'FAILED_CREATION'"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (found := [row async for row in world.client.list_workflows(query)]):
             await asyncio.sleep(0.05)
     assert [(row.id, row.workflow_type) for row in found] == [(start.workflow_id, "CreatePolicy")]

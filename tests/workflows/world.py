@@ -40,7 +40,7 @@ from workflows.activities.pool import PoolActivities
 from workflows.contract import TASK_QUEUE, PolicyLabels, SearchAttribute, SignalName, Start, UpdateName
 from workflows.worker import build_worker
 
-DEADLINE_SECONDS: Final = 20.0
+DEADLINE_SECONDS: Final = 60.0
 _TEMPORAL: Final = Path(sys.executable).with_name("temporal")
 
 

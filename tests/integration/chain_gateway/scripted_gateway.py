@@ -20,7 +20,7 @@ from tests.integration.chain_gateway.world import RunningGateway, write_key
 DEPLOYER: Final = "ST000000000000000000002AMW42H"
 ADDRESS: Final = KeySigner(bytes([5]) * 32 + b"\x01").address(AddressVersion.TESTNET_SINGLE_SIG).text
 """The account of the gateway's key."""
-_SECONDS: Final = 15
+_SECONDS: Final = 60
 
 
 def scripted_settings(node: ScriptedNode, database_url: str, folder: Path) -> Settings:

@@ -104,7 +104,7 @@ async def test_a_transaction_that_is_in_another_block_waits(node: ScriptedNode, 
     moving = _deposit("a", 1, told_block=digest("a block that was left"))
     node.add(2, moving)
     asked = "/extended/v1/tx/multiple"
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while node.questions.count(asked) < 3:
             await asyncio.sleep(0.01)
     assert (await gateway.tip()).stacks_height == 1
@@ -118,7 +118,7 @@ async def test_an_event_in_unknown_form_stops_ingestion(node: ScriptedNode, gate
     await gateway.tip(stacks_height=1)
     broken = TupleValue({"topic": StringAscii("deposit"), "token": UInt(1)})
     node.add(2, ScriptedTransaction(digest("a"), [print_of(broken, VAULT)]))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not metrics.INGEST_STOPPED._value.get():
             await asyncio.sleep(0.01)
     node.add(3)

@@ -23,7 +23,7 @@ _POLICY = """
 most_per_minute = 2
 bounds.btc_price_usd_e8 = { least = 10, most = 20 }
 """
-_SECONDS = 15
+_SECONDS = 60
 
 
 @pytest.fixture

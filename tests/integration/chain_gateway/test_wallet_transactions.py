@@ -42,7 +42,7 @@ async def test_a_deposit_goes_through_the_outside_wallet(world: World, gateway: 
         assert event.deposited.provider_principal == world.provider.address
         assert event.deposited.amount.token == token
     await world.devnet.mine_burn_blocks(1)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             seen = (await gateway.stub.GetTransaction(pb.GetTransactionRequest(txid=sent.txid))).transaction
             if seen.state == pb.TRANSACTION_STATE_CONFIRMED:

@@ -40,7 +40,7 @@ SOURCES: Final = Path(__file__).resolve().parents[3] / "contracts" / "contracts"
 USD: Final = 100_000_000
 SERVICE: Final = service_metadata("workflows")
 SCRIPTED_DEPLOYER: Final = "ST000000000000000000002AMW42H"
-PATIENCE_SECONDS: Final = 20.0
+PATIENCE_SECONDS: Final = 60.0
 
 
 def write_key(path: Path, number: int) -> Path:

@@ -56,7 +56,7 @@ async def test_running_clock_mines_block_by_block_and_holds_for_the_mempool(tmp_
     async with running_chain(tmp_path) as chain:
         await chain.fund("held")
         await chain.devnet.set_speed(6_000)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while (await chain.devnet.clock()).burn_height < 4:
                 await asyncio.sleep(0.01)
         txid = await chain.wallet.broadcast((await chain.wallet.transfer("held", NOBODY, 1)).raw)
@@ -65,7 +65,7 @@ async def test_running_clock_mines_block_by_block_and_holds_for_the_mempool(tmp_
         assert (await chain.devnet.clock()).market_time == held.market_time
         assert held.held == ("mempool: 1 pending",)
         await chain.mined(txid)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while (await chain.devnet.clock()).market_time <= held.market_time:
                 await asyncio.sleep(0.01)
         assert (await chain.devnet.set_speed(0)).held == ()

@@ -119,7 +119,7 @@ async def test_delay_ends_by_itself(chain: Chain, faults: FaultDriver) -> None:
     signed = await transfer(chain, "late", 0)
     await only(faults, delay=Delay(1, 1))
     await chain.wallet.broadcast(signed.raw)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not await known(chain, signed.txid):
             await asyncio.sleep(0.01)
     assert (await faults.state()).waiting == 0

@@ -43,7 +43,7 @@ async def busy_chain(chain: Chain) -> str:
 
 async def vm_process(devnet: Devnet) -> psutil.Process:
     """The process of the VM, once there is one."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (children := psutil.Process(devnet.pid).children()):
             await asyncio.sleep(0.01)
     return children[0]

@@ -78,7 +78,7 @@ async def test_transaction_that_the_vm_dies_of_is_left_out(tmp_path: Path) -> No
 
 async def kill_while_pending(chain: Chain, txid: str) -> None:
     """Kills the VM whenever it has worked on the transaction for a while."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (await chain.devnet.get(f"/extended/v1/tx/{txid}"))["tx_status"] == "pending":
             await asyncio.sleep(0.05)
             for process in psutil.Process(chain.devnet.pid).children():

@@ -22,7 +22,7 @@ from kernel.rpc.channels import open_channel, wait_until_serving
 from kernel.rpc.tokens import JwksVerifier
 from tests.integration.identity.service import User, bearer
 
-_START_SECONDS = 20.0
+_START_SECONDS = 60.0
 
 
 def _pem(path: Path) -> Path:
@@ -69,7 +69,7 @@ async def _running(environment: dict[str, str]) -> AsyncIterator[pb_grpc.Identit
         async with open_channel(environment["LISTEN"]) as channel:
             yield pb_grpc.IdentityServiceStub(channel)
         process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await process.communicate()
         assert process.returncode == 0
     finally:

@@ -75,7 +75,7 @@ async def test_connections_that_the_server_ended_are_replaced(database: Database
     for connection in ended:
         await observer.execute("SELECT pg_terminate_backend($1)", connection.get_server_pid())
     await observer.close()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not all(connection.is_closed() for connection in ended):
             await asyncio.sleep(0.01)
     async with database.transaction() as one, database.reading() as two:
@@ -146,7 +146,7 @@ async def test_the_outbox_delivers_what_was_committed_and_only_that(database: Da
             await post(session, Outbox, "start", "never", {})
             raise ZeroDivisionError
     relay = asyncio.ensure_future(Relay(database, Outbox, deliver).run())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(delivered) < 2:
             await asyncio.sleep(0.02)
     relay.cancel()
@@ -172,7 +172,7 @@ async def test_the_gauge_counts_what_waits_for_its_next_try(database: Database) 
     assert tried == [3, 0]
     assert PENDING.labels("kernel_test")._value.get() == 2
     refused = False
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while await relay.deliver_due() < 2:
             await asyncio.sleep(0.05)
     assert PENDING.labels("kernel_test")._value.get() == 0
@@ -191,7 +191,7 @@ async def test_locks_of_a_process_that_vanished_are_given_up(database: Database)
             assert (await connection.execute(limit)).scalar_one() == "2min"
             await connection.execute(sa.text("SET LOCAL idle_in_transaction_session_timeout = '300ms'"))
             await leader.check(session)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 assert await follower._acquire()
     async with database.transaction() as session:
         await follower.check(session)
@@ -208,7 +208,7 @@ async def test_a_lease_is_free_as_soon_as_its_holder_is_dead(database: Database,
         await session.exec(sa.update(Lease).values(expire_time=sa.func.now() + dt.timedelta(hours=1)))
     assert not await follower._acquire()
     await killed.presence.close()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not await follower._acquire():
             await asyncio.sleep(0.02)
     async with database.transaction() as session:
@@ -222,7 +222,7 @@ async def test_a_lease_is_free_as_soon_as_its_holder_is_dead(database: Database,
 async def test_a_process_holds_several_leases_at_once(database: Database) -> None:
     """Leases that are taken at the same time share the session of their process."""
     leases = [LeaderLease(database, Lease, f"work {number}") for number in range(4)]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert await asyncio.gather(*(lease._acquire() for lease in leases)) == [True] * 4
 
 
@@ -236,7 +236,7 @@ async def test_one_replica_leads_and_a_lost_lease_rolls_its_write_back(database:
 
     first, second = LeaderLease(database, Lease, "sweep"), LeaderLease(database, Lease, "sweep")
     tasks = [asyncio.ensure_future(first.lead(lambda: work("first")))]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not working:
             await asyncio.sleep(0.02)
     tasks.append(asyncio.ensure_future(second.lead(lambda: work("second"))))
@@ -245,7 +245,7 @@ async def test_one_replica_leads_and_a_lost_lease_rolls_its_write_back(database:
         with pytest.raises(LeaseLost):
             await second.check(session)
     tasks[0].cancel()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while "second" not in working:
             await asyncio.sleep(0.02)
     async with database.transaction() as session:

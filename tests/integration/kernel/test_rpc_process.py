@@ -18,7 +18,7 @@ from bithedge.chain_gateway.v1 import chain_gateway_service_pb2_grpc as pb_grpc
 from kernel.rpc.channels import open_channel, wait_until_serving
 from tests.integration.kernel.rpc_service import NAME
 
-_SECONDS = 20.0
+_SECONDS = 60.0
 _BEARER = (("authorization", "Bearer anyone"),)
 
 

@@ -119,7 +119,7 @@ async def test_a_token_that_was_accepted_ends_in_time() -> None:
         head, _, signature = token.rpartition(".")
         with pytest.raises(Unauthenticated):
             await verifier.verify(f"{head}.{signature[:10]}AAAA{signature[14:]}")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             with pytest.raises(Unauthenticated) as refused:  # noqa: PT012
                 while await verifier.verify(token):
                     await asyncio.sleep(0.05)

@@ -156,7 +156,7 @@ class Oracle:
         return [number for kind, number in await self.started() if kind == feed]
 
 
-async def eventually(condition: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:
+async def eventually(condition: Callable[[], Awaitable[bool]], seconds: float = 60) -> None:
     """Polls until true; TimeoutError after the deadline."""
     async with asyncio.timeout(seconds):
         while not await condition():

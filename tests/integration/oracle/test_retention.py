@@ -62,7 +62,7 @@ async def _removing(oracle: Oracle, address: str, days: int) -> AsyncIterator[No
     lease = LeaderLease(oracle.database, tables.Lease, "retention")
     tasks = [asyncio.ensure_future(work()) for work in (tip.follow, Retention(oracle.database, lease, tip, days).run)]
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await tip.changed(20)
         yield
     finally:

@@ -22,7 +22,7 @@ from tests.integration.policy.test_policy_activation import refuse
 from tests.integration.policy.test_policy_life import activate, record_receipt
 
 FINAL: Final = gateway_pb2.EVENT_FINALITY_FINAL
-_SECONDS: Final = 20
+_SECONDS: Final = 60
 _numbers = itertools.count(1)
 
 

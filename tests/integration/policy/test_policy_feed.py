@@ -23,7 +23,7 @@ from tests.integration.policy.test_policy_life import activate, active_policy, r
 from tests.integration.policy.test_policy_refusals import refusal
 
 FINAL, TIP = gateway_pb2.EVENT_FINALITY_FINAL, gateway_pb2.EVENT_FINALITY_TIP
-SECONDS = 20
+SECONDS = 60
 
 
 async def read(stream: Any) -> Any:

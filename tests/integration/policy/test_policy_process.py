@@ -17,7 +17,7 @@ from kernel.rpc.channels import open_channel, wait_until_serving
 from tests.integration.policy.harness import HOLDER, policy_terms
 from tests.integration.policy.test_policy_refusals import refusal
 
-_START_SECONDS = 30.0
+_START_SECONDS = 60.0
 
 
 @pytest.fixture

@@ -135,7 +135,7 @@ async def test_the_tip_moves_only_what_the_chain_says(house: House) -> None:
         (events.settled(policy, 5, 2, withdrawn=True), policy_pb2.ONCHAIN_STATE_ACTIVE),
     ):
         await house.gateway.deliver(TIP, event)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (seen := await house.get(policy.name)).onchain_state != expected:
                 await asyncio.sleep(0.01)
         assert seen.state == policy_pb2.POLICY_STATE_PENDING_CREATION

@@ -116,7 +116,7 @@ async def test_totals_are_listed_by_onchain_id(house: House) -> None:
 
 async def read(stream: Any) -> pb.WatchPolicyResponse:
     """The next answer of a stream."""
-    answer = await asyncio.wait_for(stream.read(), 10)
+    answer = await asyncio.wait_for(stream.read(), 60)
     assert isinstance(answer, pb.WatchPolicyResponse)
     return answer
 
@@ -202,9 +202,9 @@ async def test_a_reader_that_does_not_read_is_cut_off(house: House, monkeypatch:
             await stuck.wait()
 
     reader, listener = asyncio.ensure_future(slow_reader()), asyncio.ensure_future(watchers.run())
-    await asyncio.wait_for(reading.wait(), 10)
+    await asyncio.wait_for(reading.wait(), 60)
     await activate(house, policy.name)
-    await asyncio.wait([reader], timeout=10)
+    await asyncio.wait([reader], timeout=60)
     assert reader.cancelled()
     assert not listener.done()
     listener.cancel()

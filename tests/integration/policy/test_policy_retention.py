@@ -30,7 +30,7 @@ async def prune(house: House, now: dt.datetime) -> tuple[int, ...]:
         await asyncio.Event().wait()
 
     leading = asyncio.ensure_future(lease.lead(work))
-    await asyncio.wait_for(done.wait(), 30)
+    await asyncio.wait_for(done.wait(), 60)
     leading.cancel()
     await asyncio.gather(leading, return_exceptions=True)
     return tuple((await house.rows(COUNTS))[0])

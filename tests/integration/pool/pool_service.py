@@ -192,7 +192,7 @@ def collateral_of(terms: transaction_pb2.QuoteTerms) -> int:
     )
 
 
-async def eventually(condition: Callable[[], Awaitable[bool]], seconds: float = 10) -> None:
+async def eventually(condition: Callable[[], Awaitable[bool]], seconds: float = 60) -> None:
     """Returns when the condition holds; TimeoutError otherwise."""
     async with asyncio.timeout(seconds):
         while not await condition():

@@ -38,9 +38,9 @@ async def test_the_process_starts_alone_and_ends_on_sigterm(database_url: str, t
     }
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "services.pool", cwd=_ROOT, env=environment)
     try:
-        await wait_until_serving(address, "bithedge.pool.v1.PoolService", timeout_seconds=30)
+        await wait_until_serving(address, "bithedge.pool.v1.PoolService", timeout_seconds=60)
         process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             assert await process.wait() == 0
     finally:
         if process.returncode is None:
