@@ -133,7 +133,7 @@ class DevnetClient:
         """Sends sBTC from the faucet; gives the txid (with 0x)."""
         return await self._faucet("sbtc", address, sats)
 
-    async def wait_for(self, txid: str, seconds: float = 10.0) -> dict[str, Any]:
+    async def wait_for(self, txid: str, seconds: float = 60.0) -> dict[str, Any]:
         """The transaction once it is no longer pending; raises TimeoutError."""
         async with asyncio.timeout(seconds):
             while (transaction := await self.get(f"/extended/v1/tx/{txid}"))["tx_status"] == "pending":
