@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
+import functools
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from kernel.errors import Aborted, BitHedgeError, FailedPrecondition
 from services.chain_gateway.contracts import Contracts
@@ -74,7 +75,7 @@ async def read_leading(
     fails now and then, or a chain that moves at its top, so costs what is behind the failure only.
     """
     groups, gate = list(_groups(blocks)), asyncio.Semaphore(_AT_ONCE)
-    read = [_read(_Gated(nodes, gate), contracts, backend, group) for group in groups]
+    read = [functools.partial(_read, _Gated(nodes, gate), contracts, backend, group) for group in groups]
     contents: list[BlockContent] = []
     for group, found in zip(groups, await _leading(read), strict=False):
         contents += found
@@ -108,17 +109,17 @@ def _groups(blocks: Sequence[Block]) -> Iterator[list[Block]]:
         yield group
 
 
-async def _leading(answers: Iterable[Coroutine[Any, Any, AnswerT]]) -> list[AnswerT]:
+async def _leading(questions: Iterable[Callable[[], Awaitable[AnswerT]]]) -> list[AnswerT]:
     """The answers up to the first that fails; fails when that is the very first."""
 
-    async def outcome(answer: Coroutine[Any, Any, AnswerT]) -> AnswerT | BitHedgeError | NodeRefused:
+    async def outcome(question: Callable[[], Awaitable[AnswerT]]) -> AnswerT | BitHedgeError | NodeRefused:
         try:
-            return await answer
+            return await question()
         except (BitHedgeError, NodeRefused) as error:
             return error
 
     found: list[AnswerT] = []
-    for one in await asyncio.gather(*map(outcome, answers)):
+    for one in await asyncio.gather(*map(outcome, questions)):
         if not isinstance(one, BitHedgeError | NodeRefused):
             found.append(one)
         elif found:
@@ -132,7 +133,7 @@ async def _read(
     nodes: Asker, contracts: Contracts, backend: Collection[str], group: Sequence[Block]
 ) -> list[BlockContent]:
     """What the first blocks of a group hold, read as soon as it is told, while others are still asked for."""
-    listed = await _leading(_list(nodes, block) for block in group)
+    listed = await _leading(functools.partial(_list, nodes, block) for block in group)
     logs = await _logs(nodes, listed)
     contents: list[BlockContent] = []
     for one in listed:
