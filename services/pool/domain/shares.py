@@ -136,6 +136,15 @@ def amount_for(shares: int, total_shares: int, assets: int) -> int:
     return min(virtual, assets_for_shares(shares, total_shares, assets))
 
 
+def shares_paid_by(amount: int, total_shares: int, assets: int) -> int:
+    """How many shares `amount` base units pay for in full, rounded down: the inverse of `amount_for`.
+
+    `assets` are positive: with none, every share leaves for nothing.
+    """
+    with_virtual = mul_div_down(amount, total_shares + VIRTUAL_SHARES, assets + _VIRTUAL_ASSETS)
+    return max(with_virtual, mul_div_down(amount, total_shares, assets))
+
+
 def share_price_e6(total_shares: int, assets: int) -> int:
     """What one million shares are worth in base units, rounded down."""
     return mul_div_down(PRICE_SCALE, assets + _VIRTUAL_ASSETS, total_shares + VIRTUAL_SHARES)

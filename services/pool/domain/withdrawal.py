@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import Final
 
-from kernel.units import mul_div_down, mul_div_up
+from kernel.units import mul_div_up
 from services.pool.domain import shares
 from services.pool.domain.collateral import TierBooks
 
@@ -61,6 +61,5 @@ def shares_to_fill(requested: int, filled: int, books: TierBooks, assets: int) -
     left = requested - filled
     if shares.amount_for(left, books.shares, assets) <= books.withdrawable:
         return left
-    behind, total = assets + shares.VIRTUAL_SHARES, books.shares + shares.VIRTUAL_SHARES
-    part = min(mul_div_down(books.withdrawable, total, behind), left)
+    part = min(shares.shares_paid_by(books.withdrawable, books.shares, assets), left)
     return part if part >= mul_div_up(requested, 1, MOST_PARTS) else 0
