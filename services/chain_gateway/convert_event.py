@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from bithedge.chain_gateway.v1 import chain_event_pb2 as pb
-from bithedge.type.v1 import money_pb2, price_pb2
+from bithedge.type.v1 import money_pb2, price_pb2, transaction_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from kernel.ids import resource_name
@@ -99,7 +99,11 @@ def _policy_created(event: pb.ChainEvent, value: TupleValue) -> None:
     created.max_payout_base_units = read.uint(value, "max-payout")
     created.created_burn_height = read.uint(value, "created-burn-height")
     created.grace_blocks = read.uint(value, "grace-blocks")
-    terms = created.terms
+    quote_terms(created.terms, value)
+
+
+def quote_terms(terms: transaction_pb2.QuoteTerms, value: TupleValue) -> None:
+    """Fills in the terms of a quote from its Clarity form, as events tell and keys sign it."""
     terms.policy = resource_name("policies", read.identifier(value, "policy-id"))
     terms.holder_principal = read.principal(value, "holder")
     terms.tier = read.uint(value, "tier")

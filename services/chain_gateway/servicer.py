@@ -15,6 +15,7 @@ from services.chain_gateway.contracts import Contracts
 from services.chain_gateway.intents import Intents
 from services.chain_gateway.message_signing import MessageSigner
 from services.chain_gateway.nodes import NodePool
+from services.chain_gateway.retained import Retained
 from services.chain_gateway.servicer_chain import ChainServicer
 from services.chain_gateway.state import StateFollower
 from services.chain_gateway.transaction_watch import TransactionWatch
@@ -41,6 +42,7 @@ class ChainGatewayServicer(ChainServicer):
         self._messages = messages
         self._wallets = wallets
         self._transactions = transactions
+        self._retained = Retained(database)
 
     async def CreateIntent(self, request: pb.CreateIntentRequest, context: Context) -> pb.CreateIntentResponse:
         """Accepts an intent, once per key."""
@@ -61,6 +63,18 @@ class ChainGatewayServicer(ChainServicer):
     async def SignQuote(self, request: pb.SignQuoteRequest, context: Context) -> pb.SignQuoteResponse:
         """Signs a quote."""
         return pb.SignQuoteResponse(signature=await self._messages.sign_quote(request.terms))
+
+    async def ListSignedQuotes(
+        self, request: pb.ListSignedQuotesRequest, context: Context
+    ) -> pb.ListSignedQuotesResponse:
+        """Every quote that was signed, a page at a time."""
+        return await self._retained.signed_quotes(request)
+
+    async def ListSettlementIntents(
+        self, request: pb.ListSettlementIntentsRequest, context: Context
+    ) -> pb.ListSettlementIntentsResponse:
+        """Every settlement that was asked for, a page at a time."""
+        return await self._retained.settlement_intents(request)
 
     async def SignVoucher(self, request: pb.SignVoucherRequest, context: Context) -> pb.SignVoucherResponse:
         """Signs a voucher."""

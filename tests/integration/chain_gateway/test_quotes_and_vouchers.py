@@ -54,6 +54,31 @@ async def test_senseless_quotes_are_not_signed(
     assert error.value.code() is code
 
 
+async def test_what_was_signed_is_listed(world: World, gateway: RunningGateway) -> None:
+    """Page by page every quote with its terms and signature, in the order of ids; a foreign token is refused."""
+    height = (await gateway.tip()).burn_height
+    signed = {}
+    for _ in range(3):
+        terms = world.terms(height)
+        signature = (await gateway.stub.SignQuote(pb.SignQuoteRequest(terms=terms), metadata=SERVICE)).signature
+        signed[terms.policy] = (terms, signature)
+    found: list[pb.SignedQuote] = []
+    request = pb.ListSignedQuotesRequest(page_size=2)
+    while not found or request.page_token:
+        page = await gateway.stub.ListSignedQuotes(request, metadata=SERVICE)
+        found += page.signed_quotes
+        request.page_token = page.next_page_token
+    assert [one.terms.policy for one in found] == sorted(one.terms.policy for one in found)
+    assert {one.terms.policy: (one.terms, one.signature) for one in found if one.terms.policy in signed} == signed
+    for method, kind in (
+        ("ListSignedQuotes", pb.ListSignedQuotesRequest),
+        ("ListSettlementIntents", pb.ListSettlementIntentsRequest),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await getattr(gateway.stub, method)(kind(page_token="7"), metadata=SERVICE)
+        assert reason(error.value) == "INVALID_PAGE_TOKEN"
+
+
 @pytest.mark.parametrize("token", [money_pb2.TOKEN_STX, money_pb2.TOKEN_SBTC])
 async def test_a_policy_is_created_and_settled(world: World, gateway: RunningGateway, token: int) -> None:
     """Quote, payment, settlement by intent: the real contracts take every signature and post-condition of ours."""
@@ -77,6 +102,8 @@ async def test_a_policy_is_created_and_settled(world: World, gateway: RunningGat
         ),
     )
     intent = await gateway.create_intent(f"settle/{new_id()}", pb.ContractCall(settle_policy=call))
+    listed = await gateway.stub.ListSettlementIntents(pb.ListSettlementIntentsRequest(page_size=2000), metadata=SERVICE)
+    assert [(one.name, one.key, one.call) for one in listed.settlement_intents][-1] == (intent.name, intent.key, call)
     await gateway.intent_where(intent.name, lambda one: any(tx.stacks_height for tx in one.transactions))
     await world.devnet.mine_burn_blocks(1)
     done = await gateway.intent_where(intent.name, lambda one: one.end_time.seconds)

@@ -90,6 +90,16 @@ class ChainGatewayServiceStub:
                 request_serializer=bithedge_dot_chain__gateway_dot_v1_dot_chain__gateway__service__pb2.SignQuoteRequest.SerializeToString,
                 response_deserializer=bithedge_dot_chain__gateway_dot_v1_dot_chain__gateway__service__pb2.SignQuoteResponse.FromString,
                 _registered_method=True)
+        self.ListSignedQuotes = channel.unary_unary(
+                '/bithedge.chain_gateway.v1.ChainGatewayService/ListSignedQuotes',
+                request_serializer=bithedge_dot_chain__gateway_dot_v1_dot_chain__gateway__service__pb2.ListSignedQuotesRequest.SerializeToString,
+                response_deserializer=bithedge_dot_chain__gateway_dot_v1_dot_chain__gateway__service__pb2.ListSignedQuotesResponse.FromString,
+                _registered_method=True)
+        self.ListSettlementIntents = channel.unary_unary(
+                '/bithedge.chain_gateway.v1.ChainGatewayService/ListSettlementIntents',
+                request_serializer=bithedge_dot_chain__gateway_dot_v1_dot_chain__gateway__service__pb2.ListSettlementIntentsRequest.SerializeToString,
+                response_deserializer=bithedge_dot_chain__gateway_dot_v1_dot_chain__gateway__service__pb2.ListSettlementIntentsResponse.FromString,
+                _registered_method=True)
         self.SignVoucher = channel.unary_unary(
                 '/bithedge.chain_gateway.v1.ChainGatewayService/SignVoucher',
                 request_serializer=bithedge_dot_chain__gateway_dot_v1_dot_chain__gateway__service__pb2.SignVoucherRequest.SerializeToString,
@@ -203,6 +213,20 @@ class ChainGatewayServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListSignedQuotes(self, request, context):
+        """Every quote that was ever signed, in the order of policy ids: what a consumer's books are made again from.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSettlementIntents(self, request, context):
+        """Every settlement of an activation that was ever asked for, in the order in which they were.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SignVoucher(self, request, context):
         """Signs the voucher of a withdrawal; one set of terms per withdrawal, ever.
         """
@@ -302,6 +326,16 @@ def add_ChainGatewayServiceServicer_to_server(servicer, server):
                     servicer.SignQuote,
                     request_deserializer=bithedge_dot_chain__gateway_dot_v1_dot_chain__gateway__service__pb2.SignQuoteRequest.FromString,
                     response_serializer=bithedge_dot_chain__gateway_dot_v1_dot_chain__gateway__service__pb2.SignQuoteResponse.SerializeToString,
+            ),
+            'ListSignedQuotes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSignedQuotes,
+                    request_deserializer=bithedge_dot_chain__gateway_dot_v1_dot_chain__gateway__service__pb2.ListSignedQuotesRequest.FromString,
+                    response_serializer=bithedge_dot_chain__gateway_dot_v1_dot_chain__gateway__service__pb2.ListSignedQuotesResponse.SerializeToString,
+            ),
+            'ListSettlementIntents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSettlementIntents,
+                    request_deserializer=bithedge_dot_chain__gateway_dot_v1_dot_chain__gateway__service__pb2.ListSettlementIntentsRequest.FromString,
+                    response_serializer=bithedge_dot_chain__gateway_dot_v1_dot_chain__gateway__service__pb2.ListSettlementIntentsResponse.SerializeToString,
             ),
             'SignVoucher': grpc.unary_unary_rpc_method_handler(
                     servicer.SignVoucher,
@@ -632,6 +666,60 @@ class ChainGatewayService:
             '/bithedge.chain_gateway.v1.ChainGatewayService/SignQuote',
             bithedge_dot_chain__gateway_dot_v1_dot_chain__gateway__service__pb2.SignQuoteRequest.SerializeToString,
             bithedge_dot_chain__gateway_dot_v1_dot_chain__gateway__service__pb2.SignQuoteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSignedQuotes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bithedge.chain_gateway.v1.ChainGatewayService/ListSignedQuotes',
+            bithedge_dot_chain__gateway_dot_v1_dot_chain__gateway__service__pb2.ListSignedQuotesRequest.SerializeToString,
+            bithedge_dot_chain__gateway_dot_v1_dot_chain__gateway__service__pb2.ListSignedQuotesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSettlementIntents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bithedge.chain_gateway.v1.ChainGatewayService/ListSettlementIntents',
+            bithedge_dot_chain__gateway_dot_v1_dot_chain__gateway__service__pb2.ListSettlementIntentsRequest.SerializeToString,
+            bithedge_dot_chain__gateway_dot_v1_dot_chain__gateway__service__pb2.ListSettlementIntentsResponse.FromString,
             options,
             channel_credentials,
             insecure,

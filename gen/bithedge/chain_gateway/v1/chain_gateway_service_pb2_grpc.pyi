@@ -55,6 +55,10 @@ class ChainGatewayServiceStub:
     """The intent, then every change, until it has ended."""
     SignQuote: _grpc.UnaryUnaryMultiCallable[_chain_gateway_service_pb2.SignQuoteRequest, _chain_gateway_service_pb2.SignQuoteResponse]
     """Signs the quote of a policy; one set of terms per policy, ever."""
+    ListSignedQuotes: _grpc.UnaryUnaryMultiCallable[_chain_gateway_service_pb2.ListSignedQuotesRequest, _chain_gateway_service_pb2.ListSignedQuotesResponse]
+    """Every quote that was ever signed, in the order of policy ids: what a consumer's books are made again from."""
+    ListSettlementIntents: _grpc.UnaryUnaryMultiCallable[_chain_gateway_service_pb2.ListSettlementIntentsRequest, _chain_gateway_service_pb2.ListSettlementIntentsResponse]
+    """Every settlement of an activation that was ever asked for, in the order in which they were."""
     SignVoucher: _grpc.UnaryUnaryMultiCallable[_chain_gateway_service_pb2.SignVoucherRequest, _chain_gateway_service_pb2.SignVoucherResponse]
     """Signs the voucher of a withdrawal; one set of terms per withdrawal, ever."""
     PrepareTransaction: _grpc.UnaryUnaryMultiCallable[_chain_gateway_service_pb2.PrepareTransactionRequest, _chain_gateway_service_pb2.PrepareTransactionResponse]
@@ -95,6 +99,10 @@ class ChainGatewayServiceAsyncStub(ChainGatewayServiceStub):
     """The intent, then every change, until it has ended."""
     SignQuote: _aio.UnaryUnaryMultiCallable[_chain_gateway_service_pb2.SignQuoteRequest, _chain_gateway_service_pb2.SignQuoteResponse]  # type: ignore[assignment]
     """Signs the quote of a policy; one set of terms per policy, ever."""
+    ListSignedQuotes: _aio.UnaryUnaryMultiCallable[_chain_gateway_service_pb2.ListSignedQuotesRequest, _chain_gateway_service_pb2.ListSignedQuotesResponse]  # type: ignore[assignment]
+    """Every quote that was ever signed, in the order of policy ids: what a consumer's books are made again from."""
+    ListSettlementIntents: _aio.UnaryUnaryMultiCallable[_chain_gateway_service_pb2.ListSettlementIntentsRequest, _chain_gateway_service_pb2.ListSettlementIntentsResponse]  # type: ignore[assignment]
+    """Every settlement of an activation that was ever asked for, in the order in which they were."""
     SignVoucher: _aio.UnaryUnaryMultiCallable[_chain_gateway_service_pb2.SignVoucherRequest, _chain_gateway_service_pb2.SignVoucherResponse]  # type: ignore[assignment]
     """Signs the voucher of a withdrawal; one set of terms per withdrawal, ever."""
     PrepareTransaction: _aio.UnaryUnaryMultiCallable[_chain_gateway_service_pb2.PrepareTransactionRequest, _chain_gateway_service_pb2.PrepareTransactionResponse]  # type: ignore[assignment]
@@ -198,6 +206,22 @@ class ChainGatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_chain_gateway_service_pb2.SignQuoteResponse, _abc.Awaitable[_chain_gateway_service_pb2.SignQuoteResponse]]:
         """Signs the quote of a policy; one set of terms per policy, ever."""
+
+    @_abc_1.abstractmethod
+    def ListSignedQuotes(
+        self,
+        request: _chain_gateway_service_pb2.ListSignedQuotesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_chain_gateway_service_pb2.ListSignedQuotesResponse, _abc.Awaitable[_chain_gateway_service_pb2.ListSignedQuotesResponse]]:
+        """Every quote that was ever signed, in the order of policy ids: what a consumer's books are made again from."""
+
+    @_abc_1.abstractmethod
+    def ListSettlementIntents(
+        self,
+        request: _chain_gateway_service_pb2.ListSettlementIntentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_chain_gateway_service_pb2.ListSettlementIntentsResponse, _abc.Awaitable[_chain_gateway_service_pb2.ListSettlementIntentsResponse]]:
+        """Every settlement of an activation that was ever asked for, in the order in which they were."""
 
     @_abc_1.abstractmethod
     def SignVoucher(
