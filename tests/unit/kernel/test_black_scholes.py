@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -12,13 +13,14 @@ from hypothesis import strategies as st
 
 from kernel.pricing import PricingError, cash_or_nothing_put, european_put, implied_volatility
 from kernel.pricing.black_scholes import put_value
-from kernel.pricing.normal import normal_cdf, normal_cdf_array
+from kernel.pricing.normal import normal_cdf, normal_cdf_and_density, normal_cdf_array
 
 SPOT = 65_000.0
 MONEYNESS = st.floats(0.5, 1.3)
 VOLATILITY = st.floats(0.2, 1.5)
 DAYS = st.integers(1, 365)
 RATE = st.floats(0.0, 0.06)
+PI = Decimal("3.14159265358979323846264338328")
 
 
 def quantlib_put(strike: float, volatility: float, rate: float, days: int) -> ql.VanillaOption:
@@ -140,7 +142,35 @@ def test_input_outside_the_model_is_refused(bad: float) -> None:
 
 
 def test_normal_of_arrays_is_the_normal_of_numbers() -> None:
-    """The vectorised distribution agrees with math.erfc to 1e-15, in both tails and at infinity."""
+    """The vectorised distribution agrees with math.erfc to 3e-16, in both tails and at infinity."""
     points = np.concatenate((np.linspace(-40.0, 40.0, 20_001), [-np.inf, np.inf, 0.0]))
     exact = np.array([normal_cdf(point) for point in points.tolist()])
-    assert float(np.abs(normal_cdf_array(points) - exact).max()) < 1e-15
+    assert float(np.abs(normal_cdf_array(points) - exact).max()) < 3e-16
+
+
+def test_the_lower_tail_is_right_to_the_last_digits() -> None:
+    """Down to where floats end, the distribution and the density have a relative error below 2e-15 and 5e-16."""
+    points = np.linspace(1.0, 37.5, 366)
+    tails, densities = normal_cdf_and_density(-points)
+    for point, tail, density in zip(points.tolist(), tails.tolist(), densities.tolist(), strict=True):
+        exact_tail, exact_density = upper_tail(point)
+        assert abs(Decimal(tail) / exact_tail - 1) < Decimal("2e-15")
+        assert abs(Decimal(density) / exact_density - 1) < Decimal("5e-16")
+        assert abs(Decimal(normal_cdf(-point)) / exact_tail - 1) < Decimal("2e-16") * (1 + Decimal(point) ** 2)
+
+
+def test_near_the_middle_the_tail_is_that_of_erfc() -> None:
+    """Between -1 and 0, where erfc loses nothing, the relative difference is below 1e-15."""
+    points = np.linspace(-1.0, 0.0, 2_001)
+    exact = np.array([normal_cdf(point) for point in points.tolist()])
+    assert float(np.abs(normal_cdf_array(points) / exact - 1.0).max()) < 1e-15
+
+
+def upper_tail(point: float) -> tuple[Decimal, Decimal]:
+    """P(Z > point) and the density, for points from 1, in 28 digits: by Laplace's continued fraction."""
+    x = Decimal(point)
+    density = (-x * x / 2).exp() / (2 * PI).sqrt()
+    fraction = x
+    for step in range(800, 0, -1):
+        fraction = x + step / fraction
+    return density / fraction, density
