@@ -13,7 +13,6 @@ from kernel.units import BPS, SATS_PER_BTC, USD_E8, bps_of_up
 from services.pool.domain.book import RATE, Book
 from services.pool.domain.collateral import TierBooks
 from services.pool.domain.shares import Prices, net_assets
-from services.pool.domain.utilization import coverage_bps
 
 STRESS_FALLS_BPS: Final = (1_000, 2_000, 3_000, 5_000)
 _BLOCKS_PER_DAY: Final = 144
@@ -99,6 +98,6 @@ def alerts(books: TierBooks, utilization_max_bps: int, table: tuple[Stress, ...]
     watched = sum(row.payouts for row in table if row.fall_bps == WATCHED_FALL_BPS)
     if watched and watched * BPS >= books.total * DEEP_LOSS_BPS:
         found.add(RiskAlert.DEEP_STRESS_LOSS)
-    if books.locked and coverage_bps(books) < BPS:
+    if books.total < books.locked:
         found.add(RiskAlert.NOT_COVERED)
     return frozenset(found)

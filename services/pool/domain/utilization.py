@@ -1,16 +1,16 @@
-"""How much of a tier is pledged."""
+"""How much of a tier is pledged; figures for people and gauges, which stop at the largest int64."""
 
 from __future__ import annotations
 
-from kernel.units import BPS, mul_div_down, mul_div_up
+from kernel.units import BPS, INT64_MAX
 from services.pool.domain.collateral import TierBooks
 
 
 def utilization_bps(books: TierBooks) -> int:
     """Locked ÷ total, rounded up; 0 for an empty tier."""
-    return mul_div_up(books.locked, BPS, books.total) if books.total else 0
+    return min(-(-books.locked * BPS // books.total), INT64_MAX) if books.total else 0
 
 
 def coverage_bps(books: TierBooks) -> int:
     """Total ÷ locked, rounded down; 0 while nothing is locked."""
-    return mul_div_down(books.total, BPS, books.locked) if books.locked else 0
+    return min(books.total * BPS // books.locked, INT64_MAX) if books.locked else 0

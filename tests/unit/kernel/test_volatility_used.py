@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kernel.pricing import PastVolatility, PricingError, VolatilityRules, time_deviation, volatility_used
@@ -30,11 +30,18 @@ def test_expected_volatility_lies_between_now_and_usual(past: PastVolatility, ye
 
 
 @given(PAST)
+@example(PastVolatility(0.05, 3.0, 3.0, 2.0))
 def test_expected_volatility_has_the_right_ends(past: PastVolatility) -> None:
-    """In a moment it is EWMA; after a half-life the variance has come half the way; in the end it is the blend."""
+    """In a moment it is EWMA; after a half-life the variance has come half the way; in the end it is the blend.
+
+    An average over d half-lives / ln 2 has come d / 2 of the way at first, and misses 1 / d of it in the end.
+    """
     usual = blend(past, RULES)
-    assert expected_volatility(past, 1e-9, RULES) == pytest.approx(past.ewma, rel=1e-5)
-    assert expected_volatility(past, 1e12, RULES) == pytest.approx(usual, rel=1e-5)
+    way = abs(usual**2 - past.ewma**2)
+    decays = [math.log(2.0) / RULES.half_life_days * 365.0 * years for years in (1e-9, 1e12)]
+    at_once, at_last = expected_volatility(past, 1e-9, RULES), expected_volatility(past, 1e12, RULES)
+    assert abs(at_once**2 - past.ewma**2) <= way * decays[0] / 2 + 1e-14
+    assert abs(at_last**2 - usual**2) <= way / decays[1] + 1e-14
     step = 1e-6
     years = RULES.half_life_days / 365.0
     total = [t * expected_volatility(past, t, RULES) ** 2 for t in (years - step, years + step)]

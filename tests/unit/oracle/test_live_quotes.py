@@ -8,7 +8,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kernel.units import INT64_MAX
@@ -38,10 +38,16 @@ def spelled(price: Decimal, scientific: bool) -> str:
 
 
 @given(first=PRICES, second=PRICES, scientific=st.booleans())
+@example(Decimal("1E-8"), Decimal("8.86467750630120086565942864130274172928006944570729455E-8"), scientific=False)
+@example(Decimal("1E-8"), Decimal("8.86467750630120086565942864130274172928006944570729455E-8"), scientific=True)
 def test_the_middle_is_exact(first: Decimal, second: Decimal, scientific: bool) -> None:
-    """For any bid and ask, however many digits they have and however they are spelled, the price is their middle in
-    rational numbers, rounded down once to 1e-8."""
+    """For any bid and ask of up to 60 digits behind the point, however they are spelled, the price is their middle in
+    rational numbers, rounded down once to 1e-8; with more digits a side is no number."""
     bid, ask = sorted((first, second))
+    if any(len(spelled(side, scientific).partition(".")[2].partition("E")[0]) > 60 for side in (bid, ask)):
+        with pytest.raises(ReadingFault, match=Rejection.NOT_A_NUMBER):
+            middle_e8(Quote(spelled(bid, scientific), spelled(ask, scientific), None))
+        return
     exact = (Fraction(bid) + Fraction(ask)) / 2 * 10**8
     expected = exact.numerator // exact.denominator
     quote = Quote(spelled(bid, scientific), spelled(ask, scientific), None)

@@ -44,7 +44,8 @@ class Quote:
 def middle_e8(quote: Quote) -> int:
     """The middle of bid and ask in units of 1e-8 of the quote currency, exact, rounded down once.
 
-    ReadingFault: MALFORMED for a side that is missing, NOT_A_NUMBER, OUT_OF_RANGE, NOT_POSITIVE, CROSSED_BOOK.
+    ReadingFault: MALFORMED for a side that is missing, NOT_A_NUMBER (so are more than 60 digits before or behind the
+    point), OUT_OF_RANGE, NOT_POSITIVE, CROSSED_BOOK.
     """
     bid, ask = _number("bid", quote.bid), _number("ask", quote.ask)
     if min(bid, ask) <= 0:
