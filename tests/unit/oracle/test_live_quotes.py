@@ -38,8 +38,14 @@ def spelled(price: Decimal, scientific: bool) -> str:
 
 
 @given(first=PRICES, second=PRICES, scientific=st.booleans())
-@example(Decimal("1E-8"), Decimal("8.86467750630120086565942864130274172928006944570729455E-8"), scientific=False)
-@example(Decimal("1E-8"), Decimal("8.86467750630120086565942864130274172928006944570729455E-8"), scientific=True)
+@example(
+    first=Decimal("1E-8"),
+    second=Decimal("8.86467750630120086565942864130274172928006944570729455E-8"),
+    scientific=False,
+)
+@example(
+    first=Decimal("1E-8"), second=Decimal("8.86467750630120086565942864130274172928006944570729455E-8"), scientific=True
+)
 def test_the_middle_is_exact(first: Decimal, second: Decimal, scientific: bool) -> None:
     """For any bid and ask of up to 60 digits behind the point, however they are spelled, the price is their middle in
     rational numbers, rounded down once to 1e-8; with more digits a side is no number."""
