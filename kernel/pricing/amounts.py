@@ -40,11 +40,14 @@ def payout_array(
     amount_sats: Integers,
     strike_e8: Integers,
     floor_e8: Integers,
-    btc_price_e8: int,
-    stx_price_e8: int,
+    btc_price_e8: int | Integers,
+    stx_price_e8: int | Integers,
     max_payout: Integers,
 ) -> Integers:
-    """As `kernel.units.payout`, elementwise, for policies of one token; at most `max_payout` for both tokens."""
+    """As `kernel.units.payout`, elementwise, for policies of one token; at most `max_payout` for both tokens.
+
+    Prices are the same for all, or one for each.
+    """
     settled = np.minimum(np.maximum(floor_e8, btc_price_e8), strike_e8)
     divisor = settled if token is Token.SBTC else np.full_like(settled, 100 * stx_price_e8)
     return np.minimum(mul_div_down_array(amount_sats, strike_e8 - settled, divisor), max_payout)

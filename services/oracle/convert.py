@@ -192,10 +192,17 @@ def outcome_of(number: int) -> PublicationState:
 
 def resume_round(token: str) -> int | None:
     """The round after which a watch resumes; None to start with the latest. InvalidArgument if it is none."""
-    if not token:
-        return None
+    return _earlier_number("resume_token", token, "INVALID_RESUME_TOKEN") if token else None
+
+
+def receipt_number(cursor: str) -> int:
+    """The number after which a list of receipts goes on; 0 to start with the first. InvalidArgument if it is none."""
+    return _earlier_number("cursor", cursor, "INVALID_CURSOR") if cursor else 0
+
+
+def _earlier_number(field: str, token: str, reason: str) -> int:
     if not token.isascii() or not token.isdigit() or not 0 < int(token) <= INT64_MAX:
-        raise InvalidArgument.of("resume_token", "is not from an earlier response", "INVALID_RESUME_TOKEN")
+        raise InvalidArgument.of(field, "is not from an earlier response", reason)
     return int(token)
 
 

@@ -32,6 +32,7 @@ from services.oracle.domain.prices import (
 from services.oracle.messages import Message, activation_message, expiry_message
 from services.oracle.receipts import FoundReceipt
 from services.oracle.signing import ACTIVATION_RECEIPT, EXPIRY_RECEIPT
+from services.oracle.tables import ReceiptRow
 
 _STATUSES: Final = {
     pb.PRICE_STATUS_OK: PriceStatus.OK,
@@ -51,6 +52,13 @@ def receipt_response(found: FoundReceipt, sign: Sign) -> pb.GetReceiptResponse:
         rounds=used,
         passed_rounds=passed,
         request_market_time=None if request is None else timestamp(request),
+    )
+
+
+def receipts_response(cursor: str, rows: Sequence[ReceiptRow]) -> pb.ListReceiptsResponse:
+    """A page of receipts after `cursor`, which stays where there are none."""
+    return pb.ListReceiptsResponse(
+        receipts=map(receipt_message, rows), next_cursor=str(rows[-1].number) if rows else cursor
     )
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from bithedge.oracle.v1 import oracle_service_pb2 as pb
 
 from kernel.database import Database
 from kernel.errors import NotFound
+from kernel.paging import page_size
 from kernel.rpc.interceptors import Context
 from kernel.rpc.tip import TipFollower
-from services.oracle import convert, convert_receipts, store
+from services.oracle import convert, convert_receipts, store, store_receipts
 from services.oracle.answers import PriceAnswers
 from services.oracle.domain.override import OverrideRules
 from services.oracle.domain.prices import Feed, Price, PriceStatus
@@ -23,6 +24,9 @@ from services.oracle.receipts import Receipts
 from services.oracle.servicer_history import HistoryMethods
 from services.oracle.servicer_overrides import OverrideMethods
 from services.oracle.watch import RoundWatch
+
+_RECEIPTS: Final = 100
+_MOST_RECEIPTS: Final = 1_000
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,14 @@ class OracleServicer(OverrideMethods, HistoryMethods):
         """A receipt and all that it was made from, as it was stored."""
         found = await self.receipts.find(convert.receipt_purpose(request))
         return convert_receipts.receipt_response(found, self.publisher.signature_of)
+
+    async def ListReceipts(self, request: pb.ListReceiptsRequest, context: Context) -> pb.ListReceiptsResponse:
+        """What decides payouts, in the order in which it was decided."""
+        size = page_size(request.page_size, _RECEIPTS, _MOST_RECEIPTS)
+        after = convert.receipt_number(request.cursor)
+        async with self.database.reading() as session:
+            rows = await store_receipts.deciding_receipts(session, after, size)
+        return convert_receipts.receipts_response(request.cursor, rows)
 
     async def EnsurePublishedRounds(
         self, request: pb.EnsurePublishedRoundsRequest, context: Context

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import sqlalchemy as sa
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -36,7 +38,22 @@ async def receipt_in_the_money(session: AsyncSession, policy_id: str) -> Receipt
     return (await session.exec(statement)).first()
 
 
+async def deciding_receipts(session: AsyncSession, after: int, limit: int) -> Sequence[ReceiptRow]:
+    """Receipts of expirations, and of activations in the money, with a number above `after`, in order."""
+    statement = (
+        select(ReceiptRow)
+        .where(col(ReceiptRow.number) > after, col(ReceiptRow.in_the_money).is_not(False))
+        .order_by(col(ReceiptRow.number))
+        .limit(limit)
+    )
+    return (await session.exec(statement)).all()
+
+
 async def insert_receipt(session: AsyncSession, row: ReceiptRow) -> None:
-    """Stores a receipt; IntegrityError if its purpose, or its policy's place in the money, is taken."""
+    """Stores a receipt; IntegrityError if its purpose, or its policy's place in the money, is taken.
+
+    Numbers are given one transaction at a time: whoever has read up to one has read all below it.
+    """
+    await lock_receipts(session, "numbers")
     session.add(row)
     await session.flush()

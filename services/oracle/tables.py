@@ -115,7 +115,8 @@ class PublicationRow(SQLModel, table=True):
 class ReceiptRow(SQLModel, table=True):
     """A signed receipt under its purpose: `activation/{policy id}/{n}` or `expiry/{height}`.
 
-    At most one in the money per policy. `btc_rounds` and `stx_rounds` are what its prices were made from.
+    At most one in the money per policy; an expiry's is neither in nor out of it. `btc_rounds` and `stx_rounds` are
+    what its prices were made from. `number` follows the order of commits.
     """
 
     metadata = METADATA
@@ -135,6 +136,7 @@ class ReceiptRow(SQLModel, table=True):
     stx_rounds: list[int] = Field(sa_type=ARRAY(sa.BigInteger))
     signature: bytes = Field(sa_type=sa.LargeBinary)
     create_time: dt.datetime = Field(default_factory=wall_now, sa_type=_TIME)
+    number: int | None = Field(default=None, sa_column=sa.Column(sa.BigInteger, sa.Identity()))
 
 
 class CursorRow(SQLModel, table=True):

@@ -21,6 +21,7 @@ from services.pool import tables
 from services.pool.capacity import Capacity
 from services.pool.config import load
 from services.pool.corrections import Corrections
+from services.pool.decisions import Decisions
 from services.pool.domain.collateral import UnpaidLimits
 from services.pool.liquidity import Deposits
 from services.pool.market import ChainParameters, OraclePrices
@@ -80,7 +81,7 @@ def build_parts(
     """Everything that the servicer works with."""
     parameters = ChainParameters(gateway, tip)
     policies = OpenPolicies()
-    valuation = Valuation(OraclePrices(oracle), policies)
+    valuation = Valuation(OraclePrices(oracle), Decisions(database, oracle), policies)
     risk = Risk(policies)
     return Parts(
         database=database,

@@ -10,7 +10,7 @@ from typing import Final
 
 from bithedge.chain_gateway.v1 import chain_event_pb2, chain_gateway_service_pb2
 from bithedge.pool.v1 import pool_service_pb2 as pb
-from bithedge.type.v1 import money_pb2, transaction_pb2
+from bithedge.type.v1 import money_pb2, price_pb2, transaction_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from kernel.errors import InvalidArgument
@@ -19,6 +19,7 @@ from kernel.units import Tier, Token, check_amount, check_positive
 from services.pool import tables
 from services.pool.domain import chain_event as chain
 from services.pool.domain.collateral import ReservationTerms
+from services.pool.domain.decision import Decision
 from services.pool.domain.ledger import Cause
 from services.pool.domain.shares import OpenPolicy
 
@@ -151,7 +152,16 @@ def _created(created: chain_event_pb2.PolicyCreated) -> chain.PolicyCreated:
         tier=tier(terms.tier),
         policy=policy,
         fee=check_amount("fee", terms.fee_base_units),
+        auto_settle=terms.auto_settle,
     )
+
+
+def decision(receipt: price_pb2.SettlementReceipt) -> Decision:
+    """What a receipt decides."""
+    prices = receipt.btc_price_usd_e8, receipt.stx_price_usd_e8
+    if receipt.WhichOneof("purpose") == "activation":
+        return Decision(parse_resource_name("policies", receipt.activation.policy), None, *prices)
+    return Decision(None, receipt.expiry.expiration_burn_height, *prices)
 
 
 def _ended(event: chain_event_pb2.ChainEvent) -> chain.PolicySettled | chain.PolicyExpired:

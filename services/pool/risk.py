@@ -66,7 +66,7 @@ class Risk:
 
     async def _mark(self, session: AsyncSession, books: TierBooks, prices: Prices) -> _Mark:
         height = (await store.read_cursor(session)).projected_burn_height
-        state = (height, books, prices.volatility is None, await store.last_entry_id(session))
+        state = (height, books, prices.volatility is None, await store.version(session))
         async with self._marking:
             known = self._known.get((books.tier, books.token))
             now = time.monotonic()

@@ -115,7 +115,9 @@ def _balance_of(account: str, token: Token) -> sa.ColumnElement[int]:
     return sa.func.coalesce(balance, 0)
 
 
-async def last_entry_id(session: AsyncSession) -> int:
-    """Id of the newest entry, 0 in an empty ledger: whatever is derived from the books holds as long as it does."""
-    statement = select(sa.func.coalesce(sa.func.max(col(tables.JournalEntry.id)), 0))
-    return int((await session.exec(statement)).one() or 0)
+async def version(session: AsyncSession) -> tuple[int, str]:
+    """The newest entry and the newest decision: whatever is derived from the books holds as long as these do."""
+    entry = sa.select(sa.func.coalesce(sa.func.max(col(tables.JournalEntry.id)), 0)).scalar_subquery()
+    statement = sa.select(entry, col(tables.DecisionCursor.cursor))
+    row = (await (await session.connection()).execute(statement)).one()
+    return int(row[0]), str(row[1])

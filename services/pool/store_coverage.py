@@ -164,6 +164,7 @@ async def put_coverage(session: AsyncSession, created: PolicyCreated) -> None:
         status=ACTIVE,
         payout=0,
         ended_burn_height=None,
+        auto_settle=created.auto_settle,
     )
     await session.merge(row)
     await session.flush()

@@ -242,6 +242,29 @@ class Coverage(SQLModel, table=True):
     status: str
     payout: int = Field(default=0, sa_type=sa.BigInteger)
     ended_burn_height: int | None = Field(default=None, sa_type=sa.BigInteger)
+    # Whether expiration in the money pays; the holder may have opted out.
+    auto_settle: bool = Field(default=True)
+
+
+class Decision(SQLModel, table=True):
+    """The prices by which a policy will be settled, or all that expire at one height, as the oracle signed them."""
+
+    metadata = METADATA
+    __tablename__ = "decision"
+    id: int | None = Field(default=None, primary_key=True, sa_type=sa.BigInteger)
+    policy_id: str | None = None
+    expiration_burn_height: int | None = Field(default=None, sa_type=sa.BigInteger)
+    btc_price_e8: int = Field(sa_type=sa.BigInteger)
+    stx_price_e8: int = Field(sa_type=sa.BigInteger)
+
+
+class DecisionCursor(SQLModel, table=True):
+    """The one row that says how far the oracle's receipts were read."""
+
+    metadata = METADATA
+    __tablename__ = "decision_cursor"
+    name: str = Field(primary_key=True)
+    cursor: str = ""
 
 
 class UnknownEvent(SQLModel, table=True):

@@ -11,6 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from kernel.errors import Unavailable
 from kernel.units import Tier, Token
 from services.pool import store
+from services.pool.decisions import Decisions
 from services.pool.domain import shares
 from services.pool.domain.collateral import TierBooks
 from services.pool.domain.shares import Prices
@@ -24,21 +25,27 @@ _SHOWN_WITHIN_SECONDS: Final = 0.5
 class Valuation:
     """Net assets of tiers, base units."""
 
-    def __init__(self, oracle: OraclePrices, policies: OpenPolicies) -> None:
+    def __init__(self, oracle: OraclePrices, decisions: Decisions, policies: OpenPolicies) -> None:
         self._oracle = oracle
+        self.decisions = decisions
         self._policies = policies
         self._marking = asyncio.Lock()
         self._known: dict[tuple[str, Tier, Token], tuple[Hashable, int]] = {}
 
     async def observe(self, token: Token) -> ObservedPrices:
-        """The latest good prices that policies settled in `token` need; Unavailable if there are none."""
-        return await self._oracle.latest(token)
+        """The latest good prices that policies settled in `token` need; Unavailable if there are none.
+
+        Everything that was decided before they were observed is known then.
+        """
+        observed = await self._oracle.latest(token)
+        await self.decisions.learn()
+        return observed
 
     async def prices(self, token: Token) -> Prices | None:
         """The latest good prices, for showing; None while there are none, or the oracle is slow."""
         try:
             async with asyncio.timeout(_SHOWN_WITHIN_SECONDS):
-                return (await self.observe(token)).prices
+                return (await self._oracle.latest(token)).prices
         except (Unavailable, TimeoutError):
             return None
 
@@ -62,7 +69,7 @@ class Valuation:
         if prices is None:
             raise Unavailable("PRICE_UNAVAILABLE", "open policies cannot be valued now")
         height = (await store.read_cursor(session)).projected_burn_height
-        state = (prices, height, await store.last_entry_id(session))
+        state = (prices, height, await store.version(session))
         key = (kind, books.tier, books.token)
         # A new price concerns every caller at once: one of them marks, the others take what it found.
         async with self._marking:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kernel.pricing import PastVolatility, Portfolio, VolatilityRules, expected_volatilities, mark_portfolio
 from kernel.pricing.amounts import Integers, exact_sum, mul_div_down_array, payout_array
@@ -22,7 +23,10 @@ RATE: Final = 0.0
 
 @dataclass(frozen=True)
 class Book:
-    """One row for each policy: amounts in base units of `token`, prices USD e8, burn heights."""
+    """One row for each policy: amounts in base units of `token`, prices USD e8, burn heights.
+
+    The decided prices are those of `OpenPolicy`, 0 where nothing is decided.
+    """
 
     token: Token
     amount_sats: Integers
@@ -32,6 +36,8 @@ class Book:
     premium: Integers
     created_burn_height: Integers
     expiration_burn_height: Integers
+    decided_btc_e8: Integers
+    decided_stx_e8: Integers
 
     @classmethod
     def of(cls, token: Token, policies: Iterable[OpenPolicy]) -> Book:
@@ -39,15 +45,20 @@ class Book:
         rows = np.array([policy[1:] for policy in policies], dtype=np.int64).reshape(-1, len(OpenPolicy._fields) - 1)
         return cls(token, *rows.T)
 
+    @property
+    def is_decided(self) -> NDArray[np.bool_]:
+        """Which of them have the prices by which they will be settled."""
+        return self.decided_btc_e8 > 0
+
     def payouts(self, prices: Prices) -> Integers:
-        """What activation of each would take now, as `shares.intrinsic`."""
+        """What activation of each would take now, or what is decided, as `shares.intrinsic`."""
         return payout_array(
             self.token,
             self.amount_sats,
             self.strike_e8,
             self.floor_e8,
-            prices.btc_e8,
-            prices.stx_e8,
+            np.where(self.is_decided, self.decided_btc_e8, prices.btc_e8),
+            np.where(self.is_decided, self.decided_stx_e8, prices.stx_e8),
             self.max_payout,
         )
 
@@ -79,8 +90,9 @@ class Book:
 
     def claims_when_joining(self, prices: Prices, past: PastVolatility, burn_height: int) -> int:
         """Sum of `shares.claim_when_joining`, base units."""
-        worth = np.maximum(self.model_values(prices, past, burn_height), self.payouts(prices))
-        return exact_sum(np.minimum(worth, self.max_payout))
+        payouts = self.payouts(prices)
+        worth = np.maximum(self.model_values(prices, past, burn_height), payouts)
+        return exact_sum(np.where(self.is_decided, payouts, np.minimum(worth, self.max_payout)))
 
     def claims_when_leaving(self, prices: Prices, past: PastVolatility, burn_height: int) -> int:
         """Sum of `shares.claim_when_leaving`, base units."""

@@ -23,13 +23,17 @@ class Deposited:
 
 @dataclass(frozen=True)
 class PolicyCreated:
-    """A policy was paid and its collateral locked. `policy` holds its terms."""
+    """A policy was paid and its collateral locked. `policy` holds its terms.
+
+    `auto_settle`: in the money at its expiration it is settled without having been activated.
+    """
 
     policy_id: str
     onchain_id: int
     tier: Tier
     policy: OpenPolicy
     fee: int
+    auto_settle: bool
 
 
 @dataclass(frozen=True)

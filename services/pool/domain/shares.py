@@ -4,6 +4,8 @@ An open policy is a liability of the pool, which has two prices:
 - who joins counts its American model value now, or the payout now where that is more: what it is expected to take;
 - who leaves counts the larger of that and of unearned premium plus payout now: neither takes along what time has not
   earned nor leaves a visible loss behind.
+Once the oracle has signed the prices that settle a policy, its payout is decided: it stands for the payout now in both,
+and who joins counts that and nothing else, until the chain has ended the policy.
 Each is at most `max_payout`. Leaving is never priced above joining, so that in and out at once only costs; the spread
 stays in the tier and shrinks to nothing as policies end, when the rest of the premium is earned at once.
 
@@ -48,7 +50,8 @@ class Prices:
 class OpenPolicy(NamedTuple):
     """An open policy as the pool sees it: amounts in base units of `token`, prices USD e8.
 
-    A tuple, because a tier may have a million of them to value.
+    A tuple, because a tier may have a million of them to value. `decided_btc_e8` and `decided_stx_e8` are the prices
+    by which it will be settled where that is decided, otherwise 0.
     """
 
     token: Token
@@ -59,18 +62,20 @@ class OpenPolicy(NamedTuple):
     premium: int
     created_burn_height: int
     expiration_burn_height: int
+    decided_btc_e8: int = 0
+    decided_stx_e8: int = 0
+
+    @property
+    def decided(self) -> tuple[int, int] | None:
+        """The prices of BTC and STX by which it will be settled; None while they are not decided."""
+        return (self.decided_btc_e8, self.decided_stx_e8) if self.decided_btc_e8 else None
 
 
 def intrinsic(policy: OpenPolicy, prices: Prices) -> int:
-    """What activation would take from the pool now, at most `max_payout`."""
+    """What activation would take from the pool now, or what is decided that it takes; at most `max_payout`."""
+    btc_e8, stx_e8 = policy.decided or (prices.btc_e8, prices.stx_e8)
     return payout(
-        policy.token,
-        policy.amount_sats,
-        policy.strike_e8,
-        policy.floor_e8,
-        prices.btc_e8,
-        prices.stx_e8,
-        policy.max_payout,
+        policy.token, policy.amount_sats, policy.strike_e8, policy.floor_e8, btc_e8, stx_e8, policy.max_payout
     )
 
 
@@ -82,8 +87,12 @@ def unearned_premium(policy: OpenPolicy, burn_height: int) -> int:
 
 
 def claim_when_joining(policy: OpenPolicy, prices: Prices, model_value: int) -> int:
-    """The larger of model value and payout now, at most `max_payout`; `model_value` in base units, rounded down."""
-    return min(policy.max_payout, max(model_value, intrinsic(policy, prices)))
+    """The larger of model value and payout now, at most `max_payout`, or what is decided.
+
+    `model_value` in base units, rounded down.
+    """
+    taken = intrinsic(policy, prices)
+    return taken if policy.decided else min(policy.max_payout, max(model_value, taken))
 
 
 def claim_when_leaving(policy: OpenPolicy, prices: Prices, model_value: int, burn_height: int) -> int:

@@ -232,3 +232,24 @@ async def test_a_gap_before_expiry_widens_the_window_and_then_asks_a_person(data
         rows = await oracle.rows("SELECT cardinality(btc_rounds), cardinality(stx_rounds) FROM oracle.receipt")
     assert receipt.btc_price_usd_e8 == 8_000 * USD
     assert tuple(rows[0]) == (40, 30)
+
+
+async def test_whoever_follows_receipts_misses_none(database_url: str) -> None:
+    """Those that decide a payout, in the order of their making, page by page; the cursor holds for what comes later."""
+    source = ScriptedPrices()
+    async with oracle_at(database_url, source) as oracle:
+        await oracle.advance(7_200)
+        height = oracle.gateway.burn_height - 1
+        deciding = [await _activation(oracle), await _expiry(oracle, height)]
+        await _activation(oracle, policy="policies/" + "0191" * 8, strike_price_usd_e8=5_000 * USD)
+        first = await oracle.stub.ListReceipts(pb.ListReceiptsRequest(page_size=1))
+        rest = await oracle.stub.ListReceipts(pb.ListReceiptsRequest(cursor=first.next_cursor))
+        others = await asyncio.gather(*(_activation(oracle, policy=f"policies/{n:032x}") for n in range(1, 21)))
+        later = await oracle.stub.ListReceipts(pb.ListReceiptsRequest(cursor=rest.next_cursor))
+        none = await oracle.stub.ListReceipts(pb.ListReceiptsRequest(cursor=later.next_cursor))
+        bad = oracle.stub.ListReceipts(pb.ListReceiptsRequest(cursor="x"))
+        assert await _refused(bad) is grpc.StatusCode.INVALID_ARGUMENT
+    assert [*first.receipts, *rest.receipts] == deciding
+    named = [receipt.activation.policy for receipt in later.receipts]
+    assert sorted(named) == sorted(receipt.activation.policy for receipt in others)
+    assert (list(none.receipts), none.next_cursor) == ([], later.next_cursor)

@@ -148,6 +148,7 @@ class StandInOracle(_OracleBase):
         self.observe_time: dt.datetime | None = None
         self.reachable = True
         self.volatility = 0.5
+        self.receipts: list[price_pb2.SettlementReceipt] = []
 
     async def GetPrice(self, request: oracle_pb2.GetPriceRequest, context: Context) -> oracle_pb2.GetPriceResponse:
         """The price of a feed."""
@@ -164,6 +165,14 @@ class StandInOracle(_OracleBase):
         """The same over every window."""
         at = self.volatility
         return oracle_pb2.GetVolatilityResponse(close_to_close_30d=at, close_to_close_90d=at, ewma=at, parkinson_30d=at)
+
+    async def ListReceipts(
+        self, request: oracle_pb2.ListReceiptsRequest, context: Context
+    ) -> oracle_pb2.ListReceiptsResponse:
+        """What a test has decided, in its order."""
+        first = int(request.cursor or 0)
+        page = self.receipts[first : first + request.page_size]
+        return oracle_pb2.ListReceiptsResponse(receipts=page, next_cursor=str(first + len(page) or ""))
 
 
 def add_gateway(servicer: Any, server: grpc.aio.Server) -> None:

@@ -12,11 +12,12 @@ CREATED = 1_000
 HAIRCUT_BPS = 3_000
 tokens = st.sampled_from(Token)
 prices = st.builds(Prices, btc_e8=st.integers(1_000 * E8, 300_000 * E8), stx_e8=st.integers(E8 // 20, 20 * E8))
+decided_prices = prices.map(lambda signed: {"decided_btc_e8": signed.btc_e8, "decided_stx_e8": signed.stx_e8})
 
 
 @st.composite
 def open_policies(draw: st.DrawFn, token: Token) -> OpenPolicy:
-    """A policy settled in `token`, created at CREATED, its collateral as the contract computes it."""
+    """A policy settled in `token`, created at CREATED, its collateral as the contract computes it; maybe decided."""
     strike = draw(st.integers(10_000 * E8, 200_000 * E8))
     floor = strike * draw(st.integers(4_000, 9_800)) // 10_000
     amount = draw(st.integers(10_000, 50 * E8))
@@ -30,4 +31,5 @@ def open_policies(draw: st.DrawFn, token: Token) -> OpenPolicy:
         premium=draw(st.integers(0, collateral)),
         created_burn_height=CREATED,
         expiration_burn_height=CREATED + draw(st.integers(1, 5_000)),
+        **draw(st.one_of(st.just({}), decided_prices)),
     )

@@ -90,6 +90,11 @@ class OracleServiceStub:
                 request_serializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.GetReceiptRequest.SerializeToString,
                 response_deserializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.GetReceiptResponse.FromString,
                 _registered_method=True)
+        self.ListReceipts = channel.unary_unary(
+                '/bithedge.oracle.v1.OracleService/ListReceipts',
+                request_serializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.ListReceiptsRequest.SerializeToString,
+                response_deserializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.ListReceiptsResponse.FromString,
+                _registered_method=True)
         self.EnsurePublishedRounds = channel.unary_unary(
                 '/bithedge.oracle.v1.OracleService/EnsurePublishedRounds',
                 request_serializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.EnsurePublishedRoundsRequest.SerializeToString,
@@ -215,6 +220,13 @@ class OracleServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListReceipts(self, request, context):
+        """The receipts that decide what policies pay: those of expiration heights, and of activations in the money.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def EnsurePublishedRounds(self, request, context):
         """A published round of each feed close enough to a burn height; starts a publication when there is
         none and answers UNAVAILABLE until it is on chain.
@@ -330,6 +342,11 @@ def add_OracleServiceServicer_to_server(servicer, server):
                     servicer.GetReceipt,
                     request_deserializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.GetReceiptRequest.FromString,
                     response_serializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.GetReceiptResponse.SerializeToString,
+            ),
+            'ListReceipts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReceipts,
+                    request_deserializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.ListReceiptsRequest.FromString,
+                    response_serializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.ListReceiptsResponse.SerializeToString,
             ),
             'EnsurePublishedRounds': grpc.unary_unary_rpc_method_handler(
                     servicer.EnsurePublishedRounds,
@@ -670,6 +687,33 @@ class OracleService:
             '/bithedge.oracle.v1.OracleService/GetReceipt',
             bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.GetReceiptRequest.SerializeToString,
             bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.GetReceiptResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReceipts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bithedge.oracle.v1.OracleService/ListReceipts',
+            bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.ListReceiptsRequest.SerializeToString,
+            bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.ListReceiptsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -59,6 +59,8 @@ class OracleServiceStub:
     """
     GetReceipt: _grpc.UnaryUnaryMultiCallable[_oracle_service_pb2.GetReceiptRequest, _oracle_service_pb2.GetReceiptResponse]
     """A receipt by its purpose. A holder's request on chain, number n of its policy, is activation 1000000000 + n."""
+    ListReceipts: _grpc.UnaryUnaryMultiCallable[_oracle_service_pb2.ListReceiptsRequest, _oracle_service_pb2.ListReceiptsResponse]
+    """The receipts that decide what policies pay: those of expiration heights, and of activations in the money."""
     EnsurePublishedRounds: _grpc.UnaryUnaryMultiCallable[_oracle_service_pb2.EnsurePublishedRoundsRequest, _oracle_service_pb2.EnsurePublishedRoundsResponse]
     """A published round of each feed close enough to a burn height; starts a publication when there is
     none and answers UNAVAILABLE until it is on chain.
@@ -111,6 +113,8 @@ class OracleServiceAsyncStub(OracleServiceStub):
     """
     GetReceipt: _aio.UnaryUnaryMultiCallable[_oracle_service_pb2.GetReceiptRequest, _oracle_service_pb2.GetReceiptResponse]  # type: ignore[assignment]
     """A receipt by its purpose. A holder's request on chain, number n of its policy, is activation 1000000000 + n."""
+    ListReceipts: _aio.UnaryUnaryMultiCallable[_oracle_service_pb2.ListReceiptsRequest, _oracle_service_pb2.ListReceiptsResponse]  # type: ignore[assignment]
+    """The receipts that decide what policies pay: those of expiration heights, and of activations in the money."""
     EnsurePublishedRounds: _aio.UnaryUnaryMultiCallable[_oracle_service_pb2.EnsurePublishedRoundsRequest, _oracle_service_pb2.EnsurePublishedRoundsResponse]  # type: ignore[assignment]
     """A published round of each feed close enough to a burn height; starts a publication when there is
     none and answers UNAVAILABLE until it is on chain.
@@ -226,6 +230,14 @@ class OracleServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_oracle_service_pb2.GetReceiptResponse, _abc.Awaitable[_oracle_service_pb2.GetReceiptResponse]]:
         """A receipt by its purpose. A holder's request on chain, number n of its policy, is activation 1000000000 + n."""
+
+    @_abc_1.abstractmethod
+    def ListReceipts(
+        self,
+        request: _oracle_service_pb2.ListReceiptsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_oracle_service_pb2.ListReceiptsResponse, _abc.Awaitable[_oracle_service_pb2.ListReceiptsResponse]]:
+        """The receipts that decide what policies pay: those of expiration heights, and of activations in the money."""
 
     @_abc_1.abstractmethod
     def EnsurePublishedRounds(
