@@ -6,7 +6,7 @@ import datetime as dt
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import asyncpg
@@ -18,9 +18,9 @@ from bithedge.type.v1 import money_pb2
 from kernel.clock import wall_now
 from kernel.ids import new_id
 from services.identity.keys import load_key_set
+from services.policy.convert_lists import page_token
 from tests.bench.calls import Calls, calls_to, serialized
 from tests.bench.processes import Identity, Metadata, running_identity, running_service
-from tests.bench.row import quantile
 from tests.bench.workbench import Workbench
 from tests.integration.policy import harness
 from tests.load.policies import TIP
@@ -28,7 +28,8 @@ from tests.load.seed import seed
 from tests.postgres import create_database
 
 SMALL, LARGE = (1_000, 100), (1_000_000, 100_000)
-_SAMPLES: Final = 2_000
+# So many different ones are asked for, at either size.
+KEYS: Final = 1_000
 # So many heights hold more than a page at either size.
 _WINDOW: Final = 6_000
 _POLICY: Final = "/bithedge.policy.v1.PolicyService"
@@ -51,8 +52,13 @@ def _expiring(keys: Keys) -> list[Any]:
 
 
 def _by_tier(keys: Keys) -> list[Any]:
-    active, tier = policy_pb2.POLICY_STATE_ACTIVE, money_pb2.TIER_BALANCED
-    return [pb.ListPoliciesRequest(states=[active], tier=tier) for _ in keys.ids]
+    """The list from policies on that leave a whole page behind them at either size."""
+    asked = pb.ListPoliciesRequest(states=[policy_pb2.POLICY_STATE_ACTIVE], tier=money_pb2.TIER_BALANCED)
+    starts = sorted(keys.ids)[len(keys.ids) // 2 :]
+    return [
+        pb.ListPoliciesRequest(states=asked.states, tier=asked.tier, page_token=page_token(asked, one))
+        for one in starts
+    ]
 
 
 # By name of the query: its method, and the requests for some keys.
@@ -101,7 +107,6 @@ class Query:
     calls: Calls
     requests: Sequence[bytes]
     next: int = 0
-    taken: list[float] = field(default_factory=list)
 
     async def milliseconds(self, count: int) -> list[float]:
         """How long so many answers took, each alone."""
@@ -113,12 +118,6 @@ class Query:
             await self.calls.answer(request)
             taken.append((time.perf_counter() - start) * 1000)
         return taken
-
-    async def p99(self, count: int) -> float:
-        """The 99th percentile of them; all are kept in `taken`."""
-        taken = await self.milliseconds(count)
-        self.taken += taken
-        return quantile(taken, 0.99)
 
 
 @asynccontextmanager
@@ -161,10 +160,10 @@ async def _keys(url: str) -> Keys:
     try:
         policies = await connection.fetch(
             "SELECT id, holder_principal FROM policy.policy WHERE random() < "
-            f"{3 * _SAMPLES}.0 / (SELECT count(*) FROM policy.policy) ORDER BY random() LIMIT {_SAMPLES}"
+            f"{3 * KEYS}.0 / (SELECT count(*) FROM policy.policy) ORDER BY random() LIMIT {KEYS}"
         )
         providers = await connection.fetch(
-            f"SELECT DISTINCT provider FROM pool.share_balance ORDER BY provider LIMIT {_SAMPLES}"
+            f"SELECT DISTINCT provider FROM pool.share_balance ORDER BY provider LIMIT {KEYS}"
         )
     finally:
         await connection.close()

@@ -10,10 +10,10 @@ from bithedge.type.v1 import price_pb2, transaction_pb2
 
 from services.policy.domain.notice import NoticeKind
 from services.policy.domain.transitions import PolicyState as S
-from tests.load.indexes import without_indexes
+from tests.load.bulk import filling
 
 if TYPE_CHECKING:
-    from tests.load.indexes import Connection
+    from tests.load.bulk import Connection
 
 # The burn height of the day on which the platform is seen. What is ACTIVE expires after it, within 90 days.
 TIP: Final = 900_000
@@ -180,7 +180,7 @@ async def fill(connection: Connection, count: int) -> None:
     """Fills an empty schema `policy` with so many policies of the last year, a twentieth as many holders."""
     states, parts = zip(*_SHARES, strict=True)
     versions = [1 + len(_LIVES[state]) for state in states]
-    async with connection.transaction(), without_indexes(connection, _TABLES):
+    async with filling(connection, _TABLES):
         names, breakdown = [str(one) for one in states], json.dumps(_breakdown())
         await connection.execute(_POLICIES, count, names, parts, versions, breakdown, _prepared())
         lines = [
@@ -195,8 +195,7 @@ async def fill(connection: Connection, count: int) -> None:
             await connection.execute(statement)
         await connection.execute(_BATCHES)
         await connection.execute(f"INSERT INTO policy.stat (kind, key, value) {FULL_COUNT}")
-    for table in (*_TABLES, "policy.stat"):
-        await connection.execute(f"VACUUM ANALYZE {table}")
+    await connection.execute("VACUUM ANALYZE policy.stat")
 
 
 def _breakdown() -> dict[str, object]:

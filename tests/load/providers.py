@@ -1,31 +1,21 @@
-"""Providers by the hundred thousand, made in SQL: each with two deposits that have their shares, all of it posted.
-
-The rows go through the ledger's own triggers, so that what is seeded balances, or is refused.
-"""
+"""Providers by the hundred thousand, made in SQL: each with two deposits that have their shares."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from tests.load.indexes import Connection
+    from tests.load.bulk import Connection
 
 DEPOSITS_PER_PROVIDER: Final = 2
-_TABLES: Final = (
-    "pool.deposit",
-    "pool.journal_entry",
-    "pool.posting",
-    "pool.statement_line",
-    "pool.share_balance",
-    "pool.account_balance",
-)
+# What two deposits of each provider bring covers ten policies for each of them.
 _DEPOSITS: Final = f"""
 INSERT INTO pool.deposit (id, provider, tier, token, amount, state, shares, txid, burn_height, final_market_time,
     btc_round, stx_round, btc_price_e8, stx_price_e8, create_time)
 SELECT md5('deposit' || n), 'ST' || upper(substr(md5('provider' || n % $1) || md5('p'), 1, 38)), 1 + n % 3, 1 + n % 2,
-    1000000 + n % 1000, 'PRICED', 1000000 + n % 1000, '0x' || md5('t' || n) || md5('x' || n), 800000 + n / 1000,
-    '2026-01-01'::timestamptz + n * interval '1 minute', n, n, 100000 * 100000000::bigint, 200000000,
-    '2026-01-01'::timestamptz + n * interval '1 minute'
+    50000000000 + n % 1000, 'PRICED', 50000000000 + n % 1000, '0x' || md5('t' || n) || md5('x' || n), 800000 + n / 1000,
+    '2025-01-01'::timestamptz + n * interval '1 minute', n, n, 100000 * 100000000::bigint, 200000000,
+    '2025-01-01'::timestamptz + n * interval '1 minute'
 FROM generate_series(0, $1::bigint * {DEPOSITS_PER_PROVIDER} - 1) AS n
 """
 _ENTRIES: Final = """
@@ -61,10 +51,7 @@ ORDER BY e.id
 
 
 async def fill(connection: Connection, count: int) -> None:
-    """Fills an empty schema `pool` with so many providers."""
-    async with connection.transaction():
-        await connection.execute(_DEPOSITS, count)
-        for statement in (_ENTRIES, _POSTINGS, _LINES):
-            await connection.execute(statement)
-    for table in _TABLES:
-        await connection.execute(f"VACUUM ANALYZE {table}")
+    """Adds so many providers to the books."""
+    await connection.execute(_DEPOSITS, count)
+    for statement in (_ENTRIES, _POSTINGS, _LINES):
+        await connection.execute(statement)

@@ -1,6 +1,7 @@
 """Fills a database with a large platform: `python -m tests.load.seed --database URL --policies N --providers M`.
 
-The schemas `policy` and `pool` are migrated first and must be empty of policies and providers.
+The schemas `policy` and `pool` are migrated first and must be empty of policies and providers. The pool covers the
+policies, and its ledger has an entry for each of their creations and ends.
 """
 
 from __future__ import annotations
@@ -9,20 +10,26 @@ import argparse
 import asyncio
 import time
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import asyncpg
 
 import services.policy
 import services.pool
 from kernel.database import migrate
-from tests.load import policies, providers
+from tests.load import covered, policies, providers
+from tests.load.bulk import filling
+
+if TYPE_CHECKING:
+    from tests.load.bulk import Connection
 
 _SERVICES: Final = {"policy": services.policy, "pool": services.pool}
+_DERIVED: Final = ("pool.account_balance", "pool.share_balance", "pool.tier_shares", "pool.cursor")
+_POOL_TABLES: Final = ("pool.deposit", "pool.coverage", "pool.journal_entry", "pool.posting", "pool.statement_line")
 
 
 async def seed(url: str, policy_count: int, provider_count: int) -> None:
-    """Migrates both schemas and fills them; zero leaves one as it is."""
+    """Migrates both schemas and fills them; without providers the pool's stays empty."""
     for schema, module in _SERVICES.items():
         await migrate(url, schema, Path(str(module.__file__)).parent / "migrations")
     connection = await asyncpg.connect(url)
@@ -30,9 +37,17 @@ async def seed(url: str, policy_count: int, provider_count: int) -> None:
         if policy_count:
             await policies.fill(connection, policy_count)
         if provider_count:
-            await providers.fill(connection, provider_count)
+            await _fill_pool(connection, provider_count)
     finally:
         await connection.close()
+
+
+async def _fill_pool(connection: Connection, provider_count: int) -> None:
+    async with filling(connection, _POOL_TABLES):
+        await providers.fill(connection, provider_count)
+        await covered.fill(connection)
+    await connection.execute("SELECT pool.rebuild_derived()")
+    await connection.execute(f"VACUUM ANALYZE {', '.join(_DERIVED)}")
 
 
 def main() -> None:
