@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.look import print_price, print_quote, print_receipt, print_services
+from cli.rebuild import REBUILT, rebuild_books
 from cli.trial import Trial
 from deploy.demo.market import DemoError
 from deploy.devnet.driver import DevnetError
@@ -45,9 +46,18 @@ async def _up(_: argparse.Namespace, layout: Layout) -> None:
     _CONSOLE.print(f"  open {layout.temporal_ui} in a browser\n  make down")
 
 
-async def _down(_: argparse.Namespace, layout: Layout) -> None:
+async def _down(given: argparse.Namespace, layout: Layout) -> None:
+    if given.service:
+        Stack(layout).processes.stop([given.service])
+        _CONSOLE.print(f"{given.service} has stopped; `up` starts it again")
+        return
     Stack(layout).stop()
     _CONSOLE.print("everything has stopped; the state is kept")
+
+
+async def _rebuild(given: argparse.Namespace, layout: Layout) -> None:
+    if await rebuild_books(Stack(layout, _CONSOLE.print), given.service, given.compare, _CONSOLE.print):
+        raise StackError("the books differ")
 
 
 async def _status(_: argparse.Namespace, layout: Layout) -> None:
@@ -82,7 +92,6 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True)
     simple: dict[str, tuple[Command, str]] = {
         "up": (_up, "start what does not run, and wait until everything serves"),
-        "down": (_down, "stop everything; the state is kept"),
         "status": (_status, "which processes run"),
         "services": (_services, "ask every service for its methods, by reflection"),
         "price": (_price, "the latest prices with their sources"),
@@ -90,6 +99,13 @@ def _parser() -> argparse.ArgumentParser:
     }
     for name, (command, help_text) in simple.items():
         commands.add_parser(name, help=help_text).set_defaults(command=command)
+    down = commands.add_parser("down", help="stop everything, or one service; the state is kept")
+    down.add_argument("service", nargs="?", choices=SERVICES, help="this one alone")
+    down.set_defaults(command=_down)
+    rebuild = commands.add_parser("rebuild", help="drop the books of a service and make them again; docs/rebuild.md")
+    rebuild.add_argument("service", choices=REBUILT, help="whose books")
+    rebuild.add_argument("--compare", action="store_true", help="make them beside those that stand, and compare")
+    rebuild.set_defaults(command=_rebuild)
     parser.add_argument("--live", action="store_true", help="the stack whose oracle reads stand-ins of exchanges")
     quote = commands.add_parser("quote", help="an indicative quote")
     quote.add_argument("--sats", type=int, required=True, help="protected amount in sats")

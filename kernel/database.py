@@ -21,8 +21,11 @@ from alembic.config import Config
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from kernel.errors import FailedPrecondition
 from kernel.presence import Presence
 
+REBUILDING: Final = "bithedge: being rebuilt"
+"""Comment on a schema that is not whole yet."""
 _POOL_SIZE: Final = 5
 _PLAIN_POOL_SIZE: Final = 2
 # A machine that vanishes says no goodbye: without these its locks, a lease's among them, would be held for hours.
@@ -167,11 +170,24 @@ class Notifications:
             await self._connection.close()
 
 
-async def migrate(url: str, schema: str, migrations: Path) -> None:
+async def is_rebuilding(url: str, schema: str) -> bool:
+    """Whether a rebuild of the schema was begun and has not finished."""
+    connection = await asyncpg.connect(url)
+    try:
+        comment = "SELECT obj_description(to_regnamespace($1)::oid, 'pg_namespace')"
+        return bool(await connection.fetchval(comment, schema) == REBUILDING)
+    finally:
+        await connection.close()
+
+
+async def migrate(url: str, schema: str, migrations: Path, *, rebuilding: bool = False) -> None:
     """Brings one schema to its newest revision; safe to run from several processes at once.
 
     `migrations` is an Alembic script folder with `versions/`; its `env.py` is kernel/migration_environment.py's.
+    FailedPrecondition SCHEMA_REBUILDING for anybody but the rebuild that has the schema in hand.
     """
+    if not rebuilding and await is_rebuilding(url, schema):
+        raise FailedPrecondition("SCHEMA_REBUILDING", f"schema {schema} is being rebuilt: let the rebuild finish first")
     engine = create_async_engine(_async_url(url), poolclass=sa.NullPool)
     try:
         async with engine.connect() as connection:

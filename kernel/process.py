@@ -11,6 +11,7 @@ from typing import Any, Final, NoReturn
 
 import uvloop
 
+from kernel.errors import FailedPrecondition
 from kernel.log import configure_logging
 from kernel.settings import SettingsError
 
@@ -20,7 +21,8 @@ _COLLECT_AFTER: Final = (20_000, 20, 20)
 
 
 def run_process(service: str, main: Coroutine[Any, Any, None]) -> None:
-    """Runs a long-lived process to its end. Exits 2 with one line for a wrong setting or a port in use."""
+    """Runs a long-lived process to its end. Exits 2 with one line for a wrong setting, a port in use, or a state
+    of its database that a person must mend first."""
     configure_logging(service, os.environ.get("LOG_LEVEL", "INFO"))
     # What was imported stays to the end: no collection needs to look at it again.
     gc.freeze()
@@ -28,7 +30,7 @@ def run_process(service: str, main: Coroutine[Any, Any, None]) -> None:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(main)
-    except (SettingsError, OSError) as error:
+    except (SettingsError, FailedPrecondition, OSError) as error:
         print(f"{service}: {error}", file=sys.stderr)
         raise SystemExit(2) from error
 

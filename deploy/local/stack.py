@@ -75,6 +75,13 @@ class Stack:
         await self._wait_for_worker()
         self._say("every process serves")
 
+    async def environment_of(self, service: str) -> Mapping[str, str]:
+        """The settings of a service, for an operators' command beside it. Everything but that service runs."""
+        self._postgres = self._postgres or start_postgres(self.layout.state / "postgres")
+        if self._principals is None:
+            self._principals = await self._deploy(), await self._operator()
+        return next(spec.environment for spec in self._service_specs(*self._principals) if spec.name == service)
+
     def stop(self) -> None:
         """Stops everything; the state stays."""
         for group in ((_WORKER,), tuple(reversed(SERVICES)), ("temporal", _EXCHANGES, "devnet")):

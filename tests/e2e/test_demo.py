@@ -2,30 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
-import pytest
-
-from deploy.local.layout import REPOSITORY
 from kernel.units import Token, max_payout, payout
-
-_SECONDS = 300
-
-
-@pytest.fixture(scope="module")
-def demo(open_folder: Path) -> dict[str, Any]:
-    """What one run of the demo wrote."""
-    folder = open_folder / "demo"
-    output = folder / "demo.json"
-    command = [sys.executable, "-m", "deploy.demo", "--state", str(folder / "state"), "--output", str(output)]
-    run = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=_SECONDS, check=False)
-    assert run.returncode == 0, f"{run.stdout[-3000:]}\n{run.stderr[-3000:]}"
-    written: dict[str, Any] = json.loads(output.read_text())
-    return written
 
 
 def _by_scenario(demo: dict[str, Any]) -> dict[str, dict[str, Any]]:
