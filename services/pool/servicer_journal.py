@@ -90,8 +90,8 @@ class JournalMethods(pool_service_pb2_grpc.PoolServiceServicer):
             if end > projected:
                 raise FailedPrecondition("BOOKS_BEHIND", "the books have not reached this height", projected=projected)
             opening = await store_statement.holding_at(session, provider, tier, token, start)
-            movements = await store_statement.movements_between(session, provider, tier, token, start, end)
-        return convert_statement.statement_message(request, start, end, period_statement(opening, movements))
+            steps = await store_statement.steps_between(session, provider, tier, token, start, end)
+        return convert_statement.statement_message(request, start, end, period_statement(opening, steps))
 
     async def ListLedgerFaults(
         self, request: pb.ListLedgerFaultsRequest, context: Context

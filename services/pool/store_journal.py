@@ -198,18 +198,30 @@ async def _of_entries(session: AsyncSession, table: Any, ids: Sequence[int]) -> 
 
 
 _WRONG: Final = sa.text(
-    """SELECT 'BALANCE_NOT_DERIVED' AS fault, account || ' ' || token AS subject
-    FROM (SELECT account, token, sum(amount) AS balance FROM pool.posting GROUP BY 1, 2) p
+    """WITH booked AS (SELECT account, token, sum(amount) AS balance FROM pool.posting GROUP BY 1, 2),
+    held AS (SELECT tier, token, provider, sum(shares_delta) AS shares FROM pool.statement_line GROUP BY 1, 2, 3)
+    SELECT 'BALANCE_NOT_DERIVED' AS fault, account || ' ' || token AS subject
+    FROM booked p
     FULL JOIN pool.account_balance b USING (account, token) WHERE p.balance IS DISTINCT FROM b.balance
     UNION ALL
     SELECT 'SHARES_NOT_DERIVED', provider || ' ' || tier || ' ' || token
-    FROM (SELECT tier, token, provider, sum(shares_delta) AS shares FROM pool.statement_line GROUP BY 1, 2, 3) l
+    FROM held l
     FULL JOIN pool.share_balance b USING (tier, token, provider)
     WHERE coalesce(l.shares, 0) <> coalesce(b.shares, 0)
     UNION ALL
     SELECT 'TIER_SHARES_NOT_DERIVED', tier || ' ' || token
     FROM (SELECT tier, token, sum(shares) AS shares FROM pool.share_balance GROUP BY 1, 2) b
     FULL JOIN pool.tier_shares t USING (tier, token) WHERE coalesce(b.shares, 0) <> coalesce(t.shares, 0)
+    UNION ALL
+    SELECT 'TIER_HEIGHTS_NOT_DERIVED', tier || ' ' || token
+    FROM (SELECT DISTINCT ON (tier, token) tier, token, capital, all_shares
+        FROM pool.tier_height ORDER BY tier, token, burn_height DESC) h
+    FULL JOIN (SELECT tier, token, sum(shares) AS shares FROM held GROUP BY 1, 2) s USING (tier, token)
+    FULL JOIN (SELECT token, -sum(balance) AS booked,
+            array_position(ARRAY['CONSERVATIVE', 'BALANCED', 'AGGRESSIVE'], split_part(account, '/', 2)) AS tier
+        FROM booked WHERE split_part(account, '/', 1) IN ('free_capital', 'locked_collateral')
+        GROUP BY 1, 3) b USING (tier, token)
+    WHERE coalesce(capital, 0) <> coalesce(booked, 0) OR coalesce(all_shares, 0) <> coalesce(s.shares, 0)
     UNION ALL
     SELECT 'ENTRY_NOT_BALANCED', entry_id || ' ' || token
     FROM pool.posting GROUP BY entry_id, token HAVING sum(amount) <> 0

@@ -1,7 +1,8 @@
-"""SQL of statements by period: what entries changed in a tier, and how the tier stood before them."""
+"""SQL of statements by period: how the tier stood, and what entries changed where a provider's shares did."""
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -10,55 +11,75 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from kernel.units import Tier, Token
 from services.pool.domain import ledger
 from services.pool.domain.ledger import EntryKind
-from services.pool.domain.statement import Holding, Movement
+from services.pool.domain.statement import Holding, Movement, Quiet
 
-_CHANGES: Final = """
-    SELECT e.id, e.burn_height, e.kind,
+_OWN_LINES: Final = """FROM pool.statement_line
+    WHERE provider = :provider AND tier = :tier AND token = :token AND shares_delta <> 0 AND burn_height > :start"""
+# What the provider has now, less all that came after the height.
+_SHARES: Final = sa.text(
+    f"""SELECT coalesce((SELECT shares FROM pool.share_balance
+            WHERE tier = :tier AND token = :token AND provider = :provider), 0)
+        - coalesce((SELECT sum(shares_delta) {_OWN_LINES}), 0) AS shares"""
+)
+_OWN_HEIGHTS: Final = sa.text(f"SELECT DISTINCT burn_height {_OWN_LINES} AND burn_height <= :end ORDER BY burn_height")
+# A trigger on `posting` keeps `tier_height`; what a share earned and paid is in 1e-36 base units, rounded up.
+_STOOD: Final = sa.text(
+    """SELECT coalesce(capital, 0) AS capital, coalesce(all_shares, 0) AS all_shares,
+        coalesce(premiums_per_share_e36, 0) AS premiums, coalesce(payouts_per_share_e36, 0) AS payouts
+    FROM unnest(CAST(:heights AS bigint[])) WITH ORDINALITY AS asked(height, place)
+    LEFT JOIN LATERAL (SELECT * FROM pool.tier_height
+        WHERE tier = :tier AND token = :token AND burn_height <= height ORDER BY burn_height DESC LIMIT 1) t ON true
+    ORDER BY place"""
+)
+_MOVEMENTS: Final = sa.text(
+    """SELECT * FROM (SELECT e.id, e.burn_height, e.kind,
         coalesce((SELECT -sum(p.amount) FROM pool.posting p
             WHERE p.entry_id = e.id AND p.token = :token AND p.account IN (:free, :locked)), 0) AS capital,
         coalesce((SELECT sum(l.shares_delta) FROM pool.statement_line l
             WHERE l.entry_id = e.id AND l.tier = :tier AND l.token = :token), 0) AS all_shares,
         coalesce((SELECT sum(l.shares_delta) FROM pool.statement_line l
             WHERE l.entry_id = e.id AND l.tier = :tier AND l.token = :token AND l.provider = :provider), 0) AS shares
-    FROM pool.journal_entry e"""
-_MOVEMENTS: Final = sa.text(
-    f"""SELECT * FROM ({_CHANGES} WHERE e.burn_height > :start AND e.burn_height <= :end) c
-    WHERE capital <> 0 OR all_shares <> 0 ORDER BY burn_height, id"""
+    FROM pool.journal_entry e WHERE e.burn_height = :height) c
+    WHERE capital <> 0 OR all_shares <> 0 ORDER BY id"""
 )
-# What stands now, less all that came after the height.
-_HOLDING: Final = sa.text(
-    f"""SELECT
-        coalesce((SELECT sum(-balance) FROM pool.account_balance
-            WHERE token = :token AND account IN (:free, :locked)), 0) - coalesce(sum(capital), 0) AS capital,
-        coalesce((SELECT shares FROM pool.tier_shares WHERE tier = :tier AND token = :token), 0)
-            - coalesce(sum(all_shares), 0) AS all_shares,
-        coalesce((SELECT shares FROM pool.share_balance
-            WHERE tier = :tier AND token = :token AND provider = :provider), 0) - coalesce(sum(shares), 0) AS shares
-    FROM ({_CHANGES} WHERE e.burn_height > :start) c"""
-)
+_SCALE: Final = 10**36
 
 
 async def holding_at(session: AsyncSession, provider: str, tier: Tier, token: Token, height: int) -> Holding:
     """How a provider and the tier stood when the events up to a height were in the books."""
-    values = _values(provider, tier, token) | {"start": height}
-    row = (await (await session.connection()).execute(_HOLDING, values)).one()
-    return Holding(int(row.shares), int(row.all_shares), int(row.capital))
+    values = {"provider": provider, "tier": int(tier), "token": int(token), "start": height, "heights": [height]}
+    connection = await session.connection()
+    shares = (await connection.execute(_SHARES, values)).scalar_one()
+    stood = (await connection.execute(_STOOD, values)).one()
+    return Holding(int(shares), int(stood.all_shares), int(stood.capital))
 
 
-async def movements_between(
+async def steps_between(
     session: AsyncSession, provider: str, tier: Tier, token: Token, start: int, end: int
-) -> list[Movement]:
-    """What entries of the heights after `start` up to `end` changed, in the order of the books."""
-    values = _values(provider, tier, token) | {"start": start, "end": end}
-    rows = await (await session.connection()).execute(_MOVEMENTS, values)
-    return [Movement(EntryKind(row.kind), int(row.capital), int(row.all_shares), int(row.shares)) for row in rows]
+) -> list[Movement | Quiet]:
+    """What happened at the heights after `start` up to `end`, in the order of the books.
+
+    Entries are read one by one only of heights at which the provider's own shares changed; the rest is read as sums,
+    so that a statement costs the same however much a tier sold meanwhile.
+    """
+    values = {"provider": provider, "tier": int(tier), "token": int(token), "start": start, "end": end}
+    values |= {"free": ledger.free_capital(tier, token), "locked": ledger.locked_collateral(tier, token)}
+    connection = await session.connection()
+    own = [int(row.burn_height) for row in await connection.execute(_OWN_HEIGHTS, values)]
+    marks = [start, *(mark for height in own for mark in (height - 1, height)), end]
+    stood = (await connection.execute(_STOOD, values | {"heights": marks})).all()
+    steps: list[Movement | Quiet] = []
+    for at, height in enumerate(own):
+        steps.append(_quiet(stood[2 * at], stood[2 * at + 1]))
+        rows = await connection.execute(_MOVEMENTS, values | {"height": height})
+        steps += [Movement(EntryKind(row.kind), int(row.capital), int(row.all_shares), int(row.shares)) for row in rows]
+    return [*steps, _quiet(stood[-2], stood[-1])]
 
 
-def _values(provider: str, tier: Tier, token: Token) -> dict[str, Any]:
-    return {
-        "provider": provider,
-        "tier": int(tier),
-        "token": int(token),
-        "free": ledger.free_capital(tier, token),
-        "locked": ledger.locked_collateral(tier, token),
-    }
+def _quiet(before: Any, after: Any) -> Quiet:
+    return Quiet(
+        int(after.capital - before.capital),
+        int(after.all_shares - before.all_shares),
+        Fraction(int(after.premiums - before.premiums), _SCALE),
+        Fraction(int(after.payouts - before.payouts), _SCALE),
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -61,6 +62,21 @@ def _by_tier(keys: Keys) -> list[Any]:
     ]
 
 
+def _of_a_month(keys: Keys) -> list[Any]:
+    """The month before some height of the last year."""
+    months = range(TIP - 30_000, TIP, 30_000 // KEYS)
+    return [
+        pool_pb2.GetPeriodStatementRequest(
+            provider_principal=one,
+            tier=1 + at % 3,  # type: ignore[arg-type]
+            token=1 + at % 2,  # type: ignore[arg-type]
+            start_burn_height=end - 4_320,
+            end_burn_height=end,
+        )
+        for at, (one, end) in enumerate(zip(itertools.cycle(keys.providers), months, strict=False))
+    ]
+
+
 # By name of the query: its method, and the requests for some keys.
 QUERIES: Final[dict[str, tuple[str, Callable[[Keys], list[Any]]]]] = {
     "get": (f"{_POLICY}/GetPolicy", lambda keys: [pb.GetPolicyRequest(name=f"policies/{one}") for one in keys.ids]),
@@ -74,6 +90,7 @@ QUERIES: Final[dict[str, tuple[str, Callable[[Keys], list[Any]]]]] = {
         f"{_POOL}/ListStatementLines",
         lambda keys: [pool_pb2.ListStatementLinesRequest(provider_principal=one) for one in keys.providers],
     ),
+    "statement of a month": (f"{_POOL}/GetPeriodStatement", _of_a_month),
 }
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.load.bulk import Connection
 
 _SERVICES: Final = {"policy": services.policy, "pool": services.pool}
-_DERIVED: Final = ("pool.account_balance", "pool.share_balance", "pool.tier_shares", "pool.cursor")
+_DERIVED: Final = ("pool.account_balance", "pool.share_balance", "pool.tier_shares", "pool.tier_height", "pool.cursor")
 _POOL_TABLES: Final = ("pool.deposit", "pool.coverage", "pool.journal_entry", "pool.posting", "pool.statement_line")
 
 

@@ -39,6 +39,17 @@ class Movement:
 
 
 @dataclass(frozen=True)
+class Quiet:
+    """What changed while the provider's shares did not: capital in base units, all shares, and what each share earned
+    and paid."""
+
+    capital: int
+    all_shares: int
+    premiums_per_share: Fraction
+    payouts_per_share: Fraction
+
+
+@dataclass(frozen=True)
 class PeriodStatement:
     """Base units: opening + deposits - withdrawals + premiums - payouts + rest = closing, exactly.
 
@@ -60,12 +71,17 @@ class PeriodStatement:
         return self.closing.worth - self.opening.worth - explained
 
 
-def period_statement(opening: Holding, movements: Iterable[Movement]) -> PeriodStatement:
-    """The statement from `opening` through the movements in the order of the books."""
+def period_statement(opening: Holding, steps: Iterable[Movement | Quiet]) -> PeriodStatement:
+    """The statement from `opening` through what happened in the order of the books."""
     shares, all_shares, capital = opening.shares, opening.all_shares, opening.capital
     deposits = withdrawals = 0
     premiums = payouts = Fraction(0)
-    for one in movements:
+    for one in steps:
+        if isinstance(one, Quiet):
+            premiums += shares * one.premiums_per_share
+            payouts += shares * one.payouts_per_share
+            all_shares, capital = all_shares + one.all_shares, capital + one.capital
+            continue
         part = Fraction(shares, all_shares) if all_shares else Fraction(0)
         if one.kind is EntryKind.POLICY_CREATED:
             premiums += one.capital * part

@@ -5,11 +5,17 @@ from __future__ import annotations
 import csv
 
 import pytest
+import sqlalchemy as sa
 from bithedge.pool.v1 import pool_service_pb2 as pb
 from bithedge.type.v1 import money_pb2
+from sqlalchemy.exc import DBAPIError
 
+from kernel.clock import wall_now
 from kernel.errors import FailedPrecondition, InvalidArgument, PermissionDenied
 from kernel.rpc.channels import remote_errors
+from kernel.units import Tier, Token
+from services.pool import store_journal
+from services.pool.domain import ledger
 from tests.integration.pool.pool_service import OPERATOR, RunningPool, provider
 from tests.integration.pool.withdrawal_words import price, request
 
@@ -49,6 +55,36 @@ async def test_a_statement_says_what_happened_between_two_heights(pool: RunningP
         moved = sum(int(line["amount_base_units"]) for line in lines[:-1])
         assert moved == int(lines[-1]["amount_base_units"]) == one.closing_base_units
         assert abs(one.rest_delta_base_units) <= 2
+
+
+async def test_how_tiers_stood_is_the_same_when_it_is_made_anew(pool: RunningPool) -> None:
+    """Kept entry by entry, also after one for a height long past, it is what a rebuild finds; nobody else writes it."""
+    await pool.invest("SP-ALICE", 6_000_000_000)
+    terms = pool.terms(1_000_000, premium_base_units=800)
+    await pool.reserve(terms)
+    await pool.final(pool.created(terms, 1))
+    past = pool.gateway.burn_height - 1
+    await pool.invest("SP-BOB", 2_000_000_001)
+    await pool.final(pool.settled(terms, 1, 40_000))
+    async with pool.database.transaction() as session:
+        cause = ledger.Cause("missed/1", past, wall_now())
+        entry = ledger.policy_created(cause, Tier.BALANCED, Token.STX, 701, 0, 5_000)
+        assert await store_journal.post_entry(session, entry) is not None
+    kept = await _heights(pool)
+    assert len(kept) > 3
+    async with pool.database.engine.begin() as connection:
+        await connection.execute(sa.text("SELECT pool.rebuild_derived()"))
+    assert await _heights(pool) == kept
+    with pytest.raises(DBAPIError, match="is derived"):
+        async with pool.database.engine.begin() as connection:
+            await connection.execute(sa.text("UPDATE pool.tier_height SET capital = capital + 1"))
+
+
+async def _heights(pool: RunningPool) -> list[tuple[int, ...]]:
+    columns = "tier, token, burn_height, capital, all_shares, premiums_per_share_e36, payouts_per_share_e36"
+    async with pool.database.engine.connect() as connection:
+        found = await connection.execute(sa.text(f"SELECT {columns} FROM pool.tier_height ORDER BY 1, 2, 3"))
+        return [tuple(map(int, row)) for row in found]
 
 
 async def test_a_statement_of_no_period_is_refused(pool: RunningPool) -> None:

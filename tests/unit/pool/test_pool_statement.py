@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.pool.domain.ledger import EntryKind
-from services.pool.domain.statement import Holding, Movement, PeriodStatement, period_statement
+from services.pool.domain.statement import Holding, Movement, PeriodStatement, Quiet, period_statement
 
 _PROVIDERS = 3
 _amounts = st.integers(1, 10**12)
@@ -72,3 +74,20 @@ def test_two_periods_in_a_row_join(events: list[tuple[EntryKind, int, int, int]]
     assert second.closing == whole.closing
     for line in ("premiums", "payouts"):
         assert 0 <= getattr(whole, line) - getattr(first, line) - getattr(second, line) <= 1
+
+
+@given(amounts=st.lists(st.tuples(st.booleans(), _amounts, st.integers(0, 10**12)), max_size=30))
+def test_a_run_of_entries_counts_as_its_sums(amounts: list[tuple[bool, int, int]]) -> None:
+    """While a provider's shares stay, what each share earned and paid says the same as the entries one by one."""
+    opening, movements = Holding(3, 7, 10**14), []
+    all_shares, earned, paid = opening.all_shares, Fraction(0), Fraction(0)
+    for is_premium, amount, issued in amounts:
+        kind = EntryKind.POLICY_CREATED if is_premium else EntryKind.POLICY_SETTLED
+        movements += [Movement(kind, amount if is_premium else -amount, 0, 0)]
+        movements += [Movement(EntryKind.SHARES_ISSUED, amount, issued, 0)]
+        earned += Fraction(amount, all_shares) if is_premium else 0
+        paid += 0 if is_premium else Fraction(amount, all_shares)
+        all_shares += issued
+    capital = sum(one.capital for one in movements)
+    run = Quiet(capital, all_shares - opening.all_shares, earned, paid)
+    assert period_statement(opening, [run]) == period_statement(opening, movements)
