@@ -67,7 +67,7 @@ class Stack:
             self._start(self._exchanges_spec())
             await asyncio.to_thread(self._wait_for_port, _EXCHANGES, self.layout.ports.exchanges)
         if self._principals is None:
-            self._principals = await self._deploy(), await self._operator()
+            self._principals = await self.principals()
         for spec in self._service_specs(*self._principals):
             self._start(spec)
         await asyncio.gather(*(self._wait_for_service(name) for name in SERVICES))
@@ -99,10 +99,11 @@ class Stack:
     def _start_infrastructure(self) -> None:
         check_disk(self.layout.state, _NEEDED_MEGABYTES)
         self._postgres = start_postgres(self.layout.state / "postgres")
-        for spec in (self._devnet_spec(), self._temporal_spec()):
+        for spec in (self.chain_spec(), self._temporal_spec()):
             self._start(spec)
 
-    def _devnet_spec(self) -> ProcessSpec:
+    def chain_spec(self) -> ProcessSpec:
+        """The process of the chain."""
         settings = DevnetSettings(
             self.layout.state / "devnet",
             port=self.layout.ports.devnet,
@@ -166,6 +167,10 @@ class Stack:
         if not wait_for_port(port, _START_SECONDS, lambda: self.processes.running(name) is not None):
             self.processes.check_alive([name])
             raise StackError(f"{name} does not listen on port {port} after {_START_SECONDS:.0f} s")
+
+    async def principals(self) -> tuple[str, str]:
+        """Deployer and operator; what is not deployed yet is deployed."""
+        return await self._deploy(), await self._operator()
 
     async def _deploy(self) -> str:
         return await deploy_contracts(
