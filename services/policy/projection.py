@@ -21,6 +21,7 @@ from services.policy.domain.activation import ActivationState
 from services.policy.domain.policy import (
     COLLECTION,
     RETRY_EXPIRY_BLOCKS,
+    Change,
     OnchainState,
     Origin,
     Policy,
@@ -145,33 +146,38 @@ async def _adopt(session: AsyncSession, event: Event, policy_id: str, vault: str
 
 
 async def _settled(session: AsyncSession, event: Event) -> None:
-    settled = event.policy_settled
-    policy = await _find_open(session, settled.policy, event)
-    if policy is None:
-        return
-    fields = {
-        **_end_fields(event, OnchainState.SETTLED),
-        "payout_base_units": settled.payout.base_units,
-        "settlement_btc_price_usd_e8": settled.btc_price_usd_e8,
-        "settlement_stx_price_usd_e8": settled.stx_price_usd_e8,
-        "settlement_time": event.block_time.ToDatetime(dt.UTC),
-    }
-    await _end(session, policy, Cause.SETTLED_ON_CHAIN, event, fields)
+    policy = await _find_open(session, event.policy_settled.policy, event)
+    if policy is not None:
+        await _end(session, policy, event)
 
 
 async def _expired(session: AsyncSession, event: Event) -> None:
-    expired = event.policy_expired
-    policy = await _find_open(session, expired.policy, event)
+    policy = await _find_open(session, event.policy_expired.policy, event)
     if policy is None:
         return
     if policy.state in (PolicyState.SETTLING, PolicyState.FAILED_SETTLEMENT):
         alert("expired_while_settling", policy=policy.name, txid=event.txid)
+    await _end(session, policy, event)
+
+
+def ended(policy: Policy, event: Event) -> Change:
+    """The open policy as a `policy_settled` or `policy_expired` leaves it."""
+    if event.HasField("policy_settled"):
+        settled = event.policy_settled
+        fields = {
+            **_end_fields(event, OnchainState.SETTLED),
+            "payout_base_units": settled.payout.base_units,
+            "settlement_btc_price_usd_e8": settled.btc_price_usd_e8,
+            "settlement_stx_price_usd_e8": settled.stx_price_usd_e8,
+            "settlement_time": event.block_time.ToDatetime(dt.UTC),
+        }
+        return move(policy, Actor.PROJECTOR, Cause.SETTLED_ON_CHAIN, origin_of(event), **fields)
     fields = {
         **_end_fields(event, OnchainState.EXPIRED),
-        "settlement_btc_price_usd_e8": expired.btc_price_usd_e8,
+        "settlement_btc_price_usd_e8": event.policy_expired.btc_price_usd_e8,
         "expiry_checked_burn_height": event.burn_height,
     }
-    await _end(session, policy, Cause.EXPIRED_ON_CHAIN, event, fields)
+    return move(policy, Actor.PROJECTOR, Cause.EXPIRED_ON_CHAIN, origin_of(event), **fields)
 
 
 def _end_fields(event: Event, onchain_state: OnchainState) -> dict[str, Any]:
@@ -184,13 +190,14 @@ def _end_fields(event: Event, onchain_state: OnchainState) -> dict[str, Any]:
     }
 
 
-async def _end(session: AsyncSession, policy: Policy, cause: Cause, event: Event, fields: dict[str, Any]) -> None:
-    await _signal_settlement(session, policy, "SETTLED" if cause is Cause.SETTLED_ON_CHAIN else "EXPIRED")
+async def _end(session: AsyncSession, policy: Policy, event: Event) -> None:
+    change = ended(policy, event)
+    await _signal_settlement(session, policy, str(change.after.state))
     if policy.unjudged_activation:
         activation = await read_activation(session, policy, policy.activation_number)
         await save_activation(session, dataclasses.replace(activation, state=ActivationState.REFUSED))
-    ended = await store.save(session, move(policy, Actor.PROJECTOR, cause, origin_of(event), **fields))
-    TRANSITIONS.labels(ended.state).inc()
+    await store.save(session, change)
+    TRANSITIONS.labels(change.after.state).inc()
 
 
 async def _find_open(session: AsyncSession, name: str, event: Event) -> Policy | None:

@@ -32,15 +32,18 @@ async def apply_tip(session: AsyncSession, event: Event) -> None:
     policy_id = policy_id_of(name, event)
     policy = None if policy_id is None else await store.find(session, policy_id, lock=True)
     if policy is not None:
-        fields = _withdrawn(policy, state, event) if event.withdrawn else _seen(policy, state, event)
+        fields = _withdrawn(policy, state, event) if event.withdrawn else seen(policy, state, event)
         if fields.get("onchain_id"):
             await free_onchain_id(session, policy, event)
         if fields:
             await store.save(session, touch(policy, origin_of(event), **fields))
 
 
-def _seen(policy: Policy, state: OnchainState, event: Event) -> dict[str, Any]:
-    """Nothing when the other stream was first: this one never takes a policy back without a withdrawal."""
+def seen(policy: Policy, state: OnchainState, event: Event) -> dict[str, Any]:
+    """What changes of a policy with an event that says `state`.
+
+    Nothing when the other stream was first: this one never takes a policy back without a withdrawal.
+    """
     if _RANK[state] <= _RANK[policy.onchain_state]:
         return {}
     fields: dict[str, Any] = {

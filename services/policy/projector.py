@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+from collections.abc import Sequence
 from typing import Final
 
 import grpc
@@ -19,7 +21,8 @@ from services.policy import store
 from services.policy.domain.policy import Origin, move
 from services.policy.domain.transitions import Actor, Cause
 from services.policy.metrics import PROJECTED_HEIGHT, TRANSITIONS
-from services.policy.projection import apply_final, signal_creation
+from services.policy.projection import Event, apply_final, signal_creation
+from services.policy.projection_batch import end_at_tip, end_final, may_be_batched
 from services.policy.projection_tip import apply_tip
 from services.policy.projection_undo import undo_final
 from services.policy.sources import known_tip
@@ -77,18 +80,25 @@ class Projector:
             if projection.cursor != cursor:
                 raise Aborted("CURSOR_MOVED", f"{self._stream} was projected beyond {cursor!r}")
             height = max(answer.delivered_burn_height, projection.delivered_burn_height)
-            for event in answer.events:
-                if self._stream is Stream.TIP:
-                    await apply_tip(session, event)
-                elif event.withdrawn:
-                    await undo_final(session, event)
-                else:
-                    await apply_final(session, event, height, self._vault)
+            for together, run in itertools.groupby(answer.events, key=may_be_batched):
+                await self._apply_run(session, list(run), height, together=together)
             # While creation is stopped a withdrawn creation may still come back: only a person ends the stop.
             if self._stream is Stream.FINAL and not await is_stopped(session):
                 await _end_unpaid(session, height)
             await advance(session, self._stream, answer.cursor, height, known_tip(answer.tip))
         PROJECTED_HEIGHT.labels(self._stream).set(height)
+
+    async def _apply_run(self, session: AsyncSession, events: Sequence[Event], height: int, *, together: bool) -> None:
+        end = end_at_tip if self._stream is Stream.TIP else end_final
+        if together and len(events) > 1 and await end(session, events):
+            return
+        for event in events:
+            if self._stream is Stream.TIP:
+                await apply_tip(session, event)
+            elif event.withdrawn:
+                await undo_final(session, event)
+            else:
+                await apply_final(session, event, height, self._vault)
 
 
 async def _end_unpaid(session: AsyncSession, delivered_burn_height: int) -> None:

@@ -87,6 +87,13 @@ async def lock(session: AsyncSession, policy_id: str) -> Policy:
     return policy
 
 
+async def lock_all(session: AsyncSession, policy_ids: Sequence[str]) -> list[Policy]:
+    """The policies of some ids that there are, locked, in the order of their ids."""
+    ids = sa.any_(sa.literal(policy_ids, sa.ARRAY(sa.Text)))
+    statement = sa.select(POLICY).where(POLICY.c.id == ids).order_by(POLICY.c.id).with_for_update()
+    return [policy_from_row(row) for row in await rows(session, statement)]
+
+
 async def insert(session: AsyncSession, policy: Policy, birth: Transition) -> None:
     """A new policy with the first line of its history."""
     await execute(session, sa.insert(POLICY).values(_values(policy)))

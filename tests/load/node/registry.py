@@ -1,4 +1,4 @@
-"""What our contracts do when policies end and prices are published, in Python: results and events as they print them."""
+"""What our contracts do when policies end and prices are published, in Python: results, and events as printed."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Entry:
             "settlement-stx-price-e8": self.stx_price,
             "settlement-burn-height": self.settlement_burn_height,
         }
-        named = {
+        named: dict[str, ClarityValue] = {
             "policy-id": Buffer(bytes.fromhex(policy.policy_id)),
             "holder": StandardPrincipal(policy.holder),
             "auto-settle": Bool(True),
@@ -115,7 +115,9 @@ class Registry:
             self.told[number] = serialize(Some(self.entries[number].value()))
         return self.told[number]
 
-    def call(self, function: str, arguments: Sequence[ClarityValue], burn_height: int) -> tuple[ClarityValue, list[Event]]:
+    def call(
+        self, function: str, arguments: Sequence[ClarityValue], burn_height: int
+    ) -> tuple[ClarityValue, list[Event]]:
         """The result of a public function, and its events in order."""
         if function == "expire-policies":
             return self._expire(arguments[0], arguments[1], burn_height)

@@ -186,9 +186,7 @@ class Server:
             return web.json_response({}, status=404)
         offset, limit = int(request.query["offset"]), int(request.query["limit"])
         page = block.transactions[offset : offset + limit]
-        return web.json_response(
-            {"total": len(block.transactions), "results": [mined.summary() for mined in page]}
-        )
+        return web.json_response({"total": len(block.transactions), "results": [mined.summary() for mined in page]})
 
     async def burn_block(self, request: web.Request) -> web.Response:
         """GET /extended/v2/burn-blocks/{place}, by height."""
