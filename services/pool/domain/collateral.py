@@ -74,7 +74,7 @@ class TierBooks:
         """
         if self.staying == 0:
             return self.total > 0
-        return mul_div_up(self.locked + self.reserved, BPS, self.staying) >= utilization_max_bps
+        return (self.locked + self.reserved) * BPS > (utilization_max_bps - 1) * self.staying
 
 
 @dataclass(frozen=True)

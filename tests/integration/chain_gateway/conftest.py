@@ -22,5 +22,5 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
 async def gateway(world: World, database_url: str) -> AsyncIterator[RunningGateway]:
     """A gateway that has ingested the whole chain."""
     async with running_gateway(world.settings(database_url)) as running:
-        await running.tip((await world.devnet.clock()).burn_height)
+        await running.caught_up(world)
         yield running

@@ -90,7 +90,7 @@ async def test_what_is_stored_and_not_sent_is_sent_after_a_restart(world: World,
     """A process that dies between storing and broadcasting: the next one sends the same bytes."""
     settings = world.settings(database_url)
     async with running_gateway(settings, only=("state", "pulse", "ingest")) as running:
-        await running.tip((await world.devnet.clock()).burn_height)
+        await running.caught_up(world)
         intent = await running.create_intent(f"publish/{new_id()}", await _publish_call(world))
         [row] = await running.gateway.dispatcher.allocation.sign_next(world.backend_address)
         assert row.intent_id == intent.name.removeprefix("intents/")
@@ -99,7 +99,7 @@ async def test_what_is_stored_and_not_sent_is_sent_after_a_restart(world: World,
         assert [tx.txid for tx in done.transactions] == [row.txid]
         async with running.gateway.database.transaction() as session:
             stored = (await session.exec(select(ChainTransaction))).one()
-        assert (stored.raw, stored.sends) == (row.raw, 2)
+        assert stored.raw == row.raw and stored.sends > row.sends
 
 
 @pytest.mark.parametrize(

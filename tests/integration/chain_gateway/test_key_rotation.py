@@ -138,7 +138,7 @@ async def rotation(
     await world.devnet.wait_for(await world.devnet.faucet_stx(new, 10**9))
     settings = world.settings(database_url, backend_signers=(f"file:{world.backend_key}", f"awskms:{arn}"))
     async with running_gateway(settings) as gateway:
-        await gateway.tip((await world.devnet.clock()).burn_height)
+        await gateway.caught_up(world)
         yield Rotation(world, gateway, world.backend_address, new)
 
 

@@ -146,7 +146,7 @@ async def _check_snapshot(gateway: RunningGateway, onchain_id: int, settled: Any
 async def test_a_voucher_pays_the_provider(world: World, gateway: RunningGateway) -> None:
     """Voucher signed here, withdrawal prepared here, signed by the outside wallet, paid by the vault."""
     await deposited(world, gateway)
-    tip = await gateway.tip((await world.devnet.clock()).burn_height)
+    tip = await gateway.caught_up(world)
     terms = pb.VoucherTerms(
         withdrawal=f"withdrawals/{new_id()}",
         provider_principal=world.provider.address,
@@ -179,7 +179,7 @@ async def test_terms_beyond_the_signing_policy_are_not_signed(world: World, data
     small = "most_per_minute = 10\nmost = { ustx = 1000 }\nmost_per_day = { ustx = 1000 }\n"
     policy.write_text(f"[quote]\n{small}[voucher]\n{small}")
     async with running_gateway(world.settings(database_url, signing_policy_file=str(policy))) as gateway:
-        height = (await gateway.tip((await world.devnet.clock()).burn_height)).burn_height
+        height = (await gateway.caught_up(world)).burn_height
         with pytest.raises(grpc.aio.AioRpcError) as error:
             await gateway.stub.SignQuote(pb.SignQuoteRequest(terms=world.terms(height)), metadata=SERVICE)
         assert error.value.code() is grpc.StatusCode.FAILED_PRECONDITION

@@ -65,7 +65,7 @@ async def sponsor(world: World, tmp_path_factory: pytest.TempPathFactory) -> Spo
 async def sponsoring(world: World, sponsor: Sponsor, database_url: str) -> AsyncIterator[RunningGateway]:
     """A gateway that pays for users."""
     async with running_gateway(sponsor.settings(database_url)) as running:
-        await running.tip((await world.devnet.clock()).burn_height)
+        await running.caught_up(world)
         yield running
 
 
@@ -165,7 +165,7 @@ async def test_an_account_is_sponsored_one_at_a_time_and_so_often_a_day(
 ) -> None:
     """Proves both limits of an account, also for many submissions at once, and that a prepared one is used once."""
     async with running_gateway(sponsor.settings(database_url, sponsor_most_per_day=1)) as gateway:
-        await gateway.tip((await world.devnet.clock()).burn_height)
+        await gateway.caught_up(world)
         first, *others = [await _prepared(world, gateway) for _ in range(5)]
         attempts = [first, *others]
         signed = [await _signed(world, one) for one in attempts]
@@ -200,7 +200,7 @@ async def test_what_the_signing_policy_does_not_allow_is_said_and_never_sent(
         '["sponsored-transaction"]\nmost = { ustx = 100 }\nmost_per_day = { ustx = 100 }\nmost_per_minute = 1\n'
     )
     async with running_gateway(sponsor.settings(database_url, signing_policy_file=str(policy))) as gateway:
-        await gateway.tip((await world.devnet.clock()).burn_height)
+        await gateway.caught_up(world)
         prepared = await _prepared(world, gateway)
         raw = await _signed(world, prepared)
         code = await _refused(world, gateway, prepared, raw)
@@ -214,7 +214,7 @@ async def test_a_user_who_uses_the_nonce_elsewhere_stops_nobody(
     """Proves that a sponsored transaction that can never be mined is given up, its nonce filled, the next one mined."""
     settings = sponsor.settings(database_url)
     async with running_gateway(settings, only=("state", "pulse", "ingest")) as gateway:
-        await gateway.tip((await world.devnet.clock()).burn_height)
+        await gateway.caught_up(world)
         prepared = await _prepared(world, gateway)
         raw = await _signed(world, prepared)
         code = await _refused(world, gateway, prepared, raw)

@@ -85,7 +85,7 @@ async def created_policy(
     await gateway.publish(world, price_pb2.FEED_BTC_USD, 50_000 * USD)
     await gateway.publish(world, price_pb2.FEED_STX_USD, USD)
     await deposited(world, gateway, token)
-    tip = await gateway.tip((await world.devnet.clock()).burn_height)
+    tip = await gateway.caught_up(world)
     terms = world.terms(tip.burn_height)
     if token == money_pb2.TOKEN_SBTC:
         terms.token, terms.stx_price_usd_e8 = token, 0

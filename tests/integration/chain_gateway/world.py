@@ -202,6 +202,14 @@ class RunningGateway:
                     return answer.tip
         raise AssertionError("the stream ended")
 
+    async def caught_up(self, world: World) -> pb.Tip:
+        """The tip once all is ingested that the chain has now.
+
+        The burn height alone does not say so: many Stacks blocks, and nonces of the backend key in them, share one.
+        """
+        head = await world.devnet.get("/v2/info")
+        return await self.tip(int(head["burn_block_height"]), int(head["stacks_tip_height"]))
+
     async def create_intent(self, key: str, call: pb.ContractCall) -> pb.Intent:
         """Creates an intent."""
         request = pb.CreateIntentRequest(key=key, call=call, purpose="test")

@@ -70,6 +70,7 @@ def test_an_empty_book_is_exposed_to_nothing() -> None:
 
 @given(total=st.integers(0, 10**15), locked=st.integers(0, 10**15), reserved=st.integers(0, 10**15))
 @example(total=922_337_203_685_478, locked=1, reserved=0)
+@example(total=1, locked=0, reserved=922_337_203_685_478)
 def test_a_tier_is_closed_exactly_at_its_bound(total: int, locked: int, reserved: int) -> None:
     """Closed when less than a basis point of its capital is left, by locked and reserved together; else it is open."""
     tier = books(total, min(locked, total), reserved)
