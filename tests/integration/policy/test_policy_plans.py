@@ -186,6 +186,7 @@ CASES: dict[str, Case] = {
     "find_onchain": one(lambda s, p: store.find_onchain(s, p.onchain_id)),
     "get": one(lambda s, p: store.get(s, p.id)),
     "lock": one(lambda s, p: store.lock(s, p.id)),
+    "lock_all": one(lambda s, p: store.lock_all(s, [p.id, "x"])),
     "insert": one(
         lambda s, p: store.insert(
             s,
