@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kernel.units import Tier, Token
-from services.policy.domain.quote import Quote
+from services.policy.domain.quote import Quote, Room
 from services.pool.domain import ledger, shares
 from services.pool.domain.collateral import (
     Refusal,
@@ -91,6 +91,12 @@ class Pool:
             reserved=0,
             shares=self._shares[tier, token],
         )
+
+    def room(self, tier: Tier, token: Token, utilization_max_bps: int) -> Room:
+        """What a quote is told of the tier."""
+        books = self.books(tier, token)
+        committed = books.locked + books.reserved
+        return Room(books.available(utilization_max_bps), books.is_closed(utilization_max_bps), committed)
 
     def judge(self, quote: Quote, height: int, utilization_max_bps: int) -> Refusal:
         """Whether the pool has room for a policy, by the service's own rule."""

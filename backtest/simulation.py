@@ -22,6 +22,7 @@ from services.oracle.domain.history import estimate_volatility
 from services.oracle.domain.prices import Feed
 from services.policy.domain.parameters import Parameters
 from services.policy.domain.quote import VOLATILITY_RULES, Market, make_quote
+from services.policy.domain.utilization import charge_utilization
 from services.pool.domain.collateral import Refusal
 from services.pool.domain.shares import Prices
 from services.pool.domain.utilization import utilization_bps
@@ -72,6 +73,8 @@ class Record:
     days: list[DayEnd] = field(default_factory=list)
     refusals: Counter[str] = field(default_factory=Counter)
     most_utilization_bps: dict[tuple[Tier, Token], int] = field(default_factory=dict)
+    # Of policies written, what their premiums hold because capital was scarce.
+    scarcity_usd_e8: int = 0
     steps_checked: int = 0
     decided_by_person: int = 0
     still_open: int = 0
@@ -158,15 +161,16 @@ class Simulation:
     def _offer(self, request: Request, time: dt.datetime, spot: Prices, past: PastVolatility) -> None:
         market = Market(spot.btc_e8, spot.stx_e8, 0, 0, past, spot.btc_e8, spot.stx_e8)
         try:
-            quote = make_quote(request.terms, market, self._parameters, self._rules)
+            idle = make_quote(request.terms, market, self._parameters, self._rules)
+            tier, token, height = idle.admission.bounds.tier, request.terms.token, self._height(time)
+            bound = self._parameters[f"{tier.name.lower()}.utilization-max-bps"]
+            quote = charge_utilization(idle, self._pool.room(tier, token, bound), self._parameters)
         except BitHedgeError as error:
             self._record.refusals[str(error.reason)] += 1
             return
         if (quote.premium + quote.fee) * 10_000 > quote.max_payout_base_units * request.willing_bps:
             self._record.refusals["too dear for the holder"] += 1
             return
-        tier, token, height = quote.admission.bounds.tier, request.terms.token, self._height(time)
-        bound = self._parameters[f"{tier.name.lower()}.utilization-max-bps"]
         refusal = self._pool.judge(quote, height, bound)
         if refusal is not Refusal.NONE:
             self._record.refusals[str(refusal)] += 1
@@ -175,6 +179,7 @@ class Simulation:
         written = Written(self._written, quote, height)
         self._pool.write(written, time)
         self._note(written, request.habit, spot)
+        self._record.scarcity_usd_e8 += _usd(token, quote.premium - idle.premium, spot)
         used = utilization_bps(self._pool.books(tier, token))
         self._record.most_utilization_bps[tier, token] = max(
             used, self._record.most_utilization_bps.get((tier, token), 0)

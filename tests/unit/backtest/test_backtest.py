@@ -36,10 +36,10 @@ def price_file(folder: Path, days: int) -> Path:
     return path
 
 
-def run(folder: Path, seed: int) -> Record:
+def run(folder: Path, seed: int, model: DemandModel | None = None) -> Record:
     """A short back-test."""
     prices = PriceHistory.load(price_file(folder, 40), seed)
-    return Simulation(prices, contract_defaults(), DemandModel(), seed).run()
+    return Simulation(prices, contract_defaults(), model or DemandModel(), seed).run()
 
 
 def test_the_parameters_are_those_of_the_contract() -> None:
@@ -64,6 +64,14 @@ def test_a_falling_market_is_paid_and_the_pool_stays_solvent(tmp_path: Path) -> 
     assert sum(one.payout_usd_e8 for one in record.ended) > sum(one.premium_usd_e8 for one in record.ended)
     last = [day for day in record.days if day.day == record.days[-1].day]
     assert all(day.locked <= day.total for day in last)
+
+
+def test_scarce_capital_is_charged_as_in_a_quote(tmp_path: Path) -> None:
+    """Holders who fill the tiers pay for it; where most of the capital is idle, nobody does."""
+    crowd = run(tmp_path, 3, DemandModel(requests_per_day=60.0, median_size_btc=2.0))
+    few = run(tmp_path, 3, DemandModel(requests_per_day=2.0, median_size_btc=0.01))
+    assert max(crowd.most_utilization_bps.values()) > 6_000 > max(few.most_utilization_bps.values())
+    assert crowd.scarcity_usd_e8 > 0 == few.scarcity_usd_e8
 
 
 def test_the_check_finds_collateral_that_is_missing() -> None:
