@@ -73,10 +73,16 @@ class Database:
             yield session
 
     async def value(self, query: str, *arguments: object) -> Any:
-        """The first value that a query finds; None where it finds nothing.
+        """The first value that a query finds; None where it finds nothing. As `rows`."""
+        found = await self.rows(query, *arguments)
+        return found[0][0] if found else None
 
-        For the few queries that are asked all the time: it costs a small part of a session's. The query is prepared
-        once per connection and has no transaction around it.
+    async def rows(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
+        """What one statement answers, committed when it does.
+
+        For the few that are made all the time: it costs a small part of a session's. The statement is prepared once per
+        connection and has no transaction around it. One that writes must bear to be made twice: it is made again where
+        a connection ended without an answer.
         """
         if self._plain is None:
             async with self._opening:
@@ -90,8 +96,8 @@ class Database:
         for _ in range(_PLAIN_POOL_SIZE):
             # A connection that the server has just ended is found out by using it; the pool then drops it.
             with contextlib.suppress(asyncpg.ConnectionDoesNotExistError, asyncpg.AdminShutdownError):
-                return await self._plain.fetchval(query, *arguments)
-        return await self._plain.fetchval(query, *arguments)
+                return await self._plain.fetch(statement, *arguments)
+        return await self._plain.fetch(statement, *arguments)
 
     async def notifications(self, channel: str) -> Notifications:
         """A listener on a NOTIFY channel, on a connection of its own."""

@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Sequence
 from typing import Final
 
+import asyncpg
 from sqlalchemy.exc import DBAPIError
 
 from kernel.clock import wall_now
@@ -91,6 +92,8 @@ class Dispatcher:
         return all(await asyncio.gather(*map(_tried, works)))
 
     async def _attend(self) -> None:
+        if not await store_nonces.anything_due(self._database):
+            return
         async with self._database.transaction() as session:
             until = wall_now() + dt.timedelta(seconds=CLAIM_SECONDS)
             rows = await store_nonces.claim_due(session, until, _BATCH)
@@ -121,7 +124,7 @@ def _of_users(rows: Sequence[ChainTransaction], users: bool) -> list[ChainTransa
 async def _tried(work: Awaitable[None]) -> bool:
     try:
         await work
-    except (BitHedgeError, NodeRefused, DBAPIError) as error:
+    except (BitHedgeError, NodeRefused, DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         get_logger().warning("dispatch step failed", error=str(error)[:200])
         return False
     return True

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field
 from typing import Final
 
 from kernel.database import Database
@@ -18,14 +17,7 @@ from services.chain_gateway.store_intent_batches import NewIntent
 _MOST_AT_ONCE: Final = 256
 _COUNTED_SECONDS: Final = 0.25
 _RETRY_SECONDS: Final = 5.0
-
-
-@dataclass
-class _Group:
-    """Intents that are stored together. `work` answers the ids of those that were."""
-
-    intents: list[NewIntent] = field(default_factory=list)
-    work: asyncio.Task[set[str]] | None = None
+_Waiting = tuple[NewIntent, asyncio.Future[bool]]
 
 
 class IntentBatches:
@@ -34,41 +26,55 @@ class IntentBatches:
     def __init__(self, database: Database, queue_limit: int) -> None:
         self._database = database
         self._queue_limit = queue_limit
-        self._group = _Group()
-        self._one_at_a_time = asyncio.Lock()
+        self._waiting: list[_Waiting] = []
+        self._work: asyncio.Task[set[str]] | None = None
         self._room = 0
         self._counted = float("-inf")
 
     async def add(self, intent: NewIntent) -> bool:
         """Whether it was stored: False when its key is known, or when there is no room and it may be."""
-        if len(self._group.intents) >= _MOST_AT_ONCE:
-            self._group = _Group()
-        group = self._group
-        group.intents.append(intent)
-        if group.work is None:
-            group.work = asyncio.ensure_future(self._store_in_turn(group))
-        # A call that is cancelled takes nothing from the others of its group.
-        return intent.id in await asyncio.shield(group.work)
+        # Of its own: a call that is cancelled takes nothing from the others of its group.
+        stored: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.append((intent, stored))
+        if self._work is None:
+            self._start()
+        return await stored
 
     def full(self) -> ResourceExhausted:
         """What to answer when there was no room and the key is new."""
         message = f"{self._queue_limit} intents wait already"
         return ResourceExhausted("INTENT_QUEUE_FULL", message, retry_after_seconds=_RETRY_SECONDS)
 
-    async def _store_in_turn(self, group: _Group) -> set[str]:
-        async with self._one_at_a_time:
-            if self._group is group:
-                self._group = _Group()
-            return await self._store(group.intents)
+    def _start(self) -> None:
+        group, self._waiting = self._waiting[:_MOST_AT_ONCE], self._waiting[_MOST_AT_ONCE:]
+        self._work = self._storing([intent for intent, _ in group])
+        self._work.add_done_callback(lambda work: self._answer(group, work))
+
+    def _storing(self, intents: list[NewIntent]) -> asyncio.Task[set[str]]:
+        return asyncio.ensure_future(self._store(intents))
+
+    def _answer(self, group: list[_Waiting], work: asyncio.Task[set[str]]) -> None:
+        """Answers each call what became of its own intent, and stores the next group."""
+        error = None if work.cancelled() else work.exception()
+        for intent, stored in group:
+            if stored.done():
+                continue
+            if work.cancelled():
+                stored.cancel()
+            elif error is not None:
+                stored.set_exception(error)
+            else:
+                stored.set_result(intent.id in work.result())
+        self._work = None
+        if self._waiting:
+            self._start()
 
     async def _store(self, intents: list[NewIntent]) -> set[str]:
-        async with self._database.engine.connect() as pooled:
-            connection = await pooled.execution_options(isolation_level="AUTOCOMMIT")
-            # Counting costs more the longer the queue is: near the limit each time, else a few times a second.
-            if self._room < len(intents) or time.monotonic() - self._counted > _COUNTED_SECONDS:
-                self._room = self._queue_limit - await store.count_queued(connection, self._queue_limit)
-                self._counted = time.monotonic()
-            chosen = intents[: max(0, self._room)]
-            added = await store.add_all(connection, chosen) if chosen else set()
+        # Counting costs more the longer the queue is: near the limit each time, else a few times a second.
+        if self._room < len(intents) or time.monotonic() - self._counted > _COUNTED_SECONDS:
+            self._room = self._queue_limit - await store.count_queued(self._database, self._queue_limit)
+            self._counted = time.monotonic()
+        chosen = intents[: max(0, self._room)]
+        added = await store.add_all(self._database, chosen) if chosen else set()
         self._room -= len(added)
         return added

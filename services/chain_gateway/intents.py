@@ -38,6 +38,10 @@ class Intents:
         """The intent of the key; AlreadyExists when the key stands for another call."""
         if not 1 <= len(request.key) <= _MAX_KEY:
             raise InvalidArgument.of("key", f"expected 1 to {_MAX_KEY} characters")
+        # What the database cannot store as text would fail with all that is stored together with it.
+        for field, text in (("key", request.key), ("purpose", request.purpose)):
+            if "\0" in text:
+                raise InvalidArgument.of(field, "expected no character of code 0")
         allowed, call = backend_call(self._contracts, request.call)
         intent = NewIntent(
             id=new_id(),

@@ -69,6 +69,5 @@ class KeyRoles:
 
     async def _states(self) -> dict[str, KeyState]:
         await self.declare()
-        async with self._database.transaction() as session:
-            keys = await store_keys.all_keys(session)
-        return {key.address: KeyState(key.state) for key in keys if self.holds(key.address)}
+        states = await store_keys.states(self._database)
+        return {address: state for address, state in states.items() if self.holds(address)}

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
+from kernel.database import Database
 from services.chain_gateway.domain.confirmation import IntentState
 from services.chain_gateway.store_transactions import INTENT_CHANNEL
 from services.chain_gateway.tables import SCHEMA
@@ -48,13 +47,17 @@ class NewIntent:
     create_time: dt.datetime
 
 
-async def count_queued(connection: AsyncConnection, most: int) -> int:
+async def count_queued(database: Database, most: int) -> int:
     """How many intents wait, counted up to `most`."""
-    return int((await connection.exec_driver_sql(_COUNT, (most,))).scalar_one())
+    return int(await database.value(_COUNT, most))
 
 
-async def add_all(connection: AsyncConnection, intents: Sequence[NewIntent]) -> set[str]:
-    """Stores those whose key is new; their ids. Of two with one key the first is stored."""
+async def add_all(database: Database, intents: Sequence[NewIntent]) -> set[str]:
+    """Stores those whose key is new; their ids. Of two with one key the first is stored.
+
+    Where the connection ended in between, the answer may leave out some that were stored: whoever reads the key next
+    finds them.
+    """
     columns = (
         [intent.id for intent in intents],
         [intent.key for intent in intents],
@@ -68,7 +71,7 @@ async def add_all(connection: AsyncConnection, intents: Sequence[NewIntent]) -> 
         [intent.priority for intent in intents],
         [intent.create_time for intent in intents],
     )
-    return set((await connection.exec_driver_sql(_ADD, columns)).scalars())
+    return {row[0] for row in await database.rows(_ADD, *columns)}
 
 
 def _array_text(values: Sequence[bytes]) -> str:

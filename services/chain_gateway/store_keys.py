@@ -11,13 +11,15 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from kernel.clock import wall_now
+from kernel.database import Database
 from kernel.ids import new_id
 from services.chain_gateway.domain.confirmation import OPEN_TRANSACTIONS
 from services.chain_gateway.domain.key_rotation import KeyState
-from services.chain_gateway.tables import ChainTransaction, SignedQuote, SignedVoucher
+from services.chain_gateway.tables import SCHEMA, ChainTransaction, SignedQuote, SignedVoucher
 from services.chain_gateway.tables_keys import BackendKey, BackendKeyChange
 
 _LOCK: Final = 0x5167_4E4B
+_STATES: Final = f"SELECT address, state FROM {SCHEMA}.backend_key ORDER BY address"
 
 
 async def declare(session: AsyncSession, addresses: Sequence[str]) -> None:
@@ -44,6 +46,11 @@ async def lock_all(session: AsyncSession) -> Sequence[BackendKey]:
 async def all_keys(session: AsyncSession) -> Sequence[BackendKey]:
     """All keys in the order of their accounts."""
     return (await session.exec(select(BackendKey).order_by(col(BackendKey.address)))).all()
+
+
+async def states(database: Database) -> dict[str, KeyState]:
+    """The states of all keys by account, in the order of their accounts."""
+    return {address: KeyState(state) for address, state in await database.rows(_STATES)}
 
 
 async def takes_work(session: AsyncSession, address: str) -> bool:

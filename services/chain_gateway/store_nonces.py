@@ -5,15 +5,32 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from kernel.database import Database
 from services.chain_gateway import store_intents
 from services.chain_gateway.domain.confirmation import OPEN_TRANSACTIONS, IntentState, TransactionState
-from services.chain_gateway.tables import ChainState, ChainTransaction, Intent, MinedNonce, NonceSlot, SigningAccount
+from services.chain_gateway.tables import (
+    SCHEMA,
+    ChainState,
+    ChainTransaction,
+    Intent,
+    MinedNonce,
+    NonceSlot,
+    SigningAccount,
+)
+
+_OPEN: Final = ", ".join(str(int(state)) for state in OPEN_TRANSACTIONS)
+_ANYTHING_DUE: Final = f"""
+SELECT EXISTS (
+    SELECT FROM {SCHEMA}.chain_transaction
+    WHERE state IN ({_OPEN}) AND mined_index_hash IS NULL AND due_time <= now()
+)"""
 
 
 @dataclass(frozen=True)
@@ -165,6 +182,11 @@ async def free(session: AsyncSession, intent_ids: Collection[str]) -> None:
     """Takes nonces back from intents."""
     statement = sa.update(NonceSlot).where(col(NonceSlot.intent_id).in_(intent_ids)).values(intent_id=None)
     await session.exec(statement)
+
+
+async def anything_due(database: Database) -> bool:
+    """Whether `claim_due` would find anything that no other replica has locked."""
+    return bool(await database.value(_ANYTHING_DUE))
 
 
 async def claim_due(session: AsyncSession, until: dt.datetime, limit: int) -> Sequence[ChainTransaction]:
