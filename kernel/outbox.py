@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -58,7 +58,14 @@ def _channel(table: type[OutboxRecord]) -> str:
 
 async def post(session: AsyncSession, table: type[OutboxRecord], kind: str, key: str, payload: dict[str, Any]) -> None:
     """Adds a row in the caller's transaction and wakes the relay at commit."""
-    session.add(table(kind=kind, key=key, payload=payload))
+    await post_many(session, table, [(kind, key, payload)])
+
+
+async def post_many(
+    session: AsyncSession, table: type[OutboxRecord], rows: Sequence[tuple[str, str, dict[str, Any]]]
+) -> None:
+    """Adds rows of (kind, key, payload), in their order, as `post` does one."""
+    session.add_all([table(kind=kind, key=key, payload=payload) for kind, key, payload in rows])
     await session.flush()
     await notify(session, _channel(table))
 

@@ -19,11 +19,12 @@ from kernel.database import Database
 from kernel.errors import BitHedgeError
 from kernel.log import get_logger
 from kernel.rpc.channels import remote_errors
-from services.pool import convert, projection, reversal, store_coverage, store_journal, store_reports
+from services.pool import convert, projection_pages, reversal, store_coverage, store_journal, store_reports
 from services.pool.domain import chain_event as chain
 from services.pool.domain.collateral import ReservationState
 from services.pool.domain.ledger import EntryKind
 from services.pool.domain.positions import Positions
+from services.pool.projection import UnexplainedEvent
 
 _EXPLAINED: Final = "reconciliation found what the payment was for"
 # One transaction takes in so many at most; the next reconciliation goes on.
@@ -81,9 +82,8 @@ async def take_in(session: AsyncSession, message: chain_event_pb2.ChainEvent, no
             waiting = await store_journal.standing_entry(session, event.cause.key)
             if waiting is not None and waiting.row.kind == EntryKind.UNATTRIBUTED:
                 await reversal.reverse(session, event.cause, waiting, _EXPLAINED)
-            await projection.apply(session, event, now)
-            await projection.record_gas(session, event)
-    except (projection.UnexplainedEvent, BitHedgeError, ValueError, IntegrityError) as error:
+            await projection_pages.explain(session, event, now)
+    except (UnexplainedEvent, BitHedgeError, ValueError, IntegrityError) as error:
         reason = str(error).splitlines()[0][:300]
         get_logger().warning("event still not explained", cause=convert.event_cause(message).key, reason=reason)
 
@@ -103,4 +103,4 @@ async def end_what_is_over(
             await store_coverage.end_reservation(session, policy_id, ReservationState.HELD, "CREATION_WITHDRAWN")
     await session.flush()
     await store_coverage.release_unpaid(session, burn_height)
-    await projection.lapse_vouchers(session, burn_height, now)
+    await projection_pages.lapse_vouchers(session, burn_height, now)

@@ -5,37 +5,22 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Final
 
 import grpc
 from bithedge.chain_gateway.v1 import chain_event_pb2
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as gateway_pb2
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2_grpc as gateway_grpc
-from sqlalchemy.exc import IntegrityError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from kernel.clock import wall_now
 from kernel.database import Database
 from kernel.errors import BitHedgeError
 from kernel.log import get_logger
-from services.pool import (
-    convert,
-    metrics,
-    projection,
-    projection_batch,
-    reversal,
-    store,
-    store_coverage,
-    store_positions,
-)
-from services.pool.domain.chain_event import ChainEvent
-from services.pool.domain.ledger import Cause
+from services.pool import metrics, projection_pages, store, store_coverage
 
 _RETRY_SECONDS: Final = 0.5
-_CHANGE_OTHER_BOOKS: Final = frozenset(
-    {"deposited", "policy_created", "withdrawal", "withdrawal_delayed", "voucher_vetoed", "fees_withdrawn"}
-)
 
 
 class Projector:
@@ -72,18 +57,17 @@ class Projector:
         now = answer.tip.market_time.ToDatetime(dt.UTC) if answer.HasField("tip") else wall_now()
         height = answer.delivered_burn_height
         async with self._database.transaction() as session:
-            row = await store.read_cursor(session, lock=True)
-            if row.cursor != cursor:
+            if await store.lock_cursor(session) != cursor:
                 return False
-            if answer.events or await _anything_due(session, height):
-                await store.lock_tiers(session)
-                row.halt_reason = await _take_in_all(session, answer.events, now) or row.halt_reason
-                await projection.lapse_vouchers(session, height, now)
-                await store_coverage.release_unpaid(session, height)
-            await store.move_cursor(session, row, answer.cursor, height, now)
+            halt_reason = ""
+            if answer.events or await store.anything_due(session, height):
+                await store.lock_all_tiers(session)
+                halt_reason = await _take_in_all(session, answer.events, now)
+                await _end_what_is_due(session, height, now)
+            projected = await store.move_cursor(session, answer.cursor, height, now, halt_reason)
             if answer.events:
                 await _measure(session)
-        metrics.PROJECTED.set(row.projected_burn_height)
+        metrics.PROJECTED.set(projected)
         metrics.APPLIED.inc(len(answer.events))
         return True
 
@@ -93,68 +77,21 @@ async def _measure(session: AsyncSession) -> None:
         metrics.BALANCE.labels(account, token.name).set(balance)
 
 
-async def _anything_due(session: AsyncSession, height: int) -> bool:
-    return await store_coverage.any_unpaid_due(session, height) or await store_positions.any_voucher_due(
-        session, height
-    )
+async def _end_what_is_due(session: AsyncSession, height: int, now: dt.datetime) -> None:
+    # What events have just done, a voucher's delay for one, counts.
+    if await store.anything_due(session, height):
+        await projection_pages.lapse_vouchers(session, height, now)
+        await store_coverage.release_unpaid(session, height)
 
 
 async def _take_in_all(session: AsyncSession, messages: Iterable[chain_event_pb2.ChainEvent], now: dt.datetime) -> str:
     """Applies events in their order; the reason to halt, if there is one."""
     reason = ""
-    for many, run in itertools.groupby(messages, key=_may_be_batched):
-        batch = list(run)
-        if many and len(batch) > 1 and await _take_in_ends(session, batch):
-            continue
-        for message in batch:
-            reason = await _take_in(session, message, now) or reason
+    for withdrawn, run in itertools.groupby(messages, key=lambda message: message.withdrawn):
+        if withdrawn:
+            reason = "REORGANISATION_BEYOND_FINALITY"
+            for message in run:
+                await projection_pages.take_back(session, message)
+        else:
+            await projection_pages.take_in(session, list(run), now)
     return reason
-
-
-def _may_be_batched(message: chain_event_pb2.ChainEvent) -> bool:
-    """Whether an event ends a policy, or is one of those that come with it and change no book."""
-    return not message.withdrawn and message.WhichOneof("payload") not in _CHANGE_OTHER_BOOKS
-
-
-async def _take_in_ends(session: AsyncSession, messages: Sequence[chain_event_pb2.ChainEvent]) -> bool:
-    """Applies ends of policies together; False, and nothing done, where each must be judged by itself."""
-    try:
-        events = [convert.chain_event(message) for message in messages]
-        async with session.begin_nested():
-            await projection_batch.apply_ends(session, events)
-    except (projection_batch.NotPlain, BitHedgeError, ValueError, IntegrityError):
-        return False
-    return True
-
-
-async def _take_in(session: AsyncSession, message: chain_event_pb2.ChainEvent, now: dt.datetime) -> str:
-    """Applies one event, or records why it cannot be; the reason to halt, if there is one."""
-    cause = convert.event_cause(message)
-    event: ChainEvent | None = None
-    try:
-        event = convert.chain_event(message)
-        async with session.begin_nested():
-            if event.withdrawn:
-                await reversal.take_back(session, event)
-            else:
-                await projection.apply(session, event, now)
-                await projection.record_gas(session, event)
-    except (projection.UnexplainedEvent, BitHedgeError, ValueError, IntegrityError) as error:
-        await _record(session, message, cause, event, error)
-    return "REORGANISATION_BEYOND_FINALITY" if message.withdrawn else ""
-
-
-async def _record(
-    session: AsyncSession,
-    message: chain_event_pb2.ChainEvent,
-    cause: Cause,
-    event: ChainEvent | None,
-    error: Exception,
-) -> None:
-    reason = str(error).splitlines()[0][:300]
-    metrics.UNEXPLAINED.inc()
-    get_logger().error("event not explained", cause=cause.key, reason=reason)
-    if event is not None and not event.withdrawn:
-        await projection.follow_unexplained_cash(session, event, reason)
-        await projection.record_gas(session, event)
-    await projection.record_unknown(session, cause, reason, message.SerializeToString())

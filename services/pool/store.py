@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from typing import Final
 
 import sqlalchemy as sa
 from sqlmodel import col, select
@@ -15,6 +16,7 @@ from services.pool import tables
 from services.pool.domain import ledger
 from services.pool.domain.collateral import ReservationState, TierBooks
 from services.pool.domain.withdrawal import WithdrawalState
+from services.pool.store_arrays import run
 
 CURSOR = "chain"
 
@@ -25,13 +27,34 @@ async def read_cursor(session: AsyncSession, *, lock: bool = False) -> tables.Cu
     return (await session.exec(statement.with_for_update() if lock else statement)).one()
 
 
-async def move_cursor(session: AsyncSession, row: tables.Cursor, cursor: str, height: int, now: dt.datetime) -> None:
-    """Advances the locked cursor; the burn height never falls."""
-    row.cursor = cursor
-    row.projected_burn_height = max(row.projected_burn_height, height)
-    row.market_time = now
-    row.update_time = wall_now()
-    session.add(row)
+async def lock_cursor(session: AsyncSession) -> str:
+    """How far the projector is; its row is locked until the end of the transaction."""
+    return str((await (await session.connection()).execute(_LOCK_CURSOR)).scalar_one())
+
+
+async def move_cursor(session: AsyncSession, cursor: str, height: int, now: dt.datetime, halt_reason: str) -> int:
+    """Advances the locked cursor; the burn height, which never falls. A reason to halt stays until it is cleared."""
+    (row,) = await run(session, _MOVE_CURSOR, CURSOR, cursor, height, now, wall_now(), halt_reason)
+    return int(row[0])
+
+
+async def anything_due(session: AsyncSession, height: int) -> bool:
+    """Whether a voucher can finally not be used any more at a height, or a quote not be paid."""
+    (row,) = await run(session, _DUE, height)
+    return bool(row[0])
+
+
+_LOCK_CURSOR: Final = sa.text(f"SELECT cursor FROM pool.cursor WHERE name = '{CURSOR}' FOR UPDATE")
+_MOVE_CURSOR: Final = """UPDATE pool.cursor
+    SET cursor = $2, projected_burn_height = greatest(projected_burn_height, $3), market_time = $4, update_time = $5,
+        halt_reason = coalesce(nullif($6, ''), halt_reason)
+    WHERE name = $1 RETURNING projected_burn_height"""
+_DUE: Final = f"""SELECT EXISTS (
+        SELECT FROM pool.withdrawal WHERE state IN ('{WithdrawalState.PRICED}', '{WithdrawalState.READY}')
+        AND last_use_burn_height <= $1
+    ) OR EXISTS (
+        SELECT FROM pool.reservation WHERE state = '{ReservationState.HELD}' AND quote_expiration_burn_height <= $1
+    )"""
 
 
 async def clear_halt(session: AsyncSession) -> str:
@@ -50,6 +73,11 @@ async def lock_tiers(session: AsyncSession, tier: Tier | None = None, token: Tok
     if token is not None:
         statement = statement.where(col(tables.TierLock.token) == int(token))
     (await session.exec(statement.with_for_update())).all()
+
+
+async def lock_all_tiers(session: AsyncSession) -> None:
+    """Locks all tiers' books, in the same order."""
+    await run(session, "SELECT FROM pool.tier_lock ORDER BY tier, token FOR UPDATE")
 
 
 async def balances(session: AsyncSession, accounts: Sequence[str] | None = None) -> dict[tuple[str, Token], int]:

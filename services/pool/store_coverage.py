@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Iterable
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from kernel.clock import wall_now
 from kernel.units import Tier, Token
 from services.pool import tables
-from services.pool.domain.chain_event import PolicyCreated
 from services.pool.domain.collateral import Refusal, ReservationState, ReservationTerms, UnpaidCounts
 
 ACTIVE = "ACTIVE"
@@ -29,7 +26,9 @@ async def lock_principal(session: AsyncSession, principal: str) -> None:
 async def get_reservation(session: AsyncSession, policy_id: str, *, lock: bool = False) -> tables.Reservation | None:
     """The reservation of a policy, locked if asked."""
     statement = select(tables.Reservation).where(col(tables.Reservation.policy_id) == policy_id)
-    return (await session.exec(statement.with_for_update() if lock else statement)).first()
+    if lock:
+        statement = statement.with_for_update().execution_options(populate_existing=True)
+    return (await session.exec(statement)).first()
 
 
 async def count_unpaid(session: AsyncSession, holder: str, tier: Tier, token: Token) -> UnpaidCounts:
@@ -86,17 +85,6 @@ async def release_unpaid(session: AsyncSession, delivered_burn_height: int) -> i
     return len((await session.exec(statement)).all())
 
 
-async def any_unpaid_due(session: AsyncSession, delivered_burn_height: int) -> bool:
-    """Whether `release_unpaid` would release something."""
-    statement = (
-        select(tables.Reservation.policy_id)
-        .where(col(tables.Reservation.state) == ReservationState.HELD.value)
-        .where(col(tables.Reservation.quote_expiration_burn_height) <= delivered_burn_height)
-        .limit(1)
-    )
-    return (await session.exec(statement)).first() is not None
-
-
 async def reserved_by_token(session: AsyncSession) -> dict[Token, int]:
     """Sum of HELD reservations per token."""
     statement = (
@@ -110,64 +98,7 @@ async def reserved_by_token(session: AsyncSession) -> dict[Token, int]:
 async def get_coverage(session: AsyncSession, policy_id: str) -> tables.Coverage | None:
     """A covered policy, locked."""
     statement = select(tables.Coverage).where(col(tables.Coverage.policy_id) == policy_id).with_for_update()
-    return (await session.exec(statement)).first()
-
-
-async def lock_coverages(session: AsyncSession, policy_ids: Sequence[str]) -> Sequence[tables.Coverage]:
-    """Covered policies in the order of their ids, locked, and no part of the session; those that there are."""
-    statement = (
-        select(tables.Coverage)
-        .where(col(tables.Coverage.policy_id) == sa.any_(sa.literal(policy_ids, ARRAY(sa.Text))))
-        .order_by(col(tables.Coverage.policy_id))
-        .with_for_update()
-    )
-    rows = (await session.exec(statement)).all()
-    for row in rows:
-        session.expunge(row)
-    return rows
-
-
-_END: Final = sa.text(
-    """UPDATE pool.coverage c SET status = e.status, payout = e.payout, ended_burn_height = e.height
-    FROM unnest(CAST(:ids AS text[]), CAST(:statuses AS text[]), CAST(:payouts AS bigint[]), CAST(:heights AS bigint[]))
-        AS e(id, status, payout, height)
-    WHERE c.policy_id = e.id"""
-)
-
-
-async def end_coverages(session: AsyncSession, rows: Sequence[tables.Coverage]) -> None:
-    """Stores how policies ended."""
-    values = {
-        "ids": [row.policy_id for row in rows],
-        "statuses": [row.status for row in rows],
-        "payouts": [row.payout for row in rows],
-        "heights": [row.ended_burn_height for row in rows],
-    }
-    await (await session.connection()).execute(_END, values)
-
-
-async def put_coverage(session: AsyncSession, created: PolicyCreated) -> None:
-    """Stores a policy that the chain created; over one whose creation was withdrawn before."""
-    policy = created.policy
-    row = tables.Coverage(
-        policy_id=created.policy_id,
-        onchain_id=created.onchain_id,
-        tier=int(created.tier),
-        token=int(policy.token),
-        amount_sats=policy.amount_sats,
-        strike_e8=policy.strike_e8,
-        floor_e8=policy.floor_e8,
-        max_payout=policy.max_payout,
-        premium=policy.premium,
-        created_burn_height=policy.created_burn_height,
-        expiration_burn_height=policy.expiration_burn_height,
-        status=ACTIVE,
-        payout=0,
-        ended_burn_height=None,
-        auto_settle=created.auto_settle,
-    )
-    await session.merge(row)
-    await session.flush()
+    return (await session.exec(statement.execution_options(populate_existing=True))).first()
 
 
 async def all_coverage(session: AsyncSession) -> Iterable[tables.Coverage]:

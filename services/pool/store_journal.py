@@ -14,6 +14,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from kernel.units import Tier, Token
 from services.pool import tables
 from services.pool.domain.ledger import Entry, Posting
+from services.pool.store_arrays import by_column, run, unnest
 
 
 @dataclass(frozen=True)
@@ -60,35 +61,27 @@ class EntryFilter:
 
 _ENTRY: Final = {"cause": "text", "event": "text", "kind": "text", "burn_height": "bigint", "time": "timestamptz"}
 _ENTRY_END: Final = {"txid": "text", "reason": "text", "reverses": "bigint", "subject": "text", "author": "text"}
-_POSTING: Final = {"account": "text", "token": "smallint", "amount": "bigint"}
-_LINE: Final = {"provider": "text", "kind": "text", "tier": "smallint"} | _POSTING | {"shares_delta": "bigint"}
-_LINE_COLUMNS: Final = [name for name in _LINE if name != "account"]
-
-
-def _unnest(alias: str, columns: dict[str, str]) -> str:
-    arrays = ", ".join(f"CAST(:{alias}_{name} AS {kind}[])" for name, kind in columns.items())
-    return f"unnest({arrays}) AS {alias}({', '.join(columns)})"
-
-
 _ENTRIES: Final = _ENTRY | _ENTRY_END
+_POSTING: Final = {"account": "text", "token": "smallint", "amount": "bigint"}
 _POSTINGS: Final = {"cause": "text"} | _POSTING
-_LINES: Final = {"cause": "text"} | {name: _LINE[name] for name in _LINE_COLUMNS}
-# One statement for all: one round trip, and an entry never without its postings. An array per column keeps the
-# statement the same whatever the number of rows.
-_POST: Final = sa.text(
-    f"""WITH posted AS (
-        INSERT INTO pool.journal_entry ({", ".join(_ENTRIES)}) SELECT * FROM {_unnest("e", _ENTRIES)}
+_LINE: Final = {"provider": "text", "kind": "text", "tier": "smallint", "token": "smallint", "amount": "bigint"} | {
+    "shares_delta": "bigint"
+}
+_LINES: Final = {"cause": "text"} | _LINE
+# One statement for all: one round trip, and an entry never without its postings.
+_POST: Final = f"""WITH posted AS (
+        INSERT INTO pool.journal_entry ({", ".join(_ENTRIES)})
+        SELECT {", ".join(_ENTRIES)} FROM {unnest("e", _ENTRIES)} ORDER BY place
         ON CONFLICT (cause) DO NOTHING RETURNING id, cause, txid, burn_height, time
     ), with_postings AS (
         INSERT INTO pool.posting (entry_id, {", ".join(_POSTING)})
         SELECT posted.id, {", ".join(f"p.{name}" for name in _POSTING)}
-        FROM {_unnest("p", _POSTINGS)} JOIN posted USING (cause)
+        FROM {unnest("p", _POSTINGS, 1 + len(_ENTRIES))} JOIN posted USING (cause) ORDER BY place
     ), with_lines AS (
-        INSERT INTO pool.statement_line (entry_id, {", ".join(_LINE_COLUMNS)}, txid, burn_height, time)
-        SELECT posted.id, {", ".join(f"l.{name}" for name in _LINE_COLUMNS)}, txid, burn_height, time
-        FROM {_unnest("l", _LINES)} JOIN posted USING (cause)
+        INSERT INTO pool.statement_line (entry_id, {", ".join(_LINE)}, txid, burn_height, time)
+        SELECT posted.id, {", ".join(f"l.{name}" for name in _LINE)}, txid, burn_height, time
+        FROM {unnest("l", _LINES, 1 + len(_ENTRIES) + len(_POSTINGS))} JOIN posted USING (cause) ORDER BY place
     ) SELECT id, cause FROM posted"""
-).columns(id=sa.BigInteger, cause=sa.Text)
 
 
 async def post_entries(session: AsyncSession, entries: Sequence[NewEntry]) -> list[int | None]:
@@ -96,11 +89,14 @@ async def post_entries(session: AsyncSession, entries: Sequence[NewEntry]) -> li
     if not entries:
         return []
     await session.flush()
-    values = _columns("e", _ENTRIES, [_entry_row(new) for new in entries])
-    values |= _columns("p", _POSTINGS, [row for new in entries for row in _posting_rows(new.entry)])
-    values |= _columns("l", _LINES, [row for new in entries for row in _line_rows(new)])
-    connection = await session.connection()
-    found = {cause: int(number) for number, cause in (await connection.execute(_POST, values)).all()}
+    posted = await run(
+        session,
+        _POST,
+        *by_column(_ENTRIES, [_entry_row(new) for new in entries]),
+        *by_column(_POSTINGS, [row for new in entries for row in _posting_rows(new.entry)]),
+        *by_column(_LINES, [row for new in entries for row in _line_rows(new)]),
+    )
+    found = {cause: number for number, cause in posted}
     return [found.get(new.entry.cause.unique) for new in entries]
 
 
@@ -109,11 +105,6 @@ async def post_entry(
 ) -> int | None:
     """Posts an entry with its statement lines; None, and nothing done, if its cause was posted before."""
     return (await post_entries(session, [NewEntry(entry, lines, reverses)]))[0]
-
-
-def _columns(alias: str, columns: dict[str, str], rows: Sequence[tuple[Any, ...]]) -> dict[str, list[Any]]:
-    turned = zip(*rows, strict=True) if rows else ((),) * len(columns)
-    return {f"{alias}_{name}": list(values) for name, values in zip(columns, turned, strict=True)}
 
 
 def _entry_row(new: NewEntry) -> tuple[Any, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -38,7 +39,21 @@ async def standing_deposit_of(session: AsyncSession, event_id: str) -> tables.De
 async def get_withdrawal(session: AsyncSession, withdrawal_id: str, *, lock: bool = False) -> tables.Withdrawal | None:
     """A withdrawal, locked if asked."""
     statement = select(tables.Withdrawal).where(col(tables.Withdrawal.id) == withdrawal_id)
-    return (await session.exec(statement.with_for_update() if lock else statement)).first()
+    if lock:
+        statement = statement.with_for_update().execution_options(populate_existing=True)
+    return (await session.exec(statement)).first()
+
+
+async def lock_withdrawals(session: AsyncSession, names: Sequence[str]) -> dict[str, tables.Withdrawal]:
+    """Those withdrawals of these ids that there are, locked in the order of their ids."""
+    statement = (
+        select(tables.Withdrawal)
+        .where(col(tables.Withdrawal.id) == sa.any_(sa.literal(names, ARRAY(sa.Text))))
+        .order_by(col(tables.Withdrawal.id))
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    return {row.id: row for row in (await session.exec(statement)).all()}
 
 
 async def ahead_in_queue(session: AsyncSession, row: tables.Withdrawal) -> int:
@@ -71,19 +86,9 @@ async def lapsed_vouchers(session: AsyncSession, delivered_burn_height: int) -> 
         .where(col(tables.Withdrawal.last_use_burn_height) <= delivered_burn_height)
         .order_by(col(tables.Withdrawal.id))
         .with_for_update()
+        .execution_options(populate_existing=True)
     )
     return (await session.exec(statement)).all()
-
-
-async def any_voucher_due(session: AsyncSession, delivered_burn_height: int) -> bool:
-    """Whether `lapsed_vouchers` would find something."""
-    statement = (
-        select(tables.Withdrawal.id)
-        .where(col(tables.Withdrawal.state).in_(_PAYABLE))
-        .where(col(tables.Withdrawal.last_use_burn_height) <= delivered_burn_height)
-        .limit(1)
-    )
-    return (await session.exec(statement)).first() is not None
 
 
 async def shares_of(session: AsyncSession, provider: str) -> dict[Key, int]:
