@@ -89,16 +89,18 @@ class Allocation:
         wanted = bool(queued) or any(nonce in must_fill for nonce in free)
         if not wanted or not await self._preflight.can_pay(address, self._policy.fees.floor_ustx):
             return rows
+        await self._policy.allow(queued, address)
+        before = await store_nonces.highest_fees(session, address, free)
         for nonce in free:
-            row = await self._next(session, address, nonce, queued)
+            row = await self._next(session, address, nonce, before.get(nonce), queued)
             if row is None and nonce in must_fill:
-                row = await self._filler(session, address, nonce)
+                row = await self._filler(session, address, nonce, before.get(nonce))
             if row is None:
                 break
             row.due_time = wall_now() + dt.timedelta(seconds=CLAIM_SECONDS)
-            session.add(row)
-            await session.flush()
             rows.append(row)
+        session.add_all(rows)
+        await store_nonces.give(session, address, {row.nonce: row.intent_id for row in rows})
         return rows
 
     async def _queued(self, session: AsyncSession, address: str, most: int) -> Sequence[Intent]:
@@ -122,25 +124,28 @@ class Allocation:
             await store_intents.end_unsigned(session, intent, found.end, found.reason)
 
     async def _next(
-        self, session: AsyncSession, address: str, nonce: int, queued: deque[Intent]
+        self, session: AsyncSession, address: str, nonce: int, before_ustx: int | None, queued: deque[Intent]
     ) -> ChainTransaction | None:
-        """The signed transaction of the first queued intent that may be sent; None when there is none."""
+        """The signed transaction of the first queued intent that may be sent; None when there is none.
+
+        `before_ustx` is the highest fee of what was signed for the nonce before; None where nothing was.
+        """
         while queued:
             intent = queued.popleft()
-            row = await self._sign(session, intent, address, nonce)
+            row = await self._sign(session, intent, address, nonce, before_ustx)
             if row is not None:
                 intent.state, intent.reason, intent.hold_time = IntentState.SUBMITTED, "", None
                 session.add(intent)
-                await store_nonces.give(session, address, nonce, intent.id)
                 return row
         return None
 
-    async def _sign(self, session: AsyncSession, intent: Intent, address: str, nonce: int) -> ChainTransaction | None:
+    async def _sign(
+        self, session: AsyncSession, intent: Intent, address: str, nonce: int, before_ustx: int | None
+    ) -> ChainTransaction | None:
         try:
-            fee = await self._fee_above(session, address, nonce)
-            row = await self._policy.sign(session, intent, address, nonce, fee)
+            row = await self._policy.sign(session, intent, address, nonce, self._fee_above(before_ustx))
             # The same call at the same nonce and fee, signed before, would be the same transaction.
-            while await store_transactions.get(session, row.txid) is not None:
+            while before_ustx is not None and await store_transactions.get(session, row.txid) is not None:
                 row = await self._policy.sign(session, intent, address, nonce, row.fee_ustx + 1)
         except PermissionDenied as error:
             # Nothing of it was ever signed, or what was has lost its nonce finally.
@@ -154,22 +159,22 @@ class Allocation:
             return None
         return row
 
-    async def _fee_above(self, session: AsyncSession, address: str, nonce: int) -> int | None:
-        """A fee that replaces whatever was signed for the nonce, as far as the cap allows; None where nothing was."""
-        before = await store_nonces.highest_fee(session, address, nonce)
-        if before is None:
+    def _fee_above(self, before_ustx: int | None) -> int | None:
+        """A fee that replaces whatever was signed for a nonce, as far as the cap allows; None where nothing was."""
+        if before_ustx is None:
             return None
         fees = self._policy.fees
-        return raised_fee(before, fees.floor_ustx, fees.cap_ustx) or fees.cap_ustx
+        return raised_fee(before_ustx, fees.floor_ustx, fees.cap_ustx) or fees.cap_ustx
 
-    async def _filler(self, session: AsyncSession, address: str, nonce: int) -> ChainTransaction:
+    async def _filler(
+        self, session: AsyncSession, address: str, nonce: int, before_ustx: int | None
+    ) -> ChainTransaction:
         """A transaction that does nothing: what lies above this nonce stalls without it."""
-        fee = await self._fee_above(session, address, nonce) or self._policy.fees.filler_ustx
+        fee = self._fee_above(before_ustx) or self._policy.fees.filler_ustx
         row = await self._policy.sign_filler(session, address, nonce, fee)
-        while await store_transactions.get(session, row.txid) is not None:
+        while before_ustx is not None and await store_transactions.get(session, row.txid) is not None:
             row = await self._policy.sign_filler(session, address, nonce, row.fee_ustx + 1)
         row.filler = True
-        await store_nonces.give(session, address, nonce, None)
         metrics.FILLERS.inc()
         get_logger().warning("a nonce that nothing has is filled", address=address, nonce=nonce)
         return row

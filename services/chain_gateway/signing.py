@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterable, Sequence
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -11,7 +12,7 @@ from kernel.errors import PermissionDenied, ResourceExhausted
 from services.chain_gateway.contract_calls import Call
 from services.chain_gateway.contracts import Contracts
 from services.chain_gateway.domain.confirmation import TransactionState
-from services.chain_gateway.domain.signing_policy import FILLER
+from services.chain_gateway.domain.signing_policy import FILLER, Request
 from services.chain_gateway.fees import Fees
 from services.chain_gateway.keys import Keys
 from services.chain_gateway.signing_authority import SigningAuthority
@@ -59,6 +60,14 @@ class SigningPolicy:
         self._state = state
         self.fees = fees
 
+    async def allow(self, intents: Iterable[Intent], address: str) -> None:
+        """Has the signing policy allow many at once where it does: `sign` judges the others, each by itself."""
+        requests: list[Request] = []
+        for intent in intents:
+            with contextlib.suppress(PermissionDenied):
+                requests.append(self._request(intent))
+        await self._authority.allow(requests, address)
+
     async def sign(
         self, session: AsyncSession, intent: Intent, address: str, nonce: int, fee_ustx: int | None = None
     ) -> ChainTransaction:
@@ -69,13 +78,18 @@ class SigningPolicy:
         """
         if intent.origin_signed is not None:
             return await self._sign_as_sponsor(session, intent, intent.origin_signed, address, nonce, fee_ustx)
+        await self._authority.authorize(self._request(intent), address, session)
         call = stored_call(intent.payload, intent.post_conditions)
-        market_time = self._state.snapshot.market_time()
-        request = call_request(self._contracts, f"intents/{intent.id}", call, market_time)
-        await self._authority.authorize(request, address, session)
         fee = await self.fees.suggest(call) if fee_ustx is None else fee_ustx
         signed = await self._sign(address, nonce, fee, call.payload, call.post_conditions)
         return _row(signed, intent.id, address, nonce, intent.contract, intent.function)
+
+    def _request(self, intent: Intent) -> Request:
+        subject = f"intents/{intent.id}"
+        if intent.origin_signed is not None:
+            return sponsored_request(subject, intent.origin_signed, self.fees.sponsor_cap_ustx)
+        call = stored_call(intent.payload, intent.post_conditions)
+        return call_request(self._contracts, subject, call, self._state.snapshot.market_time())
 
     @property
     def sponsor(self) -> str | None:
@@ -96,8 +110,7 @@ class SigningPolicy:
             raise PermissionDenied("CALL_NOT_ALLOWED", "the sponsor's key alone pays for users")
         transaction, cap = deserialize_transaction(origin_signed), self.fees.sponsor_cap_ustx
         try:
-            request = sponsored_request(f"intents/{intent.id}", origin_signed, cap)
-            await self._authority.authorize(request, address, session)
+            await self._authority.authorize(self._request(intent), address, session)
         except ResourceExhausted as error:
             # The user is told now, and may pay the fee themselves; it shall not leave when they expect it no more.
             raise PermissionDenied(error.reason, error.message) from error

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -58,27 +59,39 @@ class SigningAuthority:
         if refusal is not None:
             self._raise(request, account, refusal)
 
+    async def allow(self, requests: Sequence[Request], account: str) -> None:
+        """Allows those of different subjects that may be signed, as if each were asked for in turn, in one transaction.
+
+        Nothing is said of the others, nor written down: `authorize` does that.
+        """
+        if not requests:
+            return
+        async with self._database.transaction() as session:
+            await store_signing.lock(session)
+            known = await store_signing.allowed_among(session, [request.subject for request in requests])
+            now, used, rows = wall_now(), dict[str, Used](), list[SigningAudit]()
+            for request in requests:
+                if request.what not in used:
+                    used[request.what] = await self._used(session, request.what, now)
+                if request.subject not in known and judge(self._rules, request, used[request.what]) is None:
+                    used[request.what] = used[request.what].with_one(request.value)
+                    rows.append(_audit(request, account, now))
+            await store_signing.allow(session, rows)
+
+    async def _used(self, session: AsyncSession, what: str, now: dt.datetime) -> Used:
+        rule = self._rules.rules.get(what)
+        return await store_signing.used(session, what, now, rule.most_per_minute) if rule else Used()
+
     async def _decide(self, session: AsyncSession, request: Request, account: str) -> Refusal | None:
-        rule = self._rules.rules.get(request.what)
         now = wall_now()
         if await store_signing.allowed(session, request.subject) is not None:
             refusal: Refusal | None = SUBJECT_REUSED
         else:
-            used = await store_signing.used(session, request.what, now, rule.most_per_minute) if rule else Used()
-            refusal = judge(self._rules, request, used)
-        row = SigningAudit(
-            subject=request.subject,
-            reason=refusal.reason if refusal else "",
-            account=account,
-            what=request.what,
-            ustx=request.value.ustx,
-            sats=request.value.sats,
-            content_sha256=request.content_sha256,
-            detail=refusal.message if refusal else "",
-            create_time=now,
-            last_time=now,
-        )
-        await (store_signing.refuse(session, row) if refusal else store_signing.allow(session, row))
+            refusal = judge(self._rules, request, await self._used(session, request.what, now))
+        if refusal is None:
+            await store_signing.allow(session, [_audit(request, account, now)])
+        else:
+            await store_signing.refuse(session, _audit(request, account, now, refusal.reason, refusal.message))
         return refusal
 
     def _raise(self, request: Request, account: str, refusal: Refusal) -> None:
@@ -93,6 +106,21 @@ class SigningAuthority:
         )
         error = ResourceExhausted if refusal.passes else PermissionDenied
         raise error(refusal.reason, refusal.message, subject=request.subject)
+
+
+def _audit(request: Request, account: str, now: dt.datetime, reason: str = "", detail: str = "") -> SigningAudit:
+    return SigningAudit(
+        subject=request.subject,
+        reason=reason,
+        account=account,
+        what=request.what,
+        ustx=request.value.ustx,
+        sats=request.value.sats,
+        content_sha256=request.content_sha256,
+        detail=detail,
+        create_time=now,
+        last_time=now,
+    )
 
 
 async def _is_known(session: AsyncSession, request: Request) -> bool:

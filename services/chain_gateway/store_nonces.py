@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -147,20 +147,24 @@ async def _abandoned(session: AsyncSession, address: str, chain_nonce: int) -> s
     return set((await session.exec(statement)).all())
 
 
-async def give(session: AsyncSession, address: str, nonce: int, intent_id: str | None) -> None:
-    """Gives a free nonce to an intent, or to nobody."""
-    statement = insert(NonceSlot).values(address=address, nonce=nonce, intent_id=intent_id)
-    await session.exec(
-        statement.on_conflict_do_update(index_elements=["address", "nonce"], set_={"intent_id": intent_id})
-    )
+async def give(session: AsyncSession, address: str, intents: Mapping[int, str | None]) -> None:
+    """Gives free nonces of an account, each to an intent or to nobody."""
+    if not intents:
+        return
+    rows = [{"address": address, "nonce": nonce, "intent_id": intent_id} for nonce, intent_id in intents.items()]
+    statement = insert(NonceSlot).values(rows)
+    taken = {"intent_id": statement.excluded.intent_id}
+    await session.exec(statement.on_conflict_do_update(index_elements=["address", "nonce"], set_=taken))
 
 
-async def highest_fee(session: AsyncSession, address: str, nonce: int) -> int | None:
-    """The highest fee of anything that was signed for a nonce; None where nothing was."""
-    statement = select(sa.func.max(col(ChainTransaction.fee_ustx))).where(
-        col(ChainTransaction.sender) == address, col(ChainTransaction.nonce) == nonce
+async def highest_fees(session: AsyncSession, address: str, nonces: Sequence[int]) -> dict[int, int]:
+    """The highest fee of anything that was signed for each of these nonces; those that had nothing are left out."""
+    statement = (
+        select(col(ChainTransaction.nonce), sa.func.max(col(ChainTransaction.fee_ustx)))
+        .where(col(ChainTransaction.sender) == address, col(ChainTransaction.nonce).in_(nonces))
+        .group_by(col(ChainTransaction.nonce))
     )
-    return (await session.exec(statement)).one()
+    return {nonce: int(fee) for nonce, fee in (await session.exec(statement)).all()}
 
 
 async def take_back(session: AsyncSession, rows: Sequence[ChainTransaction]) -> None:

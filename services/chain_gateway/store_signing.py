@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import Final
 
 import sqlalchemy as sa
@@ -27,6 +28,14 @@ async def allowed(session: AsyncSession, subject: str) -> SigningAudit | None:
     return await session.get(SigningAudit, (subject, _ALLOWED))
 
 
+async def allowed_among(session: AsyncSession, subjects: Sequence[str]) -> set[str]:
+    """For which of these subjects something was allowed."""
+    statement = select(col(SigningAudit.subject)).where(
+        col(SigningAudit.subject).in_(subjects), col(SigningAudit.reason) == _ALLOWED
+    )
+    return set((await session.exec(statement)).all())
+
+
 async def used(session: AsyncSession, what: str, now: dt.datetime, most: int) -> Used:
     """What was allowed of a kind: today's value, and the signatures of the last minute, counted up to `most`."""
     day = await session.get(SigningDay, (now.date(), what))
@@ -44,10 +53,19 @@ async def used(session: AsyncSession, what: str, now: dt.datetime, most: int) ->
     return Used(Value(day.ustx, day.sats) if day else Value(), int(count))
 
 
-async def allow(session: AsyncSession, row: SigningAudit) -> None:
-    """Notes what is allowed, and adds it to its day."""
-    session.add(row)
-    statement = insert(SigningDay).values(day=row.create_time.date(), what=row.what, ustx=row.ustx, sats=row.sats)
+async def allow(session: AsyncSession, rows: Sequence[SigningAudit]) -> None:
+    """Notes what is allowed, and adds it to its days."""
+    session.add_all(rows)
+    sums: dict[tuple[dt.date, str], Value] = {}
+    for row in rows:
+        key = row.create_time.date(), row.what
+        sums[key] = sums.get(key, Value()) + Value(row.ustx, row.sats)
+    for (day, what), value in sums.items():
+        await _add_to_day(session, day, what, value)
+
+
+async def _add_to_day(session: AsyncSession, day: dt.date, what: str, value: Value) -> None:
+    statement = insert(SigningDay).values(day=day, what=what, ustx=value.ustx, sats=value.sats)
     statement = statement.on_conflict_do_update(
         index_elements=["day", "what"],
         set_={

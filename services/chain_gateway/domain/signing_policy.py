@@ -93,6 +93,10 @@ class Used:
     today: Value = Value()
     last_minute: int = 0
 
+    def with_one(self, value: Value) -> Used:
+        """After one more signature of this value."""
+        return Used(self.today + value, self.last_minute + 1)
+
 
 @dataclass(frozen=True)
 class Refusal:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -72,6 +73,25 @@ async def test_replicas_share_one_day(replicas: list[Database]) -> None:
     )
     assert sorted(outcomes) == [""] * 20 + ["DAY_VALUE_USED_UP"] * 20
     assert await _day(replicas[0], QUOTE) == (1_000, 0)
+
+
+async def test_many_at_once_are_allowed_as_each_in_turn(replicas: list[Database]) -> None:
+    """Overlapping groups on three replicas: a cause counts once, the day and the minute hold, and of what may not be
+    signed nothing is written until it is asked for by itself."""
+    authorities = [SigningAuthority(database, _RULES) for database in replicas]
+    quotes = [_quote(number, Value(50, 0)) for number in range(30)]
+    vouchers = [Request(VOUCHER, f"withdrawals/{number}", b"") for number in range(5)]
+    too_large, ruled_by_nothing = _quote(99, Value(101, 0)), Request(SETTLE, "intents/1", b"")
+    groups = ([too_large, *quotes[:15]], [*vouchers, *quotes[5:]], [ruled_by_nothing, *quotes, *vouchers])
+    await asyncio.gather(*(one.allow(group, "account") for one, group in zip(authorities, groups, strict=True)))
+    rows = await _rows(replicas[0])
+    assert all(row.reason == "" for row in rows)
+    assert Counter(row.what for row in rows) == {QUOTE: 20, VOUCHER: 3}
+    assert await _day(replicas[0], QUOTE) == (1_000, 0)
+    allowed = {row.subject for row in rows}
+    for request in (*quotes, *vouchers):
+        assert (await _outcome(authorities[0], request) == "") == (request.subject in allowed)
+    assert await _outcome(authorities[0], too_large) == "VALUE_TOO_LARGE"
 
 
 async def test_one_cause_counts_once(replicas: list[Database]) -> None:
