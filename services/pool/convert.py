@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import re
-from dataclasses import replace
 from typing import Final
 
 from bithedge.chain_gateway.v1 import chain_event_pb2, chain_gateway_service_pb2
@@ -36,16 +35,18 @@ def timestamp(time: dt.datetime) -> Timestamp:
 
 def tier(value: int, field: str = "tier") -> Tier:
     """A named tier; InvalidArgument for none or an unknown one."""
-    if value not in set(Tier):
-        raise InvalidArgument.of(field, "name a tier")
-    return Tier(value)
+    try:
+        return Tier(value)
+    except ValueError:
+        raise InvalidArgument.of(field, "name a tier") from None
 
 
 def token(value: int, field: str = "token") -> Token:
     """A named token; InvalidArgument for none or an unknown one."""
-    if value not in set(Token):
-        raise InvalidArgument.of(field, "name a token")
-    return Token(value)
+    try:
+        return Token(value)
+    except ValueError:
+        raise InvalidArgument.of(field, "name a token") from None
 
 
 def deposit_id(name: str) -> str:
@@ -97,14 +98,15 @@ def terms_digest(request: pb.CreateReservationRequest) -> bytes:
 def chain_event(event: chain_event_pb2.ChainEvent) -> chain.ChainEvent:
     """An event of the gateway; ValueError (AmountError, InvalidArgument) for one that makes no sense."""
     payload = _payload(event)
-    cause = replace(event_cause(event), subject=chain.subject(payload))
+    cause = event_cause(event, chain.subject(payload))
     return chain.ChainEvent(cause, event.withdrawn, event.backend_fee_ustx, payload)
 
 
-def event_cause(event: chain_event_pb2.ChainEvent) -> Cause:
+def event_cause(event: chain_event_pb2.ChainEvent, subject: str = "") -> Cause:
     """`{txid}/{event index}`."""
-    key = f"{event.txid}/{event.event_index}"
-    return Cause(key, event.burn_height, event.block_time.ToDatetime(dt.UTC), event.txid)
+    txid = event.txid
+    time = event.block_time.ToDatetime(dt.UTC)
+    return Cause(f"{txid}/{event.event_index}", event.burn_height, time, txid, subject=subject)
 
 
 def _payload(event: chain_event_pb2.ChainEvent) -> chain.Payload:

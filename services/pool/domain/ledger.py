@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -100,11 +101,13 @@ class Entry:
             raise UnbalancedEntry(f"{self.kind} {self.cause.key}: {sums}")
 
 
+@functools.cache
 def vault_cash(token: Token) -> str:
     """What the vault must have accounted."""
     return f"vault_cash/{token.name}"
 
 
+@functools.cache
 def platform_fees(token: Token) -> str:
     """The platform's part."""
     return f"platform_fees/{token.name}"
@@ -115,21 +118,25 @@ def suspense(token: Token) -> str:
     return f"suspense/{token.name}"
 
 
+@functools.cache
 def free_capital(tier: Tier, token: Token) -> str:
     """Shareholders' capital that no open policy claims."""
     return f"free_capital/{tier.name}/{token.name}"
 
 
+@functools.cache
 def locked_collateral(tier: Tier, token: Token) -> str:
     """Shareholders' capital pledged to open policies."""
     return f"locked_collateral/{tier.name}/{token.name}"
 
 
+@functools.cache
 def deposits_unpriced(tier: Tier, token: Token) -> str:
     """Final deposits without shares."""
     return f"deposits_unpriced/{tier.name}/{token.name}"
 
 
+@functools.cache
 def withdrawals_payable(tier: Tier, token: Token) -> str:
     """Priced withdrawals not paid yet."""
     return f"withdrawals_payable/{tier.name}/{token.name}"
