@@ -81,14 +81,14 @@ def _process(given: Settings, temporal: Client) -> Process:
             watchers.run,
             relay.run,
             Judge(database, sources).run,
-            *_leaders(database, sources, gateway, given.vault),
+            *_leaders(given, database, sources, gateway),
         ],
         on_close=[channel.close for channel in (identity, gateway, oracle, pool)] + [database.close],
     )
 
 
 def _leaders(
-    database: Database, sources: Sources, gateway: grpc.aio.Channel, vault: str
+    given: Settings, database: Database, sources: Sources, gateway: grpc.aio.Channel
 ) -> list[Callable[[], Awaitable[None]]]:
     """What one of several replicas does."""
 
@@ -96,11 +96,11 @@ def _leaders(
         return LeaderLease(database, Lease, name)
 
     return [
-        Sweeper(database, lease("sweeper")).run,
+        Sweeper(database, lease("sweeper"), given.expiry_batches_at_once).run,
         Numbering(database, lease("numbering")).run,
         Noticer(database, sources, lease("noticer")).run,
         Retention(database, lease("retention")).run,
-        *(Projector(database, gateway, stream, lease(f"projector {stream}"), vault).run for stream in Stream),
+        *(Projector(database, gateway, stream, lease(f"projector {stream}"), given.vault).run for stream in Stream),
     ]
 
 

@@ -16,7 +16,8 @@ class Settings:
     `listen`: where it serves; `metrics_port` 0 serves no metrics over HTTP. `database_url`: Postgres, schema `policy`.
     `identity_address`, `chain_gateway_address`, `oracle_address`, `pool_address`: the services that it reads.
     `temporal_address` and `temporal_namespace`: where its workflows run. `service_secret_file`: its client secret,
-    mode 0600. `contract_deployer`: the address that deployed the contracts.
+    mode 0600. `contract_deployer`: the address that deployed the contracts. `expiry_batches_at_once`: of one expiration
+    height, on their way into a block; a node keeps 25 transactions of a backend key waiting.
     """
 
     listen: str
@@ -30,6 +31,7 @@ class Settings:
     contract_deployer: str
     metrics_port: int = 0
     temporal_namespace: str = "default"
+    expiry_batches_at_once: int = 16
 
     @property
     def vault(self) -> str:

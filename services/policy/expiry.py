@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from typing import Any, Final
 
 from bithedge.policy.v1 import policy_service_pb2 as pb
@@ -21,7 +22,9 @@ from services.policy.metrics import POLICIES
 from services.policy.store_expiry import (
     COLLECTION,
     ExpiryBatch,
+    crowded_heights,
     insert_batch,
+    land_decided,
     lock_due,
     mark_released,
     read_batch,
@@ -34,14 +37,21 @@ from services.policy.tables import Outbox
 from workflows.contract import ExpirePoliciesInput, start_expire_policies
 
 _POLL_SECONDS: Final = 0.5
+# What is not in a block after so long keeps its place no more: whatever holds it up may hold it for days.
+_PATIENCE: Final = dt.timedelta(minutes=10)
 
 
 class Sweeper:
-    """Claims policies whose expiration and grace are final; of several replicas one sweeps."""
+    """Claims policies whose expiration and grace are final; of several replicas one sweeps.
 
-    def __init__(self, database: Database, lease: LeaderLease) -> None:
+    Of one expiration height so many batches are in flight at once, from the claim to the block that ends them: a
+    transaction that cannot be sent yet is claimed no sooner, and a height that nobody can price holds up no other.
+    """
+
+    def __init__(self, database: Database, lease: LeaderLease, batches_at_once: int) -> None:
         self._database = database
         self._lease = lease
+        self._batches_at_once = batches_at_once
 
     async def run(self) -> None:
         """Sweeps while the lease is held, until cancelled."""
@@ -56,11 +66,16 @@ class Sweeper:
             await asyncio.sleep(_POLL_SECONDS)
 
     async def claim_batch(self) -> ExpiryBatch | None:
-        """One batch: EXPIRING, its row and the start of its workflow in one transaction; None if none is due."""
+        """One batch: EXPIRING, its row and the start of its workflow in one transaction.
+
+        None if none is due, or what is due has enough in flight.
+        """
         async with self._database.transaction() as session:
             await self._lease.check(session)
             height = (await read_projection(session, Stream.FINAL)).delivered_burn_height
-            policies = await lock_due(session, height)
+            await land_decided(session)
+            crowded = await crowded_heights(session, self._batches_at_once, wall_now() - _PATIENCE)
+            policies = await lock_due(session, height, crowded)
             if not policies:
                 return None
             return await _claim(session, policies, height)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from kernel.errors import NotFound
 from services.policy.domain.errors import Reason
-from services.policy.domain.policy import Policy
+from services.policy.domain.policy import OnchainState, Policy
 from services.policy.domain.transitions import PolicyState
 from services.policy.store import POLICY, execute, policy_from_row, rows
 from services.policy.tables import METADATA
@@ -32,27 +32,69 @@ class ExpiryBatch:
     create_time: dt.datetime
     release_time: dt.datetime | None = None
     release_reason: str = ""
+    in_flight: bool = True
 
 
-async def lock_due(session: AsyncSession, delivered_burn_height: int) -> list[Policy]:
-    """Up to 200 due policies of the earliest expiration height that has some, locked; held ones are left out."""
+async def land_decided(session: AsyncSession) -> None:
+    """Takes out of flight the batches of which no policy waits for the chain: its tip has decided, or was not asked."""
+    waiting = sa.exists().where(
+        POLICY.c.expiry_batch_id == BATCH.c.id,
+        POLICY.c.state == str(PolicyState.EXPIRING),
+        POLICY.c.onchain_state == str(OnchainState.ACTIVE),
+    )
+    await execute(session, sa.update(BATCH).where(BATCH.c.in_flight, ~waiting).values(in_flight=False))
+
+
+async def crowded_heights(session: AsyncSession, limit: int, since: dt.datetime) -> set[int]:
+    """The expiration heights that have at least `limit` batches in flight which were claimed since a time."""
+    height = BATCH.c.expiration_burn_height
+    flying = sa.select(height).where(BATCH.c.in_flight, BATCH.c.create_time > since)
+    found = await rows(session, flying.group_by(height).having(sa.func.count() >= limit))
+    return {row["expiration_burn_height"] for row in found}
+
+
+async def lock_due(session: AsyncSession, delivered_burn_height: int, crowded: Collection[int] = ()) -> list[Policy]:
+    """Up to 200 due policies of one expiration height, locked: of the one that is due first and not `crowded`.
+
+    Those that wait for a judgement of an activation are left out.
+    """
     due = (
         POLICY.c.state == str(PolicyState.ACTIVE),
         sa.not_(POLICY.c.unjudged_activation),
         POLICY.c.due_burn_height <= delivered_burn_height,
     )
-    height = sa.select(POLICY.c.expiration_burn_height).where(*due).order_by(POLICY.c.due_burn_height).limit(1)
-    first = await rows(session, height)
-    if not first:
+    height = await _first_height(session, due, crowded)
+    if height is None:
         return []
     statement = (
         sa.select(POLICY)
-        .where(*due, POLICY.c.expiration_burn_height == first[0]["expiration_burn_height"])
+        .where(*due, POLICY.c.expiration_burn_height == height)
         .order_by(POLICY.c.id)
         .limit(MAX_BATCH)
         .with_for_update(skip_locked=True)
     )
     return [policy_from_row(row) for row in await rows(session, statement)]
+
+
+async def _first_height(
+    session: AsyncSession, due: Sequence[sa.ColumnElement[bool]], crowded: Collection[int]
+) -> int | None:
+    """From one pair of heights to the next, each by the index: what is crowded can be a hundred thousand policies."""
+    place = sa.tuple_(POLICY.c.due_burn_height, POLICY.c.expiration_burn_height)
+    after = (-1, -1)
+    while True:
+        statement = (
+            sa.select(POLICY.c.due_burn_height, POLICY.c.expiration_burn_height)
+            .where(*due, place > sa.tuple_(*map(sa.literal, after)))
+            .order_by(POLICY.c.due_burn_height, POLICY.c.expiration_burn_height)
+            .limit(1)
+        )
+        found = await rows(session, statement)
+        if not found:
+            return None
+        after = (found[0]["due_burn_height"], found[0]["expiration_burn_height"])
+        if after[1] not in crowded:
+            return after[1]
 
 
 async def insert_batch(session: AsyncSession, batch: ExpiryBatch) -> None:

@@ -133,6 +133,8 @@ class ExpiryBatchRow(SQLModel, table=True):
     create_time: dt.datetime = _time()
     release_time: dt.datetime | None = _time_or_none()
     release_reason: str = ""
+    # Until the tip of the chain has decided its policies, or it was released.
+    in_flight: bool = True
 
 
 class StatRow(SQLModel, table=True):

@@ -163,8 +163,9 @@ SELECT id, 1, 'IN_THE_MONEY', update_time, update_time, activation_burn_height, 
 FROM policy.policy WHERE activation_number = 1
 """
 _BATCHES: Final = """
-INSERT INTO policy.expiry_batch (id, expiration_burn_height, policy_ids, create_time)
-SELECT expiry_batch_id, min(expiration_burn_height), array_agg(id), min(update_time) FROM policy.policy
+INSERT INTO policy.expiry_batch (id, expiration_burn_height, policy_ids, create_time, in_flight)
+SELECT expiry_batch_id, min(expiration_burn_height), array_agg(id), min(update_time), bool_or(state = 'EXPIRING')
+FROM policy.policy
 WHERE expiry_batch_id <> '' GROUP BY expiry_batch_id
 """
 FULL_COUNT: Final = """

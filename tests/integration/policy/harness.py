@@ -213,7 +213,7 @@ async def serving(service: Service, tokens: ServiceTokens | None) -> AsyncIterat
 
 
 @asynccontextmanager
-async def running(url: str, launcher: CreationLauncher | None = None) -> AsyncIterator[House]:
+async def running(url: str, launcher: CreationLauncher | None = None, at_once: int = 1_000) -> AsyncIterator[House]:
     """The whole service with its background work; leaves nothing behind but the database."""
     await migrate(url, SCHEMA, MIGRATIONS)
     oracle, pool, gateway = OracleStandIn(), PoolStandIn(), GatewayStandIn()
@@ -232,7 +232,7 @@ async def running(url: str, launcher: CreationLauncher | None = None) -> AsyncIt
         feeds, batches = Feeds(database, reading, watchers), Batches(database)
         servicer = PolicyServicer(Parts(creation, exercise, batches, reading, listing, feeds, sources))
         channel = await stack.enter_async_context(serving(_policy(servicer), None))
-        sweeper = Sweeper(database, LeaderLease(database, Lease, "sweeper"))
+        sweeper = Sweeper(database, LeaderLease(database, Lease, "sweeper"), at_once)
         projectors = {
             stream: Projector(database, channels[2], stream, LeaderLease(database, Lease, f"projector {stream}"), VAULT)
             for stream in Stream

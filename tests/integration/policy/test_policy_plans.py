@@ -202,6 +202,8 @@ CASES: dict[str, Case] = {
     "read_activation": one(lambda s, p: store_activations.read_activation(s, p, 1)),
     "read_latest_activations": one(lambda s, p: read_latest_activations(s, [p])),
     "list_unjudged": one(lambda s, p: store_activations.list_unjudged(s, 100)),
+    "land_decided": one(lambda s, p: store_expiry.land_decided(s)),
+    "crowded_heights": one(lambda s, p: store_expiry.crowded_heights(s, 16, wall_now())),
     "lock_due": one(lambda s, p: store_expiry.lock_due(s, 10**7)),
     "insert_batch": one(lambda s, p: store_expiry.insert_batch(s, replace(BATCH, id=new_id()))),
     "read_batch": one(lambda s, p: store_expiry.read_batch(s, BATCH.id, lock=True)),

@@ -44,7 +44,7 @@ async def test_the_migration_makes_the_tables(shared_house: House) -> None:
         ("holder_principal = 'x' ORDER BY id DESC LIMIT 50", "policy_holder_index"),
         (
             "state = 'ACTIVE' AND NOT unjudged_activation AND due_burn_height <= 5 ORDER BY due_burn_height LIMIT 1",
-            "policy_due_index",
+            "policy_due_heights_index",
         ),
         ("state = 'PENDING_CREATION' AND quote_expiration_burn_height <= 5", "policy_unpaid_index"),
         ("tier = 1 AND state IN ('ACTIVE') ORDER BY id DESC LIMIT 50", "policy_tier_index"),
