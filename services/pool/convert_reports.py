@@ -13,11 +13,26 @@ from kernel.errors import InvalidArgument
 from kernel.ids import parse_resource_name, resource_name
 from kernel.units import Token
 from services.pool import convert, tables
+from services.pool.comparison import Snapshot
 from services.pool.domain import chain_event as chain
 from services.pool.domain.likely_cause import SENTENCES
 from services.pool.domain.reconciliation import Contracts, Difference, Pending, PolicyFact, Sums
 
 _STATUS: Final = ("ACTIVE", "SETTLED", "EXPIRED")
+
+
+def snapshot(request: pb.CreateReconciliationRequest) -> Snapshot:
+    """What a reconciliation compares the ledger with."""
+    given = request.contracts
+    return Snapshot(
+        given.block_hash,
+        contracts(given),
+        pending(given.pending_events),
+        final_burn_height(given),
+        given.burn_height,
+        service_policies(request.policies),
+        request.policies_projected_burn_height,
+    )
 
 
 def contracts(snapshot: chain_gateway_service_pb2.GetContractSnapshotResponse) -> Contracts:

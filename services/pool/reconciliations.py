@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
 
 import grpc
 from bithedge.chain_gateway.v1 import chain_event_pb2
@@ -14,38 +15,14 @@ from kernel.clock import wall_now
 from kernel.database import Database
 from kernel.errors import FailedPrecondition
 from kernel.log import get_logger
-from kernel.units import Token
-from services.pool import healing, metrics, store, store_coverage, store_journal, store_reports, tables
+from services.pool import healing, metrics, store, store_journal, store_reports, tables
+from services.pool.comparison import Compared, Snapshot, compare_books
 from services.pool.convert_reports import difference_json
-from services.pool.domain import ledger
 from services.pool.domain.likely_cause import LikelyCause
-from services.pool.domain.positions import compare_positions
-from services.pool.domain.reconciliation import (
-    ACTIVE,
-    Contracts,
-    Difference,
-    Ledger,
-    Pending,
-    PolicyFact,
-    Sums,
-    compare,
-)
+from services.pool.domain.reconciliation import Difference
 
 # These the chain's events may put right.
-_FROM_EVENTS = (LikelyCause.EVENT_MISSED, LikelyCause.UNEXPLAINED_PAYMENT)
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """What contracts and policy service say, and at which heights they say it."""
-
-    block_hash: str
-    contracts: Contracts
-    pending: Pending
-    final_burn_height: int
-    burn_height: int
-    policies: Mapping[str, PolicyFact]
-    policies_burn_height: int
+_FROM_EVENTS: Final = (LikelyCause.EVENT_MISSED, LikelyCause.UNEXPLAINED_PAYMENT)
 
 
 class Reconciliations:
@@ -69,19 +46,19 @@ class Reconciliations:
             # One statement, one view of the books: the projector need not wait for it.
             faults = await store_journal.faults(session, store_reports.MOST_OF_A_KIND)
             cursor = await _cursor(session, snapshot)
-            found = await _compare(session, snapshot, cursor.projected_burn_height, faults)
+            compared = await compare_books(session, snapshot, cursor.projected_burn_height, faults)
         missed: Sequence[chain_event_pb2.ChainEvent] = ()
-        if any(difference.cause in _FROM_EVENTS for difference in found):
+        if any(difference.cause in _FROM_EVENTS for difference in compared.differences):
             missed = await healing.missed_events(self._database, self._gateway, cursor.projected_burn_height)
         async with self._database.transaction() as session:
-            return await _heal(session, report_id, snapshot, found, missed, faults)
+            return await _heal(session, report_id, snapshot, compared, missed, faults)
 
 
 async def _heal(
     session: AsyncSession,
     report_id: str,
     snapshot: Snapshot,
-    found: Sequence[Difference],
+    compared: Compared,
     missed: Sequence[chain_event_pb2.ChainEvent],
     faults: Sequence[tuple[str, str]],
 ) -> tables.Reconciliation:
@@ -90,21 +67,21 @@ async def _heal(
     if stored is not None:
         return stored
     height, now = cursor.projected_burn_height, cursor.market_time or wall_now()
+    found = compared.differences
     if found:
         for event in missed:
             await healing.take_in(session, event, now)
         positions = await store_reports.read_positions(session, height)
         await healing.end_what_is_over(session, positions, snapshot.contracts.policies.keys(), height, now)
         await session.flush()
-        left = await _compare(session, snapshot, height, faults)
-        found = _told(found, left)
-    booked = await ledger_at(session, snapshot.final_burn_height)
+        compared = await compare_books(session, snapshot, height, faults)
+        found = _told(found, compared.differences)
     row = tables.Reconciliation(
         id=report_id,
         block_hash=snapshot.block_hash,
         burn_height=snapshot.burn_height,
         differences=[difference_json(difference) for difference in found],
-        policies_compared=len({*snapshot.contracts.policies, *booked.policies, *snapshot.policies}),
+        policies_compared=compared.policies,
         accounts_compared=3 * len(snapshot.contracts.sums),
     )
     session.add(row)
@@ -127,17 +104,6 @@ async def _cursor(session: AsyncSession, snapshot: Snapshot) -> tables.Cursor:
     # Whoever prices or reserves waits, so that accounts and rows are read at one moment.
     await store.lock_tiers(session)
     return cursor
-
-
-async def _compare(
-    session: AsyncSession, snapshot: Snapshot, burn_height: int, faults: Sequence[tuple[str, str]]
-) -> tuple[Difference, ...]:
-    booked = await ledger_at(session, snapshot.final_burn_height)
-    positions = await store_reports.read_positions(session, burn_height, faults)
-    return (
-        *compare(snapshot.contracts, snapshot.pending, booked, snapshot.policies),
-        *compare_positions(await store.balances(session), positions),
-    )
 
 
 def _told(found: Sequence[Difference], left: Sequence[Difference]) -> list[Difference]:
@@ -165,36 +131,3 @@ def _tell(differences: Sequence[Difference]) -> None:
             cause=difference.cause,
             healed=difference.healed,
         )
-
-
-async def ledger_at(session: AsyncSession, burn_height: int) -> Ledger:
-    """The ledger as it stood when the events up to `burn_height` were in it."""
-    return await _ledger_policies(session, burn_height, _sums(await store.balances_at(session, burn_height)))
-
-
-def _sums(balances: Mapping[tuple[str, Token], int]) -> dict[Token, Sums]:
-    sums = {token: Sums() for token in Token}
-    for (account, token), balance in balances.items():
-        if account == ledger.vault_cash(token):
-            sums[token] = sums[token].plus(Sums(accounted=balance))
-        elif account == ledger.platform_fees(token):
-            sums[token] = sums[token].plus(Sums(fees=-balance))
-        elif account.startswith("locked_collateral/"):
-            sums[token] = sums[token].plus(Sums(locked=-balance))
-    return sums
-
-
-async def _ledger_policies(session: AsyncSession, burn_height: int, sums: Mapping[Token, Sums]) -> Ledger:
-    policies: dict[str, PolicyFact] = {}
-    later: dict[str, PolicyFact] = {}
-    for row in await store_coverage.all_coverage(session):
-        now = PolicyFact(row.status, Token(row.token), row.max_payout, row.payout)
-        ended_later = row.ended_burn_height is not None and row.ended_burn_height > burn_height
-        if row.created_burn_height > burn_height:
-            later[row.policy_id] = now
-            continue
-        if ended_later:
-            later[row.policy_id] = now
-        then = PolicyFact(ACTIVE, now.token, now.max_payout, 0) if ended_later else now
-        policies[row.policy_id] = then
-    return Ledger(sums, policies, later)

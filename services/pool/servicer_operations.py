@@ -16,7 +16,6 @@ from kernel.rpc.interceptors import Context
 from kernel.temporal import START
 from services.pool import convert, convert_reports, store, store_reports, tables
 from services.pool.parts import Parts
-from services.pool.reconciliations import Snapshot
 from workflows.contract import ReconcileInput, start_reconcile
 
 _LATEST: Final = "latest"
@@ -63,19 +62,7 @@ class OperationMethods(pool_service_pb2_grpc.PoolServiceServicer):
     ) -> pb.CreateReconciliationResponse:
         """Compares, heals and stores; once per name."""
         report_id = convert.reconciliation_id(request.name)
-        snapshot = request.contracts
-        row = await self._parts.reconciliations.reconcile(
-            report_id,
-            Snapshot(
-                snapshot.block_hash,
-                convert_reports.contracts(snapshot),
-                convert_reports.pending(snapshot.pending_events),
-                convert_reports.final_burn_height(snapshot),
-                snapshot.burn_height,
-                convert_reports.service_policies(request.policies),
-                request.policies_projected_burn_height,
-            ),
-        )
+        row = await self._parts.reconciliations.reconcile(report_id, convert_reports.snapshot(request))
         return pb.CreateReconciliationResponse(reconciliation=convert_reports.reconciliation_message(row))
 
     async def RunReconciliation(

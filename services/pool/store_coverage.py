@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 from sqlmodel import col, select
@@ -12,6 +12,7 @@ from kernel.clock import wall_now
 from kernel.units import Tier, Token
 from services.pool import tables
 from services.pool.domain.collateral import Refusal, ReservationState, ReservationTerms, UnpaidCounts
+from services.pool.store_arrays import run
 
 ACTIVE = "ACTIVE"
 REVERSED = "REVERSED"
@@ -101,7 +102,23 @@ async def get_coverage(session: AsyncSession, policy_id: str) -> tables.Coverage
     return (await session.exec(statement.execution_options(populate_existing=True))).first()
 
 
-async def all_coverage(session: AsyncSession) -> Iterable[tables.Coverage]:
-    """Every policy that is or was covered, for reconciliation."""
-    statement = select(tables.Coverage).where(col(tables.Coverage.status) != REVERSED)
-    return (await session.exec(statement)).all()
+class Cover(NamedTuple):
+    """What reconciliation compares of a policy that is or was covered."""
+
+    policy_id: str
+    status: str
+    token: Token
+    max_payout: int
+    payout: int
+    created_burn_height: int
+    ended_burn_height: int | None
+
+
+async def covers_after(session: AsyncSession, policy_id: str, limit: int) -> list[Cover]:
+    """The first of those that follow this id, in the order of their ids."""
+    rows = await run(session, _COVERS, policy_id, REVERSED, limit)
+    return [Cover(name, status, Token(token), *rest) for name, status, token, *rest in rows]
+
+
+_COVERS: Final = f"""SELECT {", ".join(Cover._fields)} FROM pool.coverage
+    WHERE policy_id > $1 AND status <> $2 ORDER BY policy_id LIMIT $3"""

@@ -88,22 +88,21 @@ class PoolActivities:
         return steps.ReconciliationResult(report.name, len(report.differences), report.policies_compared)
 
     async def _read_contracts(self) -> chain_gateway_service_pb2.GetContractSnapshotResponse:
-        snapshot = chain_gateway_service_pb2.GetContractSnapshotResponse()
-        after = 0
+        policies: list[chain_gateway_service_pb2.ContractPolicy] = []
+        after, block_hash = 0, ""
         while True:
             activity.heartbeat()
             page = await self._gateway.GetContractSnapshot(
                 chain_gateway_service_pb2.GetContractSnapshotRequest(
-                    after_onchain_id=after, page_size=_PAGE, block_hash=snapshot.block_hash
+                    after_onchain_id=after, page_size=_PAGE, block_hash=block_hash
                 )
             )
-            policies = [*snapshot.policies, *page.policies]
-            snapshot.CopyFrom(page)
-            del snapshot.policies[:]
-            snapshot.policies.extend(policies)
-            after = page.next_after_onchain_id
+            policies.extend(page.policies)
+            after, block_hash = page.next_after_onchain_id, page.block_hash
             if after == 0:
-                return snapshot
+                del page.policies[:]
+                page.policies.extend(policies)
+                return page
 
     async def _read_policies(self, request: pb.CreateReconciliationRequest) -> None:
         after = 0

@@ -7,7 +7,7 @@ ledger explain (the policy service reads later than the contracts) are none.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -32,7 +32,7 @@ class Sums:
         return Sums(self.accounted + other.accounted, self.locked + other.locked, self.fees + other.fees)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PolicyFact:
     """What one book says of a policy. `status` is ACTIVE, SETTLED or EXPIRED; of the policy service, its state."""
 
@@ -61,10 +61,9 @@ class Pending:
 
 
 @dataclass(frozen=True)
-class Ledger:
-    """The ledger at the snapshot's final height; `later` is how policies stand that changed after it."""
+class Booked:
+    """Policies of the ledger at the snapshot's final height; `later` is how those stand that changed after it."""
 
-    sums: Mapping[Token, Sums]
     policies: Mapping[str, PolicyFact]
     later: Mapping[str, PolicyFact] = field(default_factory=dict)
 
@@ -82,20 +81,28 @@ class Difference:
     healed: bool = False
 
 
-def compare(
-    contracts: Contracts, pending: Pending, ledger: Ledger, policies: Mapping[str, PolicyFact]
-) -> tuple[Difference, ...]:
-    """Every difference, sums first, then policy by policy."""
-    found = [difference for token in Token for difference in _compare_token(token, contracts, pending, ledger)]
-    for policy_id in sorted({*contracts.policies, *ledger.policies, *policies}):
-        found.extend(_compare_with_ledger(policy_id, contracts, pending, ledger))
-        found.extend(_compare_with_service(policy_id, contracts, pending, ledger, policies.get(policy_id)))
-    return tuple(found)
+def compare_sums(contracts: Contracts, pending: Pending, booked: Mapping[Token, Sums]) -> Iterator[Difference]:
+    """Every difference of the vault's accounts; `booked` is the ledger's at the snapshot's final height."""
+    for token in Token:
+        yield from _compare_token(token, contracts, pending, booked.get(token, Sums()))
 
 
-def _compare_token(token: Token, contracts: Contracts, pending: Pending, ledger: Ledger) -> Iterator[Difference]:
+def compare_policies(
+    policy_ids: Iterable[str],
+    contracts: Contracts,
+    pending: Pending,
+    booked: Booked,
+    policies: Mapping[str, PolicyFact],
+) -> Iterator[Difference]:
+    """Every difference of these policies; `booked` has at least those of them that the ledger knows."""
+    for policy_id in policy_ids:
+        yield from _compare_with_ledger(policy_id, contracts, pending, booked)
+        yield from _compare_with_service(policy_id, contracts, pending, booked, policies.get(policy_id))
+
+
+def _compare_token(token: Token, contracts: Contracts, pending: Pending, booked: Sums) -> Iterator[Difference]:
     said = contracts.sums.get(token, Sums())
-    expected = ledger.sums.get(token, Sums()).plus(pending.effects.get(token, Sums()))
+    expected = booked.plus(pending.effects.get(token, Sums()))
     for kind, chain, books in (
         ("ACCOUNTED_DIFFERS", said.accounted, expected.accounted),
         ("LOCKED_DIFFERS", said.locked, expected.locked),
@@ -125,7 +132,7 @@ def _text(fact: PolicyFact | None) -> str:
 
 
 def _compare_with_ledger(
-    policy_id: str, contracts: Contracts, pending: Pending, ledger: Ledger
+    policy_id: str, contracts: Contracts, pending: Pending, ledger: Booked
 ) -> Iterator[Difference]:
     chain, booked = contracts.policies.get(policy_id), ledger.policies.get(policy_id)
     if chain is None and booked is None:
@@ -153,7 +160,7 @@ def _kind(chain: PolicyFact, other: PolicyFact) -> str:
 
 
 def _compare_with_service(
-    policy_id: str, contracts: Contracts, pending: Pending, ledger: Ledger, said: PolicyFact | None
+    policy_id: str, contracts: Contracts, pending: Pending, ledger: Booked, said: PolicyFact | None
 ) -> Iterator[Difference]:
     chain, later = contracts.policies.get(policy_id), ledger.later.get(policy_id)
     subject, booked = f"policies/{policy_id}", ledger.policies.get(policy_id)

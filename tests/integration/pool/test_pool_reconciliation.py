@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from bithedge.chain_gateway.v1 import chain_event_pb2 as event_pb2
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as gateway_pb2
@@ -13,6 +15,9 @@ from kernel.errors import FailedPrecondition, InvalidArgument, NotFound
 from kernel.ids import new_id
 from kernel.rpc.channels import remote_errors
 from kernel.units import Token
+from services.pool import convert_reports
+from services.pool.comparison import compare_books
+from tests.integration.pool.chain_snapshot import honest_request
 from tests.integration.pool.pool_service import OPERATOR, WORKFLOWS, RunningPool, amount_of, collateral_of
 
 _ACTIVE, _SETTLED = 0, 1
@@ -147,3 +152,32 @@ async def test_an_operator_starts_a_reconciliation_once(pool: RunningPool) -> No
         await pool.stub.GetReconciliation(pb.GetReconciliationRequest(name=first.name), metadata=OPERATOR)
     with pytest.raises(InvalidArgument), remote_errors():
         await pool.stub.GetReconciliation(pb.GetReconciliationRequest(name="latest"), metadata=OPERATOR)
+
+
+async def test_pages_of_any_size_find_the_same(pool: RunningPool) -> None:
+    """Policies that one of the three books does not have, first, last and in between: the same differences in the same
+    order, and each policy counted once."""
+    await pool.final(pool.deposited("SP-ALICE", 10**12))
+    await pool.final(*(pool.created(pool.terms(1_000_000 + number), 1 + number) for number in range(7)))
+    request = honest_request(pool)
+    del request.contracts.policies[2], request.policies[4]
+    for digit in "0f":
+        request.policies.add(policy=f"policies/{digit * 32}", state=policy_pb2.POLICY_STATE_ACTIVE).max_payout.CopyFrom(
+            amount_of(Token.STX, 100)
+        )
+    collateral = amount_of(Token.STX, 100)
+    request.contracts.policies.add(onchain_id=9, policy=f"policies/{'e' * 32}", max_payout=collateral)
+    compared = []
+    for page in (1, 2, 3, 6, 7, 8):
+        async with pool.database.transaction() as session:
+            snapshot = convert_reports.snapshot(request)
+            compared.append(await compare_books(session, snapshot, pool.gateway.burn_height - 1, (), page))
+    assert [one for one in compared if one != compared[0]] == []
+    assert compared[0].policies == 10
+    names = [one.subject.removeprefix("policies/") for one in compared[0].differences if "POLICY" in one.kind]
+    assert names == sorted(names)
+    assert Counter(one.kind for one in compared[0].differences if "POLICY" in one.kind) == {
+        "POLICY_NOT_ON_CHAIN": 4,
+        "POLICY_MISSING_IN_LEDGER": 1,
+        "POLICY_MISSING_IN_SERVICE": 2,
+    }

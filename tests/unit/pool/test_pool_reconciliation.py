@@ -7,24 +7,39 @@ from dataclasses import replace
 import pytest
 
 from kernel.units import Token
-from services.pool.domain.reconciliation import Contracts, Ledger, Pending, PolicyFact, Sums, compare
+from services.pool.domain.reconciliation import (
+    Booked,
+    Contracts,
+    Pending,
+    PolicyFact,
+    Sums,
+    compare_policies,
+    compare_sums,
+)
 
 _OPEN = PolicyFact("ACTIVE", Token.STX, 100, 0)
 _SETTLED = PolicyFact("SETTLED", Token.STX, 50, 20)
 _CONTRACTS = Contracts(
     sums={Token.STX: Sums(1_000, 100, 10)}, actual={Token.STX: 1_000}, policies={"a": _OPEN, "b": _SETTLED}
 )
-_LEDGER = Ledger(sums={Token.STX: Sums(1_000, 100, 10)}, policies={"a": _OPEN, "b": _SETTLED})
+_SUMS = {Token.STX: Sums(1_000, 100, 10)}
+_LEDGER = Booked(policies={"a": _OPEN, "b": _SETTLED})
 _SERVICE = {"a": replace(_OPEN, status="SETTLING"), "b": _SETTLED}
 
 
 def _kinds(
     contracts: Contracts = _CONTRACTS,
     pending: Pending | None = None,
-    ledger: Ledger = _LEDGER,
+    ledger: Booked = _LEDGER,
     service: dict[str, PolicyFact] = _SERVICE,
 ) -> list[str]:
-    return [difference.kind for difference in compare(contracts, pending or Pending(), ledger, service)]
+    pending = pending or Pending()
+    names = sorted({*contracts.policies, *ledger.policies, *service})
+    found = (
+        *compare_sums(contracts, pending, _SUMS),
+        *compare_policies(names, contracts, pending, ledger, service),
+    )
+    return [difference.kind for difference in found]
 
 
 def test_books_that_agree_have_no_difference() -> None:
