@@ -22,25 +22,26 @@ def may_be_batched(event: Event) -> bool:
     return not event.withdrawn and event.WhichOneof("payload") not in _END_NO_POLICY
 
 
-async def end_final(session: AsyncSession, events: Sequence[Event]) -> bool:
-    """Ends policies of claimed batches; False, and nothing done, where one must be judged by itself."""
-    found = await _lock(session, events)
-    if found is None or not all(_is_claimed(policy) for policy, _ in found):
-        return False
-    for policy in await store.save_all(session, [ended(policy, event) for policy, event in found]):
-        TRANSITIONS.labels(policy.state).inc()
-    return True
-
-
-async def end_at_tip(session: AsyncSession, events: Sequence[Event]) -> bool:
-    """Notes ends at the tip; False, and nothing done, where one must be judged by itself."""
+async def end_final(session: AsyncSession, events: Sequence[Event]) -> Sequence[Event]:
+    """Ends policies of claimed batches. The events that are left, to be judged one by one."""
     found = await _lock(session, events)
     if found is None:
-        return False
+        return events
+    claimed = [(policy, event) for policy, event in found if _is_claimed(policy)]
+    for policy in await store.save_all(session, [ended(policy, event) for policy, event in claimed]):
+        TRANSITIONS.labels(policy.state).inc()
+    return [event for policy, event in found if not _is_claimed(policy)]
+
+
+async def end_at_tip(session: AsyncSession, events: Sequence[Event]) -> Sequence[Event]:
+    """Notes ends at the tip. The events that are left, to be judged one by one."""
+    found = await _lock(session, events)
+    if found is None:
+        return events
     changed = [(policy, event, seen(policy, _state_of(event), event)) for policy, event in found]
     changes = [touch(policy, origin_of(event), **fields) for policy, event, fields in changed if fields]
     await store.save_all(session, changes)
-    return True
+    return ()
 
 
 def _is_claimed(policy: Policy) -> bool:

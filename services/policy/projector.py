@@ -90,8 +90,8 @@ class Projector:
 
     async def _apply_run(self, session: AsyncSession, events: Sequence[Event], height: int, *, together: bool) -> None:
         end = end_at_tip if self._stream is Stream.TIP else end_final
-        if together and len(events) > 1 and await end(session, events):
-            return
+        if together and len(events) > 1:
+            events = await end(session, events)
         for event in events:
             if self._stream is Stream.TIP:
                 await apply_tip(session, event)

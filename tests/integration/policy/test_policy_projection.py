@@ -277,23 +277,24 @@ async def test_a_withdrawn_expiry_is_swept_again(house: House) -> None:
 
 
 async def test_ends_of_one_answer_are_those_of_one_event_each(house: House) -> None:
-    """Two claimed policies that end together are as if each had ended alone: once, in state, history and figures."""
-    paid, unpaid = await house.create("one"), await house.create("two")
-    for policy in (paid, unpaid):
+    """Claimed policies that end together are as if each had ended alone: once, in state, history and figures."""
+    paid, unpaid, later = [await house.create(name) for name in ("one", "two", "three")]
+    for policy in (paid, unpaid, later):
         await house.sign(policy.name)
-    creations = [events.created(paid, 1), events.created(unpaid, 2)]
+    creations = [events.created(policy, number) for number, policy in enumerate((paid, unpaid, later), 1)]
     await house.gateway.deliver(FINAL, *creations, height=paid.expiration_burn_height + events.GRACE + 1)
     await house.until(unpaid.name, EXPIRING)
     await house.until(paid.name, EXPIRING)
+    await house.until(later.name, EXPIRING)
     ends = [events.settled(paid, 5, 1, 1200), events.expired(unpaid, 2)]
     await house.gateway.deliver(TIP, *creations, *ends)
     await house.gateway.deliver(FINAL, *ends)
     settled = await house.until(paid.name, policy_pb2.POLICY_STATE_SETTLED)
     expired = await house.until(unpaid.name, policy_pb2.POLICY_STATE_EXPIRED)
     assert (settled.payout.base_units, expired.payout.base_units) == (5, 0)
-    await house.gateway.deliver(FINAL, *ends)
+    await house.gateway.deliver(FINAL, *ends, events.expired(later, 3))
     await house.until_projected(Stream.FINAL, 3)
     assert [await house.get(paid.name), await house.get(unpaid.name)] == [settled, expired]
     stats = await house.stub.GetPlatformStats(pb.GetPlatformStatsRequest())
     counts = {count.state: count.count for count in stats.counts}
-    assert (counts[policy_pb2.POLICY_STATE_SETTLED], counts[policy_pb2.POLICY_STATE_EXPIRED]) == (1, 1)
+    assert (counts[policy_pb2.POLICY_STATE_SETTLED], counts[policy_pb2.POLICY_STATE_EXPIRED]) == (1, 2)
