@@ -16,12 +16,11 @@ from services.chain_gateway.domain.confirmation import SUCCESS
 from services.chain_gateway.domain.event_record import EventRecord
 from services.chain_gateway.node_slot import Question
 from services.chain_gateway.nodes import Asker
-from services.chain_gateway.stacks.block_transactions import MinedLogs, TransactionSummary
 from services.chain_gateway.stacks.clarity_text import render
 from services.chain_gateway.stacks.errors import CodecError
 from services.chain_gateway.stacks.node import TRANSACTIONS_PER_QUESTION
 from services.chain_gateway.stacks.node_errors import NodeRefused
-from services.chain_gateway.stacks.node_types import Block, ContractLog, TransactionRecord
+from services.chain_gateway.stacks.node_types import Block, TransactionRecord
 from services.chain_gateway.store_transactions import Mined, NonceUse
 
 AnswerT = TypeVar("AnswerT")
@@ -37,7 +36,7 @@ class BlockContent:
 
     block: Block
     events: Sequence[EventRecord]
-    transactions: Sequence[TransactionSummary]
+    transactions: Sequence[TransactionRecord]
 
 
 class BlockMoved(Aborted):
@@ -151,7 +150,7 @@ class _Listed:
     """A block with its transactions, and those of them whose events are to be read."""
 
     block: Block
-    transactions: Sequence[TransactionSummary]
+    transactions: Sequence[TransactionRecord]
     calling: Sequence[str]
 
 
@@ -165,13 +164,13 @@ async def _list(nodes: Asker, block: Block) -> _Listed:
     return _Listed(block, found, calling)
 
 
-async def _logs(nodes: Asker, group: Sequence[_Listed]) -> Mapping[str, MinedLogs | None]:
+async def _logs(nodes: Asker, group: Sequence[_Listed]) -> Mapping[str, TransactionRecord | None]:
     calling = [txid for one in group for txid in one.calling]
-    return await nodes.ask(lambda node: node.logs(calling)) if calling else {}
+    return await nodes.ask(lambda node: node.transactions(calling)) if calling else {}
 
 
 def _content(
-    contracts: Contracts, backend: Collection[str], listed: _Listed, logs: Mapping[str, MinedLogs | None]
+    contracts: Contracts, backend: Collection[str], listed: _Listed, logs: Mapping[str, TransactionRecord | None]
 ) -> BlockContent:
     events: list[EventRecord] = []
     for txid in listed.calling:
@@ -182,20 +181,25 @@ def _content(
     return BlockContent(listed.block, events, listed.transactions)
 
 
-def _events(contracts: Contracts, backend: Collection[str], block: Block, record: MinedLogs) -> list[EventRecord]:
+def _events(
+    contracts: Contracts, backend: Collection[str], block: Block, record: TransactionRecord
+) -> list[EventRecord]:
     """The prints of our contracts, known by their whole principal: a namesake of another deployer is not ours."""
     found: list[EventRecord] = []
     fee = record.fee_ustx if record.payer in backend else 0
-    for log in record.logs:
-        name = contracts.name_of(log.contract)
-        if name is not None and log.topic == _PRINT:
-            found.append(_event(block, record, log, name, fee))
+    for event in record.events:
+        name = None if event.log is None or event.log.topic != _PRINT else contracts.name_of(event.log.contract)
+        if name is not None and event.log is not None:
+            found.append(_event(block, record, event.index, name, event.log.value.octets, fee))
     return found
 
 
-def _event(block: Block, record: MinedLogs, log: ContractLog, name: str, backend_fee_ustx: int) -> EventRecord:
+def _event(
+    block: Block, record: TransactionRecord, index: int, name: str, value: bytes, backend_fee_ustx: int
+) -> EventRecord:
+    assert record.index is not None  # it is in this block
     try:
-        topic = read_topic(name, log.value)
+        topic = read_topic(name, value)
     except CodecError as error:
         raise UnknownEventForm(block, record.txid, name, error) from error
     return EventRecord(
@@ -206,24 +210,22 @@ def _event(block: Block, record: MinedLogs, log: ContractLog, name: str, backend
         block_time=dt.datetime.fromtimestamp(block.time, dt.UTC),
         txid=record.txid,
         transaction_index=record.index,
-        event_index=log.index,
+        event_index=index,
         sender=record.sender,
         backend_fee_ustx=backend_fee_ustx,
         contract=name,
         topic=topic,
-        value=log.value,
+        value=value,
     )
 
 
-def mined(
-    record: TransactionRecord | TransactionSummary, index_hash: str, stacks_height: int, burn_height: int
-) -> Mined:
+def mined(record: TransactionRecord, index_hash: str, stacks_height: int, burn_height: int) -> Mined:
     """What a block says of a transaction."""
     try:
         result = record.result()
         text = "" if result is None else render(result)
     except CodecError:
-        text = record.result_text or ""
+        text = record.result_text
     return Mined(record.txid, record.status, text, index_hash, stacks_height, burn_height)
 
 

@@ -12,9 +12,9 @@ from services.chain_gateway.stacks.errors import CodecError
 from services.chain_gateway.stacks.keys import check_public_key, check_signature, recover
 from services.chain_gateway.stacks.messages import recover_plain, recover_structured
 from services.chain_gateway.stacks.node_errors import NodeError
-from services.chain_gateway.stacks.node_http import parse, rejection
-from services.chain_gateway.stacks.node_json import Fields
-from services.chain_gateway.stacks.node_types import ContractLog, read_block, read_transaction
+from services.chain_gateway.stacks.node_http import rejection
+from services.chain_gateway.stacks.node_json import read
+from services.chain_gateway.stacks.node_types import Block, TransactionRecord
 from services.chain_gateway.stacks.payload import read_payload, write_payload
 from services.chain_gateway.stacks.post_condition import parse_asset, read_post_condition, write_post_condition
 from services.chain_gateway.stacks.reader import Reader
@@ -126,17 +126,17 @@ def _public_key(data: bytes) -> None:
 
 def _record(data: bytes) -> None:
     """A transaction as a node tells of it."""
-    record = read_transaction(Fields(parse(data), "transaction"))
+    record = read(TransactionRecord, data, "transaction")
     result = record.result()
     if result is not None:
         render(result)
     for event in record.events:
-        if isinstance(event, ContractLog):
-            _value(event.value)
+        if event.log is not None:
+            _value(event.log.value.octets)
 
 
 def _block(data: bytes) -> None:
-    read_block(Fields(parse(data), "block"))
+    read(Block, data, "block")
 
 
 def _rejection(data: bytes) -> None:

@@ -6,23 +6,25 @@ value or a `NodeError`. Paths are those of stacks-core (``/v2``) and of the Stac
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 
 import aiohttp
+from msgspec.structs import replace
 
-from services.chain_gateway.stacks.block_transactions import (
-    MinedLogs,
-    TransactionSummary,
-    logs_of,
-    read_logs,
-    read_summary,
-)
 from services.chain_gateway.stacks.clarity import ClarityValue, ContractPrincipal, from_hex, to_hex
 from services.chain_gateway.stacks.errors import CodecError
-from services.chain_gateway.stacks.node_errors import NodeBehind, NodeUnavailable, ReadRefused
-from services.chain_gateway.stacks.node_http import NodeHttp, answer, parse, part, rejection
-from services.chain_gateway.stacks.node_json import Fields, read_list
+from services.chain_gateway.stacks.node_answers import (
+    CallRead,
+    EventsPage,
+    Multiple,
+    Page,
+    ToldAccount,
+    ToldFees,
+    TransactionsPage,
+)
+from services.chain_gateway.stacks.node_errors import BroadcastRejected, NodeBehind, NodeUnavailable, ReadRefused
+from services.chain_gateway.stacks.node_http import NodeHttp, answer, part, rejection
+from services.chain_gateway.stacks.node_json import digits
 from services.chain_gateway.stacks.node_types import (
     Account,
     Block,
@@ -33,14 +35,6 @@ from services.chain_gateway.stacks.node_types import (
     NodeInfo,
     Nonces,
     TransactionRecord,
-    read_account,
-    read_block,
-    read_burn_block,
-    read_devnet_clock,
-    read_event,
-    read_info,
-    read_nonces,
-    read_transaction,
 )
 from services.chain_gateway.stacks.payload import Payload, write_payload
 from services.chain_gateway.stacks.transaction import transaction_hash
@@ -67,15 +61,15 @@ class StacksNode:
 
     async def info(self) -> NodeInfo:
         """The node's network and tip."""
-        return read_info(await self._http.get("/v2/info"))
+        return await self._http.get(NodeInfo, "/v2/info")
 
     async def account(self, principal: str) -> Account:
         """Balance and nonce at the tip; an account never used has zeros."""
-        return read_account(await self._http.get(f"/v2/accounts/{part(principal)}", {"proof": "0"}))
+        return (await self._http.get(ToldAccount, f"/v2/accounts/{part(principal)}", {"proof": "0"})).account
 
     async def nonces(self, principal: str) -> Nonces:
         """Executed, pending and missing nonces, as the API sees them."""
-        return read_nonces(await self._http.get(f"/extended/v1/address/{part(principal)}/nonces"))
+        return await self._http.get(Nonces, f"/extended/v1/address/{part(principal)}/nonces")
 
     async def broadcast(self, transaction: bytes) -> str:
         """Hands in a signed transaction; answers its txid. Raises `BroadcastRejected` with the node's reason.
@@ -87,8 +81,7 @@ class StacksNode:
         status, body = await self._http.request("POST", "/v2/transactions", body=transaction, headers=headers)
         if status == 400:
             raise rejection(body)
-        taken = answer(status, body)
-        if not isinstance(taken, str) or taken.removeprefix("0x") != txid:
+        if answer(str, status, body, "broadcast").removeprefix("0x") != txid:
             raise NodeUnavailable("the node answered a broadcast with another txid")
         return txid
 
@@ -100,14 +93,10 @@ class StacksNode:
         }
         status, body = await self._http.post("/v2/fees/transaction", question)
         if status == 400:
-            refusal = parse(body)
-            if isinstance(refusal, dict) and refusal.get("reason") == "NoEstimateAvailable":
+            refusal = rejection(body)
+            if isinstance(refusal, BroadcastRejected) and refusal.reason == "NoEstimateAvailable":
                 return None
-        fields = Fields(answer(status, body), "fees")
-        fees = [estimation.integer("fee") for estimation in fields.objects("estimations")]
-        if len(fees) != 3 or min(fees) < 0:
-            raise NodeUnavailable("fees: not three estimations")
-        return FeeEstimate(*fees)
+        return answer(ToldFees, status, body, "fees").estimate
 
     async def call_read(
         self,
@@ -128,92 +117,63 @@ class StacksNode:
         status, body = await self._http.post(path, question, query)
         if tip is not None and status == 404:
             raise NodeBehind(f"call-read: the node does not know the block {tip}")
-        fields = Fields(answer(status, body), "call-read")
-        if not fields.flag("okay"):
-            raise ReadRefused(fields.optional_text("cause") or "no cause given")
+        told = answer(CallRead, status, body, "call-read")
+        if not told.okay:
+            raise ReadRefused(told.cause or "no cause given")
         try:
-            return from_hex(fields.text("result"))
+            return from_hex(told.result)
         except CodecError as error:
             raise NodeUnavailable(f"call-read: {error}") from error
 
     async def blocks(self, limit: int = BLOCKS_PER_PAGE, offset: int = 0) -> tuple[Block, ...]:
         """Canonical blocks, newest first; `limit` at most 30."""
-        page = await self._http.get("/extended/v2/blocks", _page(limit, offset))
-        return read_list(page, "results", read_block)
+        return (await self._http.get(Page[Block], "/extended/v2/blocks", _page(limit, offset))).results
 
     async def block(self, height_or_hash: int | str) -> Block | None:
         """A canonical block by height, hash, or ``latest``; None when the API knows none."""
-        fields = await self._http.find(f"/extended/v2/blocks/{_place(height_or_hash)}")
-        return None if fields is None else read_block(fields)
+        return await self._http.find(Block, f"/extended/v2/blocks/{_place(height_or_hash)}")
 
-    async def block_transactions(self, block_hash: str) -> tuple[TransactionSummary, ...] | None:
-        """All transactions of a block by their index; None when the API knows no such block, as after a
-        reorganisation."""
+    async def block_transactions(self, block_hash: str) -> tuple[TransactionRecord, ...] | None:
+        """All transactions of a block by their index, without their events; None when the API knows no such block, as
+        after a reorganisation."""
         path = f"/extended/v2/blocks/{_place(block_hash)}/transactions"
-        found: dict[str, TransactionSummary] = {}
+        found: dict[str, TransactionRecord] = {}
         while True:
-            page = await self._http.find(path, _page(TRANSACTIONS_PER_PAGE, len(found)))
+            query = _page(TRANSACTIONS_PER_PAGE, len(found))
+            page = await self._http.find(TransactionsPage, path, query)
             if page is None:
                 return None
-            summaries = read_list(page, "results", read_summary)
             before = len(found)
-            found.update((summary.txid, summary) for summary in summaries)
-            total = page.integer("total")
-            if len(found) >= total:
-                return tuple(sorted(found.values(), key=lambda summary: summary.index))
+            found.update((one.txid, one) for one in page.results)
+            if len(found) >= page.total:
+                return tuple(sorted(found.values(), key=lambda one: one.index or 0))
             if len(found) == before:
-                raise NodeUnavailable(f"{path}: {before} of {total} transactions and no more")
+                raise NodeUnavailable(f"{path}: {before} of {page.total} transactions and no more")
 
     async def transactions(self, txids: Iterable[str]) -> dict[str, TransactionRecord | None]:
         """Transactions by txid, each with all its events; None for those that the API does not know."""
+        wanted = list(dict.fromkeys(map(digits, txids)))
         answers: dict[str, TransactionRecord | None] = {}
-        async for txid, found in self._multiple(txids):
-            answers[txid] = None if found is None else await self._complete(read_transaction(found))
-        return answers
-
-    async def logs(self, txids: Iterable[str]) -> dict[str, MinedLogs | None]:
-        """All that contracts printed in transactions, by txid; None for those that the API does not know."""
-        answers: dict[str, MinedLogs | None] = {}
-        async for txid, found in self._multiple(txids):
-            answers[txid] = None if found is None else await self._all_logs(read_logs(found))
-        return answers
-
-    async def _multiple(self, txids: Iterable[str]) -> AsyncIterator[tuple[str, Fields | None]]:
-        """What the API tells of transactions, with the first of their events; None for one that it does not know."""
-        wanted = list(dict.fromkeys(txid.removeprefix("0x").lower() for txid in txids))
         for start in range(0, len(wanted), TRANSACTIONS_PER_QUESTION):
-            part = wanted[start : start + TRANSACTIONS_PER_QUESTION]
-            query = [("tx_id", f"0x{txid}") for txid in part] + [("event_limit", str(EVENTS_PER_PAGE))]
-            found = await self._http.get("/extended/v1/tx/multiple", query)
-            known = {name.removeprefix("0x").lower(): name for name in found.content}
-            for txid in part:
-                entry = found.object(known[txid]) if txid in known else None
-                told = entry.object("result") if entry is not None and entry.flag("found") else None
-                if told is not None and told.hash("tx_id") != txid:
-                    raise NodeUnavailable(f"{txid}: the node tells of another transaction")
-                yield txid, told
-
-    async def _all_logs(self, answer: MinedLogs) -> MinedLogs:
-        """With the prints among the events that the first page left out; no event may be missing."""
-        if answer.events_told < answer.event_count:
-            more = await self.events(answer.txid, first=answer.events_told)
-            told, logs = answer.events_told + len(more), answer.logs + logs_of(more)
-            answer = replace(answer, events_told=told, logs=logs)
-        numbers = [log.index for log in answer.logs]
-        if answer.events_told != answer.event_count or numbers != sorted(set(numbers)):
-            raise NodeUnavailable(f"{answer.txid}: {answer.events_told} of {answer.event_count} events")
-        return answer
+            asked = wanted[start : start + TRANSACTIONS_PER_QUESTION]
+            query = [("tx_id", f"0x{txid}") for txid in asked] + [("event_limit", str(EVENTS_PER_PAGE))]
+            found = await self._http.get(Multiple, "/extended/v1/tx/multiple", query)
+            told = {digits(name): one for name, one in found.items()}
+            for txid in asked:
+                record = told[txid].transaction(txid) if txid in told else None
+                answers[txid] = None if record is None else await self._complete(record)
+        return answers
 
     async def transaction(self, txid: str) -> TransactionRecord | None:
         """One transaction with all its events; None when the API does not know it."""
-        return (await self.transactions([txid]))[txid.removeprefix("0x").lower()]
+        return (await self.transactions([txid]))[digits(txid)]
 
     async def events(self, txid: str, first: int = 0) -> tuple[Event, ...]:
         """A mined transaction's events in order, from the one numbered `first`."""
         events: list[Event] = []
         while len(events) < MAX_EVENTS:
             query = {"tx_id": f"0x{txid.removeprefix('0x')}", **_page(EVENTS_PER_PAGE, first + len(events))}
-            page = read_list(await self._http.get("/extended/v1/tx/events", query), "events", read_event)
+            page = (await self._http.get(EventsPage, "/extended/v1/tx/events", query)).events
             events.extend(page)
             if len(page) < EVENTS_PER_PAGE:
                 return tuple(events)
@@ -221,18 +181,15 @@ class StacksNode:
 
     async def burn_block(self, height_or_hash: int | str) -> BurnBlock | None:
         """A Bitcoin block by height, hash, or ``latest``; None when the API knows none."""
-        fields = await self._http.find(f"/extended/v2/burn-blocks/{_place(height_or_hash)}")
-        return None if fields is None else read_burn_block(fields)
+        return await self._http.find(BurnBlock, f"/extended/v2/burn-blocks/{_place(height_or_hash)}")
 
     async def burn_blocks(self, limit: int = BLOCKS_PER_PAGE, offset: int = 0) -> tuple[BurnBlock, ...]:
         """Bitcoin blocks, newest first; `limit` at most 30."""
-        page = await self._http.get("/extended/v2/burn-blocks", _page(limit, offset))
-        return read_list(page, "results", read_burn_block)
+        return (await self._http.get(Page[BurnBlock], "/extended/v2/burn-blocks", _page(limit, offset))).results
 
     async def devnet_clock(self) -> DevnetClock | None:
         """The devnet's market clock; None from a real node, which has none."""
-        fields = await self._http.find("/devnet/clock")
-        return None if fields is None else read_devnet_clock(fields)
+        return await self._http.find(DevnetClock, "/devnet/clock")
 
     async def _complete(self, record: TransactionRecord) -> TransactionRecord:
         """The record with the events that its first page left out; none may be missing."""

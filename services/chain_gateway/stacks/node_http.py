@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 import aiohttp
-import orjson
+import msgspec
 
 from services.chain_gateway.stacks.node_errors import (
     BroadcastRejected,
@@ -19,7 +19,7 @@ from services.chain_gateway.stacks.node_errors import (
     NodeRefused,
     NodeUnavailable,
 )
-from services.chain_gateway.stacks.node_json import Fields
+from services.chain_gateway.stacks.node_json import ValueT, read
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 _TEXT_SHOWN = 300
@@ -38,22 +38,21 @@ class NodeHttp:
         self._session = session
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
 
-    async def get(self, path: str, query: Query = ()) -> Fields:
-        """The object at a path; `NodeNotFound` when there is none."""
-        status, body = await self.request("GET", path, query=query)
-        return Fields(answer(status, body), path)
+    async def get(self, kind: type[ValueT], path: str, query: Query = ()) -> ValueT:
+        """What is at a path; `NodeNotFound` when there is nothing."""
+        return answer(kind, *await self.request("GET", path, query=query), path)
 
-    async def find(self, path: str, query: Query = ()) -> Fields | None:
-        """The object at a path; None when there is none."""
+    async def find(self, kind: type[ValueT], path: str, query: Query = ()) -> ValueT | None:
+        """What is at a path; None when there is nothing."""
         try:
-            return await self.get(path, query)
+            return await self.get(kind, path, query)
         except NodeNotFound:
             return None
 
     async def post(self, path: str, question: object, query: Query = ()) -> tuple[int, bytes]:
         """Sends JSON; answers status and body."""
         headers = {"Content-Type": "application/json"}
-        body = orjson.dumps(question)
+        body = msgspec.json.encode(question)
         return await self.request("POST", path, query=query, body=body, headers=headers)
 
     async def request(
@@ -85,10 +84,10 @@ class NodeHttp:
             raise NodeUnavailable(f"{method} {path}: {type(error).__name__}: {error}") from error
 
 
-def answer(status: int, body: bytes) -> Any:
-    """The JSON of a successful answer; a typed error for any other."""
+def answer(kind: type[ValueT], status: int, body: bytes, place: str) -> ValueT:
+    """The value of a successful answer; a typed error for any other."""
     if status == 200:
-        return parse(body)
+        return read(kind, body, place)
     shown = body[:_TEXT_SHOWN].decode("utf-8", "replace")
     if status == 404:
         raise NodeNotFound(status, shown)
@@ -111,23 +110,16 @@ def retry_after(header: str | None, now: dt.datetime) -> float:
     return max(0.0, (time - now).total_seconds())
 
 
-def parse(body: bytes) -> Any:
-    """The JSON of a body; `NodeUnavailable` when it is none."""
-    try:
-        return orjson.loads(body)
-    except ValueError as error:
-        raise NodeUnavailable("the node answered something that is not JSON") from error
-
-
 def rejection(body: bytes) -> NodeError:
     """Why the node did not take a transaction; its own troubles are a `NodeUnavailable`."""
+    shown = body[:_TEXT_SHOWN].decode("utf-8", "replace")
     try:
-        content = orjson.loads(body)
-    except ValueError:
-        return NodeRefused(400, body[:_TEXT_SHOWN].decode("utf-8", "replace"))
-    reason = content.get("reason") if isinstance(content, dict) else None
+        content = read(dict[str, Any], body, "rejection")
+    except NodeUnavailable:
+        return NodeRefused(400, shown)
+    reason = content.get("reason")
     if not isinstance(reason, str):
-        return NodeRefused(400, str(content)[:_TEXT_SHOWN])
+        return NodeRefused(400, shown)
     if reason.startswith("ServerFailure"):
         return NodeUnavailable(f"the node failed over a transaction: {reason}")
     data, txid = content.get("reason_data"), content.get("txid")

@@ -26,7 +26,7 @@ from services.chain_gateway.stacks.clarity import (
 from services.chain_gateway.stacks.messages import sign_structured, structured_domain, structured_hash
 from services.chain_gateway.stacks.node import StacksNode
 from services.chain_gateway.stacks.node_errors import BroadcastRejected, ReadRefused
-from services.chain_gateway.stacks.node_types import AssetEvent, ContractLog, TransactionRecord
+from services.chain_gateway.stacks.node_types import TransactionRecord
 from services.chain_gateway.stacks.payload import ContractCall, ContractDeploy, Payload, TokenTransfer
 from services.chain_gateway.stacks.signer import KeySigner
 from services.chain_gateway.stacks.transaction import TESTNET, Transaction, serialize_transaction, single_sig
@@ -87,7 +87,7 @@ async def test_a_call_is_mined_with_its_result_and_its_prints(chain: _Chain) -> 
     """Proves that a transaction of ours is what the VM runs, and that its events come back whole."""
     record = await chain.submit(ContractCall(_ADDRESS, "thing", "go", (UInt(5),)))
     assert (record.status, record.result(), record.sender) == ("success", ResponseOk(UInt(5)), _ADDRESS.text)
-    logs = [deserialize(event.value) for event in record.events if isinstance(event, ContractLog)]
+    logs = [deserialize(event.log.value.octets) for event in record.events if event.log is not None]
     assert logs == [TupleValue({"event": StringAscii("gone"), "a": UInt(5)}), UInt(5)]
     assert record.block_hash is not None
     block = await chain.node.block(record.block_hash)
@@ -112,8 +112,8 @@ async def test_a_transfer_moves_stx(chain: _Chain) -> None:
     """Proves transfers: the recipient's balance and the event of the movement."""
     recipient = StandardPrincipal(_OTHER.address(AddressVersion.TESTNET_SINGLE_SIG))
     record = await chain.submit(TokenTransfer(recipient, 5, b"memo"))
-    movement = record.events[0]
-    assert isinstance(movement, AssetEvent)
+    movement = record.events[0].asset
+    assert movement is not None
     assert (movement.recipient, movement.amount, movement.asset_id) == (recipient.text, 5, None)
     assert (await chain.node.account(recipient.text)).balance_ustx == 5
 

@@ -15,9 +15,6 @@ from services.chain_gateway.stacks.node_errors import (
     NodeUnavailable,
     ReadRefused,
 )
-from services.chain_gateway.stacks.node_types import (
-    ContractLog,
-)
 from services.chain_gateway.stacks.payload import TokenTransfer
 from tests.unit.chain_gateway.node_answers import (
     CONTRACT,
@@ -208,10 +205,11 @@ async def test_transactions_come_with_all_their_events() -> None:
     assert first is not None
     assert pending is not None
     assert [event.index for event in first.events] == list(range(250))
-    assert isinstance(first.events[249], ContractLog)
-    assert deserialize(first.events[249].value) == UInt(5)
+    assert first.events[249].log is not None
+    assert deserialize(first.events[249].log.value.octets) == UInt(5)
     assert first.call is not None
-    assert (first.call.function, first.call.arguments_hex) == ("publish-price", ("0x03",))
+    assert first.call.function == "publish-price"
+    assert [argument.octets for argument in first.call.arguments or ()] == [b"\3"]
     assert (pending.status, pending.block_hash, pending.result()) == ("pending", None, None)
     assert found[hash_of(50)[2:]] is None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
 from typing import Any
 
 import aiohttp
@@ -17,16 +16,15 @@ from services.chain_gateway.stacks.node import StacksNode
 from services.chain_gateway.stacks.node_errors import (
     NodeUnavailable,
 )
-from services.chain_gateway.stacks.node_json import Fields
+from services.chain_gateway.stacks.node_json import Told, read
 from services.chain_gateway.stacks.node_types import (
-    AssetEvent,
-    OtherEvent,
-    read_block,
-    read_burn_block,
-    read_event,
-    read_info,
-    read_nonces,
-    read_transaction,
+    AssetMovement,
+    Block,
+    BurnBlock,
+    Event,
+    NodeInfo,
+    Nonces,
+    TransactionRecord,
 )
 from tests.unit.chain_gateway.node_answers import (
     Handler,
@@ -96,26 +94,26 @@ _JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=5,
 )
-_SHAPES: list[tuple[Callable[[Fields], object], dict[str, Any]]] = [
-    (read_transaction, mined_shape(1, events=1, shown=1)),
-    (read_transaction, pending_shape(1)),
-    (read_block, block_shape(12)),
-    (read_event, event_shape(0)),
+_SHAPES: list[tuple[type[Told], dict[str, Any]]] = [
+    (TransactionRecord, mined_shape(1, events=1, shown=1)),
+    (TransactionRecord, pending_shape(1)),
+    (Block, block_shape(12)),
+    (Event, event_shape(0)),
     (
-        read_burn_block,
+        BurnBlock,
         {"burn_block_time": 5, "burn_block_hash": hash_of(1), "burn_block_height": 7, "stacks_blocks": []},
     ),
-    (read_info, {"network_id": 1, "burn_block_height": 7, "stacks_tip_height": 12, "stacks_tip": "ab" * 32}),
-    (read_nonces, {"possible_next_nonce": 6, "detected_missing_nonces": [4]}),
+    (NodeInfo, {"network_id": 1, "burn_block_height": 7, "stacks_tip_height": 12, "stacks_tip": "ab" * 32}),
+    (Nonces, {"possible_next_nonce": 6, "detected_missing_nonces": [4]}),
 ]
 
 
 @given(st.sampled_from(_SHAPES), st.data())
 def test_damaged_answers_end_in_a_value_or_the_typed_error(
-    shape: tuple[Callable[[Fields], object], dict[str, Any]], data: st.DataObject
+    shape: tuple[type[Told], dict[str, Any]], data: st.DataObject
 ) -> None:
     """Proves that no content of any field makes the client raise anything but its own error."""
-    read, content = shape
+    kind, content = shape
     damaged = json.loads(json.dumps(content))
     target = damaged
     while True:
@@ -126,7 +124,7 @@ def test_damaged_answers_end_in_a_value_or_the_typed_error(
         target[name] = data.draw(_JSON)
         break
     try:
-        read(Fields(damaged, "answer"))
+        read(kind, json.dumps(damaged).encode(), "answer")
     except NodeUnavailable:
         return
 
@@ -134,10 +132,44 @@ def test_damaged_answers_end_in_a_value_or_the_typed_error(
 def test_events_of_assets_are_told_apart() -> None:
     """Proves the reading of movements of STX, tokens and items, and of kinds that we do not use."""
     asset = {"asset_event_type": "transfer", "sender": "a", "recipient": "", "amount": "12"}
-    stx = read_event(Fields({"event_index": 0, "event_type": "stx_asset", "asset": asset}, "event"))
-    assert stx == AssetEvent(0, "stx_asset", "transfer", None, "a", None, 12)
-    lock = read_event(Fields({"event_index": 1, "event_type": "stx_lock"}, "event"))
-    assert lock == OtherEvent(1, "stx_lock")
+    stx = _event({"event_index": 0, "event_type": "stx_asset", "asset": asset})
+    assert (stx.index, stx.asset, stx.log) == (0, AssetMovement("transfer", None, "a", None, 12), None)
+    lock = _event({"event_index": 1, "event_type": "stx_lock", "stx_lock_event": {"locked_amount": "5"}})
+    assert (lock.kind, lock.asset, lock.log) == ("stx_lock", None, None)
+
+
+@pytest.mark.parametrize("content", [{}, {"contract_log": None}, {"contract_log": {"contract_id": "a", "topic": "b"}}])
+def test_a_print_without_its_content_is_no_print(content: dict[str, Any]) -> None:
+    """An event that says it is a print and does not tell what was printed is never passed over."""
+    with pytest.raises(NodeUnavailable, match=r"contract_log|value"):
+        _event({"event_index": 0, "event_type": "smart_contract_log", **content})
+
+
+def _event(content: dict[str, Any]) -> Event:
+    return read(Event, json.dumps(content).encode(), "event")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"tx_id": "0x" + "1" * 63},
+        {"tx_id": "0x" + "1" * 64 + "\n"},
+        {"tx_index": None},
+        {"block_height": None},
+        {"nonce": True},
+        {"nonce": 1.5},
+        {"fee_rate": "12x"},
+        {"tx_result": {"hex": "0x0"}},
+        {"events": None},
+        {"contract_call": []},
+    ],
+)
+def test_a_transaction_in_another_form_is_none(damage: dict[str, Any]) -> None:
+    """Each field has one form; what has another is refused, not guessed."""
+    whole = mined_shape(1, events=1, shown=1)
+    read(TransactionRecord, json.dumps(whole).encode(), "transaction")
+    with pytest.raises(NodeUnavailable, match="transaction: "):
+        read(TransactionRecord, json.dumps(whole | damage).encode(), "transaction")
 
 
 async def test_an_answer_about_another_transaction_is_none() -> None:
@@ -147,5 +179,3 @@ async def test_an_answer_about_another_transaction_is_none() -> None:
     async with node_at(always(told)) as node:
         with pytest.raises(NodeUnavailable, match="another transaction"):
             await node.transaction(asked)
-        with pytest.raises(NodeUnavailable, match="another transaction"):
-            await node.logs([asked])
