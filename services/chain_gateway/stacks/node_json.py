@@ -1,6 +1,6 @@
 """Reads a node's JSON into values of a type; what is missing or of another kind is a `NodeUnavailable`.
 
-Only the fields that the type names are read. Numbers may be written as decimal text, as the API writes amounts.
+Only the fields that the type names are read, and each only in the form that the type gives it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ MaybeHash = Annotated[str, msgspec.Meta(pattern=r"^((0x)?[0-9a-fA-F]{64})?\Z")]
 """A hash, or nothing."""
 Hex = Annotated[str, msgspec.Meta(pattern=r"^(0x)?([0-9a-fA-F]{2})*\Z")]
 """Bytes as hex digits, with or without 0x."""
+Amount = int | Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,39}\Z")]
+"""A number, or its decimal text, as the API writes amounts."""
 
 
 class Told(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
@@ -51,4 +53,4 @@ def read(kind: type[ValueT], body: bytes | msgspec.Raw, place: str) -> ValueT:
 
 @functools.cache
 def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(kind, strict=False)
+    return msgspec.json.Decoder(kind)

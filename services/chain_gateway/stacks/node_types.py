@@ -8,7 +8,7 @@ from msgspec import field
 from msgspec.structs import force_setattr
 
 from services.chain_gateway.stacks.clarity import ClarityValue, from_hex
-from services.chain_gateway.stacks.node_json import Hash, Hex, MaybeHash, Told, digits
+from services.chain_gateway.stacks.node_json import Amount, Hash, Hex, MaybeHash, Told, digits
 
 
 class NodeInfo(Told, frozen=True):
@@ -112,11 +112,16 @@ class AssetMovement(Told, frozen=True):
     asset_id: str | None = None
     sender: str | None = None
     recipient: str | None = None
-    amount: int | None = None
+    told_amount: Amount | None = field(name="amount", default=None)
 
     def __post_init__(self) -> None:
         for name in ("asset_id", "sender", "recipient"):
             force_setattr(self, name, getattr(self, name) or None)
+
+    @property
+    def amount(self) -> int | None:
+        """In the asset's base units."""
+        return None if self.told_amount is None else int(self.told_amount)
 
 
 class Event(Told, frozen=True):
@@ -153,7 +158,7 @@ class TransactionRecord(Told, frozen=True):
     kind: str = field(name="tx_type")
     nonce: int
     sender: str = field(name="sender_address")
-    fee_ustx: int = field(name="fee_rate")
+    told_fee: Amount = field(name="fee_rate")
     sponsor: str | None = field(name="sponsor_address", default=None)
     sponsor_nonce: int | None = None
     canonical: bool = False
@@ -177,6 +182,11 @@ class TransactionRecord(Told, frozen=True):
                 force_setattr(self, name, None)
         elif self.block_height is None or self.index is None:
             raise ValueError("in a block without its height or index")
+
+    @property
+    def fee_ustx(self) -> int:
+        """What it pays for being mined."""
+        return int(self.told_fee)
 
     @property
     def payer(self) -> str:

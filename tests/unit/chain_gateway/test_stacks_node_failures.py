@@ -133,7 +133,9 @@ def test_events_of_assets_are_told_apart() -> None:
     """Proves the reading of movements of STX, tokens and items, and of kinds that we do not use."""
     asset = {"asset_event_type": "transfer", "sender": "a", "recipient": "", "amount": "12"}
     stx = _event({"event_index": 0, "event_type": "stx_asset", "asset": asset})
-    assert (stx.index, stx.asset, stx.log) == (0, AssetMovement("transfer", None, "a", None, 12), None)
+    assert (stx.index, stx.asset, stx.log) == (0, AssetMovement("transfer", None, "a", None, "12"), None)
+    assert stx.asset is not None
+    assert stx.asset.amount == 12
     lock = _event({"event_index": 1, "event_type": "stx_lock", "stx_lock_event": {"locked_amount": "5"}})
     assert (lock.kind, lock.asset, lock.log) == ("stx_lock", None, None)
 
@@ -158,6 +160,12 @@ def _event(content: dict[str, Any]) -> Event:
         {"block_height": None},
         {"nonce": True},
         {"nonce": 1.5},
+        {"nonce": "7"},
+        {"canonical": "true"},
+        {"canonical": 1},
+        {"fee_rate": 1.0},
+        {"fee_rate": "1e3"},
+        {"fee_rate": "null"},
         {"fee_rate": "12x"},
         {"tx_result": {"hex": "0x0"}},
         {"events": None},
