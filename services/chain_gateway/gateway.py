@@ -29,6 +29,7 @@ from services.chain_gateway.fee_raises import FeeRaises
 from services.chain_gateway.fees import Fees
 from services.chain_gateway.ingest import Ingest, IngestSettings
 from services.chain_gateway.intent_batches import IntentBatches
+from services.chain_gateway.intent_changes import IntentChanges
 from services.chain_gateway.intents import Intents
 from services.chain_gateway.key_roles import KeyRoles
 from services.chain_gateway.keys import Keys
@@ -64,6 +65,7 @@ class Gateway:
     push: BlockPush
     state: StateFollower
     pulse: Pulse
+    changes: IntentChanges
     ingest: Ingest
     dispatcher: Dispatcher
     servicer: ChainGatewayServicer
@@ -76,6 +78,7 @@ class Gateway:
         return (
             self.state.follow,
             self.pulse.follow,
+            self.changes.run,
             self.node_watch.run,
             self.push.run,
             self._ingest,
@@ -117,7 +120,8 @@ def build(settings: Settings, keys: Keys, database: Database, http: aiohttp.Clie
     users = UserBroadcasts(database, nodes, confirmations)
     ingest_lease = LeaderLease(database, Lease, "ingest")
     messages = MessageSigner(database, contracts, keys, roles, authority, state, reads)
-    intents = Intents(database, contracts, pulse, IntentBatches(database, settings.queue_limit))
+    changes = IntentChanges(database, pulse)
+    intents = Intents(database, contracts, changes, IntentBatches(database, settings.queue_limit))
     limits = SponsorLimits(settings.sponsor_most_per_day) if settings.sponsor_signer else None
     sponsorship = Sponsorship(database, nodes, pulse, limits)
     wallets = WalletTransactions(database, nodes, contracts, fees, messages, users, sponsorship)
@@ -128,6 +132,7 @@ def build(settings: Settings, keys: Keys, database: Database, http: aiohttp.Clie
         node_watch=NodeWatch(nodes, keys.addresses, settings.node_watch_seconds),
         state=state,
         pulse=pulse,
+        changes=changes,
         push=push,
         ingest=Ingest(database, nodes, contracts, ingest_lease, _ingest_settings(settings, keys), push.wait),
         dispatcher=_dispatcher(database, nodes, settings, keys, roles, policy, state, reads),

@@ -17,7 +17,7 @@ from services.chain_gateway.contract_calls import backend_call
 from services.chain_gateway.contracts import Contracts
 from services.chain_gateway.domain.confirmation import IntentState
 from services.chain_gateway.intent_batches import IntentBatches
-from services.chain_gateway.pulse import Pulse
+from services.chain_gateway.intent_changes import IntentChanges
 from services.chain_gateway.store_intent_batches import NewIntent
 from services.chain_gateway.tables import Intent
 
@@ -28,10 +28,12 @@ _MAX_PURPOSE: Final = 500
 class Intents:
     """Serves CreateIntent, GetIntent and WatchIntent."""
 
-    def __init__(self, database: Database, contracts: Contracts, pulse: Pulse, batches: IntentBatches) -> None:
+    def __init__(
+        self, database: Database, contracts: Contracts, changes: IntentChanges, batches: IntentBatches
+    ) -> None:
         self._database = database
         self._contracts = contracts
-        self._pulse = pulse
+        self._changes = changes
         self._batches = batches
 
     async def create(self, principal: str, request: pb.CreateIntentRequest) -> pb.Intent:
@@ -78,15 +80,16 @@ class Intents:
     async def watch(self, name: str) -> AsyncIterator[pb.Intent]:
         """The intent, then each change, until it has ended."""
         last: pb.Intent | None = None
-        while True:
-            beat = self._pulse.count
-            message = await self.get(name)
-            if message != last:
-                yield message
-                last = message
-            if IntentState(message.state).ended:
-                return
-            await self._pulse.after(beat)
+        with self._changes.of(parse_resource_name("intents", name)) as changed:
+            while True:
+                changed.clear()
+                message = await self.get(name)
+                if message != last:
+                    yield message
+                    last = message
+                if IntentState(message.state).ended:
+                    return
+                await changed.wait()
 
     async def _message(self, session: AsyncSession, row: Intent) -> pb.Intent:
         transactions = await store_transactions.of_intent(session, row.id)

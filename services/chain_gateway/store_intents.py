@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Collection, Sequence
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
@@ -11,10 +12,24 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from kernel.clock import wall_now
-from kernel.database import notify
+from kernel.database import Database, notify
 from services.chain_gateway.domain.confirmation import IntentState
 from services.chain_gateway.store_transactions import INTENT_CHANNEL
 from services.chain_gateway.tables import Intent
+
+# A row that was written has another xmin: nothing of what it holds need be read.
+_VERSIONS: Final = """
+SELECT intent.id,
+    concat_ws(
+        ' ',
+        intent.xmin,
+        string_agg(sent.xmin::text, ' ' ORDER BY sent.txid),
+        (SELECT burn_height FROM chain_gateway.chain_state WHERE bool_or(sent.mined_burn_height IS NOT NULL))
+    ) AS version
+FROM chain_gateway.intent LEFT JOIN chain_gateway.chain_transaction AS sent ON sent.intent_id = intent.id
+WHERE intent.id = ANY($1::text[])
+GROUP BY intent.id, intent.xmin
+"""
 
 
 async def add(session: AsyncSession, intent: Intent) -> Intent:
@@ -34,6 +49,11 @@ async def by_key(session: AsyncSession, key: str) -> Intent | None:
 async def get(session: AsyncSession, intent_id: str) -> Intent | None:
     """One intent."""
     return await session.get(Intent, intent_id)
+
+
+async def versions(database: Database, intent_ids: Sequence[str]) -> dict[str, str]:
+    """Of many intents a text that changes whenever they, their transactions, or the confirmations of those do."""
+    return {row["id"]: row["version"] for row in await database.rows(_VERSIONS, intent_ids)}
 
 
 async def count_by_state(session: AsyncSession) -> dict[int, int]:

@@ -17,6 +17,7 @@ from kernel.errors import AlreadyExists, BitHedgeError, InvalidArgument, Resourc
 from services.chain_gateway.contracts import Contracts
 from services.chain_gateway.gateway import MIGRATIONS
 from services.chain_gateway.intent_batches import IntentBatches
+from services.chain_gateway.intent_changes import IntentChanges
 from services.chain_gateway.intents import Intents
 from services.chain_gateway.pulse import Pulse
 from services.chain_gateway.stacks.c32 import parse_address
@@ -41,8 +42,8 @@ async def _intents(url: str, queue_limit: int = 10_000) -> AsyncIterator[tuple[I
     database, connection = Database(url), await asyncpg.connect(url)
     contracts = Contracts("testnet", TESTNET, parse_address(DEPLOYER), parse_asset(f"{DEPLOYER}.sbtc::sbtc"))
     try:
-        pulse = Pulse(database, INTENT_CHANNEL)
-        yield Intents(database, contracts, pulse, IntentBatches(database, queue_limit)), connection
+        changes = IntentChanges(database, Pulse(database, INTENT_CHANNEL))
+        yield Intents(database, contracts, changes, IntentBatches(database, queue_limit)), connection
     finally:
         await connection.close()
         await database.close()

@@ -251,8 +251,9 @@ async def running_gateway(settings: Settings, *, only: Sequence[str] = ()) -> As
     async with aiohttp.ClientSession() as http:
         gateway = build(settings, keys, database, http)
         server, port, _ = await start_server(gateway.process(settings, TestTokens()))
-        works = dict(zip(("state", "pulse", "nodes", "push", "ingest", "dispatch"), gateway.background, strict=True))
-        chosen = [work for name, work in works.items() if not only or name in only]
+        names = ("state", "pulse", "pulse", "nodes", "push", "ingest", "dispatch")
+        works = zip(names, gateway.background, strict=True)
+        chosen = [work for name, work in works if not only or name in only]
         tasks = [asyncio.ensure_future(_run(work)) for work in chosen]
         try:
             async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
