@@ -18,8 +18,6 @@ Hash = Annotated[str, msgspec.Meta(pattern=r"^(0x)?[0-9a-fA-F]{64}\Z")]
 """64 hex digits, with or without the 0x that the API writes in front."""
 MaybeHash = Annotated[str, msgspec.Meta(pattern=r"^((0x)?[0-9a-fA-F]{64})?\Z")]
 """A hash, or nothing."""
-Hex = Annotated[str, msgspec.Meta(pattern=r"^(0x)?([0-9a-fA-F]{2})*\Z")]
-"""Bytes as hex digits, with or without 0x."""
 Amount = int | Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,39}\Z")]
 """A number, or its decimal text, as the API writes amounts."""
 
