@@ -26,12 +26,12 @@ def by_column(columns: Mapping[str, str], rows: Sequence[Sequence[Any]]) -> Iter
 
 async def run(session: AsyncSession, statement: str, *values: object) -> list[asyncpg.Record]:
     """Rows of a statement, in the session's transaction, past the session: it sees what was flushed, and changes no
-    object of it. IntegrityError where the database refuses."""
+    object of it. IntegrityError where the database refuses, also a text or a sum that it cannot hold."""
     connection = await driver_connection(session)
     if not connection.is_in_transaction():
         # SQLAlchemy begins a transaction with the first statement that it sends itself.
         await (await session.connection()).execute(sa.text("SELECT"))
     try:
         return await connection.fetch(statement, *values)
-    except asyncpg.IntegrityConstraintViolationError as error:
+    except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError) as error:
         raise IntegrityError(statement, None, error) from error
