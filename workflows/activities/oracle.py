@@ -15,6 +15,7 @@ from temporalio import activity
 from kernel.errors import FailedPrecondition
 from kernel.rpc.channels import remote_errors
 from workflows import steps
+from workflows.activities.awaited import Awaited
 from workflows.failures import service_calls
 
 # No good price covers the window: asked again until a person has put that right.
@@ -32,6 +33,9 @@ class OracleActivities:
     def __init__(self, oracle: grpc.aio.Channel, policy: grpc.aio.Channel) -> None:
         self._oracle = oracle_service_pb2_grpc.OracleServiceStub(oracle)
         self._policy = policy_service_pb2_grpc.PolicyServiceStub(policy)
+        self._activation_receipts = Awaited(self._activation_receipt)
+        self._expiry_receipts = Awaited(self._oracle.CreateExpiryReceipt, NEEDS_A_PERSON)
+        self._rounds = Awaited(self._oracle.EnsurePublishedRounds)
 
     @activity.defn
     async def create_activation_receipt(self, step: steps.ReceiptStep) -> steps.Receipt:
@@ -48,7 +52,7 @@ class OracleActivities:
                 settlement_token=answer.policy.settlement_token,
             )
             request.request_market_time.FromDatetime(dt.datetime.fromtimestamp(step.request_market_time, dt.UTC))
-            receipt = await self._activation_receipt(request)
+            receipt = await self._activation_receipts.answer(request)
         return steps.Receipt(receipt.SerializeToString().hex())
 
     async def _activation_receipt(self, request: pb.CreateActivationReceiptRequest) -> price_pb2.SettlementReceipt:
@@ -68,7 +72,7 @@ class OracleActivities:
         """The one receipt of an expiration height; tried again until its window is complete."""
         request = pb.CreateExpiryReceiptRequest(expiration_burn_height=step.expiration_burn_height)
         with service_calls(NEEDS_A_PERSON):
-            receipt = (await self._oracle.CreateExpiryReceipt(request)).receipt
+            receipt = (await self._expiry_receipts.answer(request)).receipt
         return steps.Receipt(receipt.SerializeToString().hex())
 
     @activity.defn
@@ -83,7 +87,7 @@ class OracleActivities:
                 btc_price_usd_e8=receipt.btc_price_usd_e8,
                 stx_price_usd_e8=receipt.stx_price_usd_e8 if in_stx else 0,
             )
-            rounds = await self._oracle.EnsurePublishedRounds(request)
+            rounds = await self._rounds.answer(request)
         return steps.PublishedRounds(rounds.btc_round, rounds.stx_round)
 
     @activity.defn

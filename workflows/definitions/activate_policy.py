@@ -16,7 +16,7 @@ with workflow.unsafe.imports_passed_through():
         WorkflowName,
         settle_policy_workflow_id,
     )
-    from workflows.definitions.options import SHORT, WAITING
+    from workflows.definitions.options import AWAITED, SHORT
     from workflows.definitions.settle_policy import SettlePolicy
 
 _STATE = SearchAttributeKey.for_keyword(SearchAttribute.POLICY_STATE)
@@ -33,7 +33,7 @@ class ActivatePolicy:
         receipt = await workflow.execute_activity_method(
             OracleActivities.create_activation_receipt,
             steps.ReceiptStep(policy, given.activation_number, given.request_burn_height, given.request_market_time),
-            **WAITING,
+            **AWAITED,
         )
         decision = await workflow.execute_local_activity_method(
             PolicyActivities.record_activation_receipt,

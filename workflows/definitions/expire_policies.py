@@ -12,7 +12,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.activities.oracle import OracleActivities
     from workflows.activities.policy import PolicyActivities
     from workflows.contract import ExpirePoliciesInput, WorkflowName
-    from workflows.definitions.options import FOLLOWING, SHORT, WAITING, refused_pause
+    from workflows.definitions.options import AWAITED, FOLLOWING, SHORT, refused_pause
     from workflows.definitions.refusals import STEP_ERRORS, refused_outcome
 
 # After so many refusals the batch goes back, and the sweeper claims what is still due anew.
@@ -29,7 +29,7 @@ class ExpirePolicies:
         receipt = await workflow.execute_activity_method(
             OracleActivities.create_expiry_receipt,
             steps.ExpiryReceiptStep(given.expiration_burn_height),
-            **WAITING,
+            **AWAITED,
         )
         outcome = await self._attempt(given, receipt, 0)
         for attempt in range(1, _ATTEMPTS):

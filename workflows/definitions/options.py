@@ -44,6 +44,8 @@ WAITING: Final[WaitingOptions] = {
         initial_interval=dt.timedelta(milliseconds=200), maximum_interval=dt.timedelta(seconds=1)
     ),
 }
+# The same of the oracle, where one asker in a worker asks for all; when the worker dies, others ask soon.
+AWAITED: Final[FollowingOptions] = {**WAITING, "heartbeat_timeout": dt.timedelta(seconds=10)}
 # Blocks can take hours; the worker that follows them can die at any moment.
 FOLLOWING: Final[FollowingOptions] = {
     "start_to_close_timeout": dt.timedelta(days=7),

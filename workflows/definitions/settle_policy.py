@@ -16,7 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.activities.oracle import OracleActivities
     from workflows.activities.policy import PolicyActivities
     from workflows.contract import SearchAttribute, SettlePolicyInput, SignalName, WorkflowName
-    from workflows.definitions.options import FOLLOWING, SHORT, WAITING, refused_pause
+    from workflows.definitions.options import AWAITED, FOLLOWING, SHORT, refused_pause
     from workflows.definitions.refusals import REFUSED, STEP_ERRORS, refused_outcome
 
 _STATE = SearchAttributeKey.for_keyword(SearchAttribute.POLICY_STATE)
@@ -66,7 +66,7 @@ class SettlePolicy:
         try:
             # A step of its own: under one key the call may not change, and other rounds may be nearer a second later.
             rounds = await workflow.execute_activity_method(
-                OracleActivities.ensure_published_rounds, steps.PolicyStep(policy), **WAITING
+                OracleActivities.ensure_published_rounds, steps.PolicyStep(policy), **AWAITED
             )
             intent = await workflow.execute_local_activity_method(
                 ChainGatewayActivities.submit_settlement, steps.SettlementStep(policy, rounds, key), **SHORT
