@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from bithedge.chain_gateway.v1 import chain_event_pb2 as event_pb2
 from bithedge.type.v1 import money_pb2, transaction_pb2
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -31,7 +31,7 @@ _PROVIDERS: Final = st.sampled_from(["SP-D", "SP-D", "SP-E", "SP\0"])
 _GIVEN: Final = (
     "INSERT INTO pool.reservation (policy_id, holder, tier, token, max_payout, quote_expiration_burn_height,"
     " terms_sha256, state, reason, create_time) SELECT lpad(n::text, 32, '0'), 'SP-H', 2, 2, 1000, 999, '', state, '',"
-    " now() FROM (VALUES (0, 'HELD'), (1, 'HELD'), (2, 'RELEASED')) AS given(n, state)",
+    " now() FROM (VALUES (0, 'HELD'), (1, 'RELEASED')) AS given(n, state)",
     "INSERT INTO pool.withdrawal (id, provider, tier, token, shares, state, amount, voucher_expiration_burn_height,"
     " last_use_burn_height, public_key, signature, prepared_transaction, reason, txid, request_market_time, btc_round,"
     " stx_round, btc_price_e8, stx_price_e8, create_time) SELECT lpad(n::text, 32, '0'), 'SP-W', 2, 2, 5, state, 1000,"
@@ -131,6 +131,23 @@ _PAYLOADS: Final = st.one_of(
 )
 
 
+# Created again after its end, and where nothing was reserved.
+_TWICE: Final = (
+    _created(0, _COLLATERAL),
+    _settled(0, 5, _COLLATERAL),
+    _created(0, _COLLATERAL),
+    _created(1, _COLLATERAL),
+    _created(1, _COLLATERAL),
+)
+
+
+def _event(number: int, transaction: int, payload: dict[str, Any]) -> event_pb2.ChainEvent:
+    event = event_pb2.ChainEvent(burn_height=100 + number // 4, txid=f"t{transaction}", event_index=number, **payload)
+    event.backend_fee_ustx = 50 * (transaction % 2)
+    event.block_time.FromDatetime(GENESIS)
+    return event
+
+
 @st.composite
 def _histories(draw: st.DrawFn) -> tuple[Page, Page, list[int]]:
     """Events of before, a page that may repeat some of them and of its own, and what is withdrawn in between."""
@@ -189,6 +206,7 @@ async def _after(database: Database, before: Page, withdrawn: Sequence[int], pag
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(history=_histories())
+@example(history=([], [_event(number, number, payload) for number, payload in enumerate(_TWICE)], []))
 async def test_a_page_is_its_events_one_by_one(database: Database, history: tuple[Page, Page, list[int]]) -> None:
     """Explained or not, new or repeated or back after a reorganisation: the same books, of every table; and where all
     are explained, the page that comes once more changes no money."""
