@@ -1,4 +1,4 @@
-"""What a block holds that concerns us, read from a node: print events of our contracts, and its transactions."""
+"""What a block holds that concerns us, read from a node: prints of our contracts, fees, and its transactions."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from kernel.errors import Aborted, BitHedgeError, FailedPrecondition
 from services.chain_gateway.contracts import Contracts
 from services.chain_gateway.convert_event import read_topic
 from services.chain_gateway.domain.confirmation import SUCCESS
-from services.chain_gateway.domain.event_record import EventRecord
+from services.chain_gateway.domain.event_record import FEE, FEE_INDEX, EventRecord
 from services.chain_gateway.node_slot import Question
 from services.chain_gateway.nodes import Asker
+from services.chain_gateway.stacks.c32 import parse_address
+from services.chain_gateway.stacks.clarity import StandardPrincipal, TupleValue, UInt, serialize
 from services.chain_gateway.stacks.clarity_text import render
 from services.chain_gateway.stacks.errors import CodecError
 from services.chain_gateway.stacks.node import TRANSACTIONS_PER_QUESTION
@@ -173,11 +175,17 @@ def _content(
     contracts: Contracts, backend: Collection[str], listed: _Listed, logs: Mapping[str, TransactionRecord | None]
 ) -> BlockContent:
     events: list[EventRecord] = []
-    for txid in listed.calling:
-        record = logs[txid]
-        if record is None or record.block_hash != listed.block.hash or record.status != SUCCESS:
-            raise BlockMoved(listed.block)
-        events.extend(_events(contracts, backend, listed.block, record))
+    calling = frozenset(listed.calling)
+    for one in listed.transactions:
+        told: list[EventRecord] = []
+        if one.txid in calling:
+            record = logs[one.txid]
+            if record is None or record.block_hash != listed.block.hash or record.status != SUCCESS:
+                raise BlockMoved(listed.block)
+            told = _events(contracts, backend, listed.block, record)
+        if not told and one.fee_ustx and one.payer in backend:
+            told = [_fee(listed.block, one)]
+        events += told
     return BlockContent(listed.block, events, listed.transactions)
 
 
@@ -197,11 +205,25 @@ def _events(
 def _event(
     block: Block, record: TransactionRecord, index: int, name: str, value: bytes, backend_fee_ustx: int
 ) -> EventRecord:
-    assert record.index is not None  # it is in this block
     try:
         topic = read_topic(name, value)
     except CodecError as error:
         raise UnknownEventForm(block, record.txid, name, error) from error
+    return _record(block, record, index, backend_fee_ustx, (name, topic, value))
+
+
+def _fee(block: Block, record: TransactionRecord) -> EventRecord:
+    """What a transaction cost one of our accounts, where no event tells it."""
+    told = TupleValue({"payer": StandardPrincipal(parse_address(record.payer)), "fee": UInt(record.fee_ustx)})
+    return _record(block, record, FEE_INDEX, record.fee_ustx, ("", FEE, serialize(told)))
+
+
+def _record(
+    block: Block, record: TransactionRecord, index: int, backend_fee_ustx: int, said: tuple[str, str, bytes]
+) -> EventRecord:
+    """`said`: contract, topic and value."""
+    assert record.index is not None  # it is in this block
+    contract, topic, value = said
     return EventRecord(
         index_hash=block.index_hash,
         block_hash=block.hash,
@@ -213,7 +235,7 @@ def _event(
         event_index=index,
         sender=record.sender,
         backend_fee_ustx=backend_fee_ustx,
-        contract=name,
+        contract=contract,
         topic=topic,
         value=value,
     )

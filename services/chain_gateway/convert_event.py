@@ -1,4 +1,4 @@
-"""Print events of our contracts to `ChainEvent`s."""
+"""Print events of our contracts, and fees that we paid, to `ChainEvent`s."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from kernel.ids import resource_name
 from services.chain_gateway import clarity_fields as read
 from services.chain_gateway.contracts import ORACLE, REGISTRY, VAULT
+from services.chain_gateway.domain.event_record import FEE
 from services.chain_gateway.stacks.clarity import Buffer, TupleValue, UInt, deserialize
 from services.chain_gateway.stacks.errors import CodecError
 from services.chain_gateway.tables import Event
@@ -198,6 +199,10 @@ def _price_published(event: pb.ChainEvent, value: TupleValue) -> None:
     event.price_published.round.CopyFrom(price_round(value))
 
 
+def _fee_paid(event: pb.ChainEvent, value: TupleValue) -> None:
+    event.fee_paid.payer_principal = read.principal(value, "payer")
+
+
 _TOPICS: Final[dict[tuple[str, str], Callable[[pb.ChainEvent, TupleValue], None]]] = {
     (REGISTRY, "policy-created"): _policy_created,
     (REGISTRY, "policy-settled"): _policy_settled,
@@ -209,4 +214,5 @@ _TOPICS: Final[dict[tuple[str, str], Callable[[pb.ChainEvent, TupleValue], None]
     (VAULT, "voucher-vetoed"): _voucher_vetoed,
     (VAULT, "fees-withdrawn"): _fees_withdrawn,
     (ORACLE, "price-published"): _price_published,
+    ("", FEE): _fee_paid,
 }

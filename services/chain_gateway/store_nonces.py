@@ -57,6 +57,11 @@ async def declare_accounts(session: AsyncSession, addresses: Sequence[str], *, f
     await session.exec(insert(SigningAccount).values(rows).on_conflict_do_nothing())
 
 
+async def accounts(session: AsyncSession) -> Sequence[str]:
+    """All accounts that are ours, or were."""
+    return (await session.exec(select(col(SigningAccount.address)))).all()
+
+
 async def lock_account(session: AsyncSession, address: str) -> SigningAccount | None:
     """An account's row, locked: nonces of a key are given one after the other. None while another replica does."""
     statement = select(SigningAccount).where(col(SigningAccount.address) == address).with_for_update(skip_locked=True)

@@ -53,13 +53,13 @@ class Block(SQLModel, table=True):
 
 
 class Event(SQLModel, table=True):
-    """One print event of ours, or its withdrawal. Sequences are given in commit order, without gaps.
+    """One print of ours or fee that we paid, or its withdrawal. Sequences are given in commit order, without gaps.
 
     `withdrawn` marks a withdrawal, a row of its own; the row it withdraws is then no longer `canonical`.
     `confirmations_seen` is the most burn confirmations that it had under any tip that was left by a reorganisation, up
     to MAX_CONFIRMATIONS: consumers that asked for no more have seen it. `was_final` says the same for the service's own
     number. `backend_fee_ustx` is the fee of the whole
-    transaction where one of our keys sent it, and repeats on each of its events.
+    transaction where one of our keys paid it, and repeats on each of its events.
     """
 
     metadata = METADATA

@@ -19,11 +19,13 @@ from services.pool import tables
 from services.pool.domain import chain_event as chain
 from services.pool.domain.collateral import ReservationTerms
 from services.pool.domain.decision import Decision
-from services.pool.domain.ledger import Cause
+from services.pool.domain.ledger import Cause, gas_key
 from services.pool.domain.shares import OpenPolicy
 
 _DEPOSIT_ID: Final = re.compile(r"[0-9a-f]{32,64}-[0-9]+(-[0-9]+)?")
 _RECONCILIATION_ID: Final = re.compile(r"[0-9a-zA-Z-]{1,64}")
+_POLICIES: Final = ("policy_created", "policy_settled", "policy_expired")
+_WITH_ENTRY: Final = {*_POLICIES, "deposited", "withdrawal", "voucher_vetoed", "fees_withdrawn", "fee_paid"}
 
 
 def timestamp(time: dt.datetime) -> Timestamp:
@@ -103,10 +105,16 @@ def chain_event(event: chain_event_pb2.ChainEvent) -> chain.ChainEvent:
 
 
 def event_cause(event: chain_event_pb2.ChainEvent, subject: str = "") -> Cause:
-    """`{txid}/{event index}`."""
+    """`{txid}/{event index}`; of a fee, `{txid}/gas`."""
     txid = event.txid
     time = event.block_time.ToDatetime(dt.UTC)
-    return Cause(f"{txid}/{event.event_index}", event.burn_height, time, txid, subject=subject)
+    key = gas_key(txid) if event.HasField("fee_paid") else f"{txid}/{event.event_index}"
+    return Cause(key, event.burn_height, time, txid, subject=subject)
+
+
+def leaves_entry(event: chain_event_pb2.ChainEvent) -> bool:
+    """Whether the books that explain an event have an entry under its cause."""
+    return event.WhichOneof("payload") in _WITH_ENTRY
 
 
 def _payload(event: chain_event_pb2.ChainEvent) -> chain.Payload:
@@ -122,7 +130,7 @@ def _payload(event: chain_event_pb2.ChainEvent) -> chain.Payload:
     if kind == "fees_withdrawn":
         amount = event.fees_withdrawn.amount
         return chain.FeesWithdrawn(token(amount.token), check_positive("amount", amount.base_units))
-    return chain.Irrelevant()
+    return chain.FeePaid() if kind == "fee_paid" else chain.Irrelevant()
 
 
 def _deposited(event: chain_event_pb2.ChainEvent) -> chain.Deposited:

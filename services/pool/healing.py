@@ -20,7 +20,6 @@ from kernel.errors import BitHedgeError
 from kernel.log import get_logger
 from kernel.rpc.channels import remote_errors
 from services.pool import convert, projection_pages, reversal, store_coverage, store_journal, store_reports
-from services.pool.domain import chain_event as chain
 from services.pool.domain.collateral import ReservationState
 from services.pool.domain.ledger import EntryKind
 from services.pool.domain.positions import Positions
@@ -29,8 +28,6 @@ from services.pool.projection import UnexplainedEvent
 _EXPLAINED: Final = "reconciliation found what the payment was for"
 # One transaction takes in so many at most; the next reconciliation goes on.
 _MOST: Final = 1_000
-# These leave no entry of their own.
-_WITHOUT_ENTRY: Final = (chain.Irrelevant, chain.VoucherDelayed)
 
 
 async def missed_events(
@@ -65,7 +62,7 @@ async def _sift(
     for event in events:
         key = convert.event_cause(event).key
         missed.pop(key, None)
-        if not event.withdrawn and key not in booked:
+        if not event.withdrawn and key not in booked and convert.leaves_entry(event):
             missed[key] = event
 
 
@@ -76,8 +73,6 @@ async def take_in(session: AsyncSession, message: chain_event_pb2.ChainEvent, no
     """
     try:
         event = convert.chain_event(message)
-        if isinstance(event.payload, _WITHOUT_ENTRY):
-            return
         async with session.begin_nested():
             waiting = await store_journal.standing_entry(session, event.cause.key)
             if waiting is not None and waiting.row.kind == EntryKind.UNATTRIBUTED:

@@ -122,7 +122,7 @@ class Page:
                 self._end_voucher(self._withdrawal(vetoed.withdrawal_id), cause, _VETOED, market_time)
             case chain.FeesWithdrawn() as fees:
                 self._post(ledger.fees_withdrawn(cause, fees.token, fees.amount))
-            case chain.Irrelevant():
+            case chain.FeePaid() | chain.Irrelevant():
                 pass
         self._post_gas(gas)
 
@@ -169,9 +169,8 @@ class Page:
 
     def _post_gas(self, gas: Entry | None) -> None:
         # What a transaction cost is posted by the first of its events that is told.
-        if gas is not None and gas.cause.key not in self._new:
-            self._new.add(gas.cause.key)
-            self.changes.entries.append(store_journal.NewEntry(gas))
+        if gas is not None:
+            self._post(gas)
 
     def _deposited(self, cause: Cause, deposited: chain.Deposited, market_time: dt.datetime) -> None:
         tier, token, amount = deposited.tier, deposited.token, deposited.amount
@@ -267,5 +266,5 @@ def _gas(event: chain.ChainEvent) -> Entry | None:
     """What the event's transaction cost our own accounts."""
     if not event.backend_fee_ustx:
         return None
-    cause = replace(event.cause, key=f"{event.cause.txid}/gas", subject="")
+    cause = replace(event.cause, key=ledger.gas_key(event.cause.txid), subject="")
     return ledger.gas(cause, event.backend_fee_ustx)

@@ -94,6 +94,7 @@ async def take_back(session: AsyncSession, message: chain_event_pb2.ChainEvent) 
     given = _converted(message)
     error = given.error
     if given.event is not None:
+        await reversal.take_back_gas(session, given.event)
         try:
             async with session.begin_nested():
                 await reversal.take_back(session, given.event)

@@ -23,7 +23,7 @@ async def take_back(session: AsyncSession, event: chain.ChainEvent) -> None:
     """Reverses what an event did to the books. UnexplainedEvent for what only a person can take back."""
     entry = await store_journal.standing_entry(session, event.cause.key)
     match event.payload:
-        case chain.Irrelevant():
+        case chain.FeePaid() | chain.Irrelevant():
             return
         case chain.VoucherDelayed(withdrawal_id=withdrawal_id):
             await _expect_voucher_again(session, withdrawal_id, WithdrawalState.READY)
@@ -42,6 +42,13 @@ async def take_back(session: AsyncSession, event: chain.ChainEvent) -> None:
         case chain.FeesWithdrawn():
             pass
     if entry is not None:
+        await reverse(session, event.cause, entry)
+
+
+async def take_back_gas(session: AsyncSession, event: chain.ChainEvent) -> None:
+    """Reverses what the event's transaction cost, unless another of its events has: it costs that in no block."""
+    entry = await store_journal.standing_entry(session, ledger.gas_key(event.cause.txid))
+    if event.backend_fee_ustx and entry is not None:
         await reverse(session, event.cause, entry)
 
 

@@ -14,8 +14,9 @@ from kernel.clock import wall_now
 from kernel.units import Tier, Token
 from services.pool import store_journal, store_positions, tables
 from services.pool.domain import chain_event as chain
+from services.pool.domain import ledger
 from services.pool.domain.collateral import ReservationState
-from services.pool.domain.ledger import EntryKind
+from services.pool.domain.ledger import Entry, EntryKind
 from services.pool.projection import Changes, Covered, NewDeposit, Page, Posted, PostedBefore
 from services.pool.store_arrays import by_column, run, unnest
 
@@ -35,6 +36,8 @@ class _Names:
         names = cls()
         for event in events:
             names.causes.append(event.cause.key)
+            if event.backend_fee_ustx:
+                names.causes.append(ledger.gas_key(event.cause.txid))
             match event.payload:
                 case chain.PolicySettled(policy_id=name) | chain.PolicyExpired(policy_id=name):
                     names.ended.append(name)
@@ -97,9 +100,9 @@ async def write_page(session: AsyncSession, page: Page) -> None:
     """Writes what a page changed. PostedBefore, with the transaction to be taken back, where an entry is there."""
     changes = page.changes
     numbers = await store_journal.post_entries(session, changes.entries)
-    for new, number in zip(changes.entries, numbers, strict=True):
-        if number is None and new.entry.kind is not EntryKind.GAS:
-            raise PostedBefore(new.entry.cause.unique)
+    known = [new.entry for new, number in zip(changes.entries, numbers, strict=True) if number is None]
+    if known and not await _is_gas_that_stands(session, known):
+        raise PostedBefore(known[0].cause.unique)
     if changes.created:
         await _put_policies(session, page)
     if changes.ended:
@@ -115,6 +118,14 @@ async def write_page(session: AsyncSession, page: Page) -> None:
         rows = [(cause.unique, cause.burn_height, reason, message, now) for cause, reason, message in changes.unknown]
         await run(session, _RECORD, *by_column(_UNKNOWN, rows))
     await session.flush()
+
+
+async def _is_gas_that_stands(session: AsyncSession, entries: Sequence[Entry]) -> bool:
+    """Whether an earlier page posted it all as what its transactions cost, and the chain has not taken it back."""
+    if any(entry.kind is not EntryKind.GAS for entry in entries):
+        return False
+    posted = await _posted(session, [entry.cause.key for entry in entries])
+    return all(one.stands for one in posted.values())
 
 
 _COVERAGE: Final = (

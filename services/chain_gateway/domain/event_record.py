@@ -1,19 +1,25 @@
-"""A print event of our contracts as a block holds it, before it has a place in our own history."""
+"""An event of ours as a block holds it, before it has a place in our own history."""
 
 from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from typing import Final
 
 EventKey = tuple[str, str, int]
 """Index hash of the block, txid, index within the transaction: what names an event for ever."""
 
+FEE: Final = "fee"
+"""Topic of the fee of a transaction in which no contract of ours printed anything: of no contract."""
+FEE_INDEX: Final = 2**31 - 1
+"""Its index, the last of all: no transaction prints so often."""
+
 
 @dataclass(frozen=True, slots=True)
 class EventRecord:
-    """One event. Its fields are the columns of the table `event` that come from the chain, in their order.
+    """A print or a fee. Its fields are the columns of the table `event` that come from the chain, in their order.
 
-    `backend_fee_ustx` is the fee of the whole transaction where one of our keys sent it, and 0 otherwise.
+    `backend_fee_ustx` is the fee of the whole transaction where one of our keys paid it, and 0 otherwise.
     """
 
     index_hash: str

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from kernel.database import Database
 from kernel.errors import Aborted, FailedPrecondition
 from kernel.log import get_logger
-from services.chain_gateway import store_chain, store_events
+from services.chain_gateway import store_chain, store_events, store_nonces
 from services.chain_gateway.block_content import read_contents
 from services.chain_gateway.chain_reader import ChainReader
 from services.chain_gateway.contracts import Contracts
@@ -79,8 +79,9 @@ class Reindex:
                 raise FailedPrecondition("NOTHING_INGESTED", "no block was ingested yet: there is nothing to compare")
             through = min(head.height, state.stacks_height)
             top = await store_chain.canonical_blocks_between(session, through, through)
+            backend = frozenset(await store_nonces.accounts(session))
         report = Report(through)
-        last = await self._walk(report, head)
+        last = await self._walk(report, head, backend)
         async with self._database.transaction() as session:
             if await store_chain.canonical_blocks_between(session, through, through) != top:
                 raise ChainMoved(through)
@@ -91,7 +92,7 @@ class Reindex:
         report.differences.extend(Difference(DifferenceKind.BROKEN_HISTORY, through, detail=fault) for fault in faults)
         return report
 
-    async def _walk(self, report: Report, head: Block) -> Block | None:
+    async def _walk(self, report: Report, head: Block, backend: Collection[str]) -> Block | None:
         """Compares stretch by stretch; answers the last block of the chain."""
         last: Block | None = None
         height = self._start - 1
@@ -99,13 +100,13 @@ class Reindex:
             blocks = (await self._chain.blocks_above(height, head))[: report.through_stacks_height - height]
             if not blocks or (last is not None and blocks[0].parent_index_hash != last.index_hash):
                 raise ChainMoved(height + 1)
-            await self._compare_stretch(report, blocks)
+            await self._compare_stretch(report, blocks, backend)
             last = blocks[-1]
             height = last.height
         return last
 
-    async def _compare_stretch(self, report: Report, blocks: Sequence[Block]) -> None:
-        contents = await read_contents(self._nodes, self._contracts, (), blocks)
+    async def _compare_stretch(self, report: Report, blocks: Sequence[Block], backend: Collection[str]) -> None:
+        contents = await read_contents(self._nodes, self._contracts, backend, blocks)
         fresh = [event for content in contents for event in content.events]
         low, high = blocks[0].height, blocks[-1].height
         async with self._database.transaction() as session:

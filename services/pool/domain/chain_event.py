@@ -89,6 +89,11 @@ class FeesWithdrawn:
 
 
 @dataclass(frozen=True)
+class FeePaid:
+    """One of our own accounts paid for a transaction of which nothing else is told."""
+
+
+@dataclass(frozen=True)
 class Irrelevant:
     """Nothing that the pool's books record."""
 
@@ -102,6 +107,7 @@ Payload = (
     | VoucherDelayed
     | VoucherVetoed
     | FeesWithdrawn
+    | FeePaid
     | Irrelevant
 )
 

@@ -47,7 +47,7 @@ class EntryKind(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Cause:
-    """What made an entry, once: `{txid}/{event index}` or `{workflow step key}`.
+    """What made an entry, once: `{txid}/{event index}`, `{txid}/gas` or `{workflow step key}`.
 
     `burn_height` and `time` are the event's; for a step, those at which the books stood. `txid` is empty for steps.
     `occurrence` counts the times that a reorganisation took the event away and brought it back. `subject` is what the
@@ -218,6 +218,11 @@ def fees_withdrawn(cause: Cause, token: Token, amount: int) -> Entry:
     check_amount("amount", amount)
     amounts = {platform_fees(token): amount, vault_cash(token): -amount}
     return Entry(cause, EntryKind.FEES_WITHDRAWN, _postings(token, amounts))
+
+
+def gas_key(txid: str) -> str:
+    """The key of what a transaction cost, whichever of its events tells it."""
+    return f"{txid}/gas"
 
 
 def gas(cause: Cause, fee_ustx: int) -> Entry:

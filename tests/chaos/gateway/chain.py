@@ -9,7 +9,16 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from deploy.devnet.driver import DevnetClient
-from services.chain_gateway.stacks.clarity import ClarityValue, StringAscii, TupleValue, UInt, deserialize
+from services.chain_gateway.stacks.c32 import parse_address
+from services.chain_gateway.stacks.clarity import (
+    ClarityValue,
+    StandardPrincipal,
+    StringAscii,
+    TupleValue,
+    UInt,
+    deserialize,
+    serialize,
+)
 
 _BLOCKS_PER_PAGE: Final = 30
 _TRANSACTIONS_PER_PAGE: Final = 50
@@ -34,7 +43,8 @@ class MinedTransaction:
 
 @dataclass(frozen=True)
 class EventRow:
-    """A print event of our contracts in a canonical block; hashes and `value` in hexadecimal without 0x."""
+    """A print of our contracts in a canonical block, or what a key of ours paid where there is none; hashes and `value`
+    in hexadecimal without 0x."""
 
     block_hash: str
     txid: str
@@ -94,7 +104,7 @@ async def read_chain(devnet: DevnetClient, deployer: str, addresses: Sequence[st
     if (await devnet.get("/extended/v2/blocks/latest"))["hash"] != tip["hash"]:
         raise ChainMoved
     mined = tuple(_mined(one, deployer) for one in transactions)
-    events = tuple(row for one in transactions for row in _events(one, deployer))
+    events = tuple(row for one in transactions for row in _events(one, deployer) or _fee(one, addresses))
     return ChainReading(mined, events, waiting)
 
 
@@ -157,6 +167,16 @@ def _events(transaction: dict[str, Any], deployer: str) -> list[EventRow]:
             block, txid = _digits(transaction["block_hash"]), _digits(transaction["tx_id"])
             rows.append(EventRow(block, txid, int(event["event_index"]), name, _digits(log["value"]["hex"])))
     return rows
+
+
+def _fee(transaction: dict[str, Any], addresses: Sequence[str]) -> list[EventRow]:
+    """What a transaction without prints of ours cost, if one of these accounts paid."""
+    payer, fee = transaction.get("sponsor_address") or transaction["sender_address"], int(transaction["fee_rate"])
+    if payer not in addresses or not fee:
+        return []
+    told = TupleValue({"payer": StandardPrincipal(parse_address(payer)), "fee": UInt(fee)})
+    block, txid = _digits(transaction["block_hash"]), _digits(transaction["tx_id"])
+    return [EventRow(block, txid, 2**31 - 1, "", serialize(told).hex())]
 
 
 def _digits(text: str) -> str:

@@ -68,6 +68,7 @@ class ScriptedTransaction:
     sender: str = PROVIDER
     nonce: int = 0
     told_block: str = ""
+    sponsor: str = ""
 
 
 @dataclass
@@ -160,6 +161,8 @@ class ScriptedNode:
             "tx_type": transaction.kind,
             "nonce": transaction.nonce,
             "sender_address": transaction.sender,
+            "sponsor_address": transaction.sponsor or None,
+            "sponsor_nonce": transaction.nonce if transaction.sponsor else None,
             "fee_rate": "1000",
             "canonical": True,
             "block_hash": "0x" + block.hash,

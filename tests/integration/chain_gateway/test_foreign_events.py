@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,7 @@ from bithedge.chain_gateway.v1 import chain_event_pb2
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as pb
 
 from services.chain_gateway import metrics
+from services.chain_gateway.reindex.comparison import Reindex
 from services.chain_gateway.stacks.c32 import AddressVersion
 from services.chain_gateway.stacks.clarity import StringAscii, TupleValue, UInt
 from services.chain_gateway.stacks.signer import KeySigner
@@ -97,6 +99,40 @@ async def test_another_senders_fee_is_not_ours(node: ScriptedNode, gateway: Runn
     node.add(2, _deposit("a", 1), _deposit("b", 2, sender=ours))
     events = await _events(gateway, 2)
     assert [(event.sender_principal, event.backend_fee_ustx) for event in events] == [(PROVIDER, 0), (ours, 1000)]
+
+
+async def test_what_printed_nothing_of_ours_has_its_fee_told(
+    node: ScriptedNode, gateway: RunningGateway, key: Path, database_url: str
+) -> None:
+    """Aborted, of another kind, or of a contract not ours: its fee is an event of its own where one of our keys paid,
+    in its place among the others, withdrawn with its block, and the same when the chain is read anew."""
+    ours = KeySigner.from_file(key).address(AddressVersion.TESTNET_SINGLE_SIG).text
+    transactions = [
+        _deposit("aborted", 1, sender=ours, status="abort_by_response"),
+        _deposit("ours", 2, sender=ours),
+        _deposit("another's", 1, status="abort_by_response"),
+        _deposit("sponsored", 1, sponsor=ours, status="abort_by_post_condition"),
+        _deposit("of a user", 3),
+        ScriptedTransaction(digest("filler"), kind="token_transfer", sender=ours),
+        _deposit("sponsored by another", 1, sender=ours, sponsor=PROVIDER, status="abort_by_response"),
+        _deposit("foreign", 1, contract=f"{PROVIDER}.liquidity-pool-vault", sender=ours),
+    ]
+    node.add(2, *(replace(one, nonce=nonce) for nonce, one in enumerate(transactions)))
+    events = await _events(gateway, 2)
+    fees = [event for event in events if event.HasField("fee_paid")]
+    assert [event.txid for event in fees] == [digest(one) for one in ("aborted", "sponsored", "filler", "foreign")]
+    assert [event.sender_principal for event in fees] == [ours, PROVIDER, ours, ours]
+    assert {(event.fee_paid.payer_principal, event.event_index) for event in fees} == {(ours, 2**31 - 1)}
+    assert [(event.transaction_index, event.backend_fee_ustx) for event in events] == [
+        *((0, 1000), (1, 1000), (3, 1000), (4, 0), (5, 1000), (7, 1000))
+    ]
+    contracts = scripted_settings(database_url, key, node.url).contracts()
+    report = await Reindex(gateway.gateway.database, gateway.gateway.nodes, contracts, 1).compare()
+    assert (report.events, report.differences) == (6, [])
+    node.add(3, _deposit("later", 4), on_height=1, fork="x")
+    node.add(3, fork="x")
+    told = [(event.txid, event.withdrawn) for event in (await _events(gateway, 3))[6:]]
+    assert told == [*((event.txid, True) for event in reversed(events)), (digest("later"), False)]
 
 
 async def test_a_transaction_that_is_in_another_block_waits(node: ScriptedNode, gateway: RunningGateway) -> None:

@@ -149,6 +149,7 @@ async def test_a_key_is_replaced_under_load(rotation: Rotation) -> None:
     assert ((await rotation.key(old)).state, (await rotation.key(new)).state) == (_PREFERRED, _ACTIVE)
     await rotation.work(20)
     assert await rotation.refusal("Prefer", new) == "KEY_NOT_PRINCIPAL"
+    await rotation.gateway.intent_where(rotation.intents[0].name, lambda one: one.transactions)
     assert {row.sender for row in await rotation.sent()} == {old}
 
     working = asyncio.ensure_future(rotation.work(30))

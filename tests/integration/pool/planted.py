@@ -70,8 +70,9 @@ async def _sql(scene: Scene, *statements: str) -> None:
 
 
 async def missed_deposit(scene: Scene) -> None:
-    """The ledger never saw a deposit."""
-    await _overlook(scene, scene.pool.deposited("SP-BOB", 7))
+    """The ledger never saw a deposit, which comes after more events without entries than are healed at once."""
+    prices = (scene.pool.gateway.event(price_published=event_pb2.PricePublished()) for _ in range(1_000))
+    await _overlook(scene, *prices, scene.pool.deposited("SP-BOB", 7))
 
 
 async def missed_creation(scene: Scene) -> None:

@@ -113,6 +113,35 @@ async def test_fees_and_gas_are_in_the_books(pool: RunningPool) -> None:
     assert sum(accounts.values()) == 0
 
 
+async def test_gas_leaves_the_books_with_its_transaction(pool: RunningPool) -> None:
+    """Of one that printed nothing and of one whose events are told in two answers: posted once, reversed once when the
+    chain takes the transaction back after it was final, and posted again when it returns."""
+    fee = pool.gateway.event(fee_paid=event_pb2.FeePaid(payer_principal="ST-KEY"), backend_fee_ustx=30)
+    first = pool.gateway.event(price_published=event_pb2.PricePublished(), backend_fee_ustx=250)
+    second = event_pb2.ChainEvent()
+    second.CopyFrom(first)
+    second.event_index += 1
+
+    async def gas_after(*answers: list[event_pb2.ChainEvent]) -> int:
+        for events in answers:
+            await pool.final(*events)
+        return (await pool.accounts()).get("gas_spent/STX", 0)
+
+    assert await gas_after([fee, first], [second]) == 280
+    assert await gas_after([_withdrawn(second)], [_withdrawn(first), _withdrawn(fee)]) == 0
+    assert await gas_after([fee], [first], [second, fee]) == 280
+    assert await pool.scalar("SELECT count(*) FROM pool.journal_entry WHERE kind = 'GAS'") == 4
+    assert await pool.scalar("SELECT count(*) FROM pool.unknown_event") == 0
+    assert await _balances_differ(pool) == 0
+
+
+def _withdrawn(event: event_pb2.ChainEvent) -> event_pb2.ChainEvent:
+    copy = event_pb2.ChainEvent()
+    copy.CopyFrom(event)
+    copy.withdrawn = True
+    return copy
+
+
 async def test_a_deep_reorganisation_is_reversed_and_stops_new_capacity(pool: RunningPool) -> None:
     """Withdrawn final events are reversed by entries of their own; events that come back are posted again."""
     await pool.invest("SP-ALICE", 10**12)
@@ -123,13 +152,7 @@ async def test_a_deep_reorganisation_is_reversed_and_stops_new_capacity(pool: Ru
     await pool.final(created, settled, deposited)
     await pool.price(deposited)
     after = await pool.accounts()
-    withdrawn = []
-    for event in (deposited, settled, created):
-        copy = event_pb2.ChainEvent()
-        copy.CopyFrom(event)
-        copy.withdrawn = True
-        withdrawn.append(copy)
-    await pool.final(*withdrawn)
+    await pool.final(*(_withdrawn(event) for event in (deposited, settled, created)))
     back = await pool.accounts()
     assert back["vault_cash/STX"] == 10**12
     assert back["locked_collateral/BALANCED/STX"] == back["platform_fees/STX"] == 0

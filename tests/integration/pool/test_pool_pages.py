@@ -128,6 +128,7 @@ _PAYLOADS: Final = st.one_of(
     st.builds(_delayed, _VOUCHERS, st.integers(100, 300)),
     st.builds(_vetoed, _VOUCHERS),
     st.builds(lambda amount: {"fees_withdrawn": event_pb2.FeesWithdrawn(amount=_amount(amount))}, _AMOUNTS),
+    st.just({"fee_paid": event_pb2.FeePaid(payer_principal="ST-KEY")}),
 )
 
 

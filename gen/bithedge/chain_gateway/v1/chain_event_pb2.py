@@ -28,7 +28,7 @@ from bithedge.type.v1 import transaction_pb2 as bithedge_dot_type_dot_v1_dot_tra
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+bithedge/chain_gateway/v1/chain_event.proto\x12\x19\x62ithedge.chain_gateway.v1\x1a\x1c\x62ithedge/type/v1/money.proto\x1a\x1c\x62ithedge/type/v1/price.proto\x1a\"bithedge/type/v1/transaction.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf7\x07\n\nChainEvent\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x11\n\twithdrawn\x18\x02 \x01(\x08\x12\x12\n\nblock_hash\x18\x03 \x01(\t\x12\x15\n\rstacks_height\x18\x04 \x01(\x03\x12\x13\n\x0b\x62urn_height\x18\x05 \x01(\x03\x12.\n\nblock_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04txid\x18\x07 \x01(\t\x12\x19\n\x11transaction_index\x18\x08 \x01(\x05\x12\x13\n\x0b\x65vent_index\x18\t \x01(\x05\x12\x18\n\x10sender_principal\x18\n \x01(\t\x12\x18\n\x10\x62\x61\x63kend_fee_ustx\x18\x0b \x01(\x03\x12\x42\n\x0epolicy_created\x18\x14 \x01(\x0b\x32(.bithedge.chain_gateway.v1.PolicyCreatedH\x00\x12\x42\n\x0epolicy_settled\x18\x15 \x01(\x0b\x32(.bithedge.chain_gateway.v1.PolicySettledH\x00\x12\x42\n\x0epolicy_expired\x18\x16 \x01(\x0b\x32(.bithedge.chain_gateway.v1.PolicyExpiredH\x00\x12\x42\n\x0epolicy_refused\x18\x17 \x01(\x0b\x32(.bithedge.chain_gateway.v1.PolicyRefusedH\x00\x12\x39\n\tdeposited\x18\x18 \x01(\x0b\x32$.bithedge.chain_gateway.v1.DepositedH\x00\x12:\n\nwithdrawal\x18\x19 \x01(\x0b\x32$.bithedge.chain_gateway.v1.WithdrawnH\x00\x12\x44\n\x0fprice_published\x18\x1a \x01(\x0b\x32).bithedge.chain_gateway.v1.PricePublishedH\x00\x12\x36\n\x05other\x18\x1b \x01(\x0b\x32%.bithedge.chain_gateway.v1.OtherEventH\x00\x12J\n\x12withdrawal_delayed\x18\x1c \x01(\x0b\x32,.bithedge.chain_gateway.v1.WithdrawalDelayedH\x00\x12\x42\n\x0evoucher_vetoed\x18\x1d \x01(\x0b\x32(.bithedge.chain_gateway.v1.VoucherVetoedH\x00\x12\x42\n\x0e\x66\x65\x65s_withdrawn\x18\x1e \x01(\x0b\x32(.bithedge.chain_gateway.v1.FeesWithdrawnH\x00\x42\t\n\x07payload\"\xa2\x01\n\rPolicyCreated\x12\x12\n\nonchain_id\x18\x01 \x01(\x03\x12+\n\x05terms\x18\x02 \x01(\x0b\x32\x1c.bithedge.type.v1.QuoteTerms\x12\x1d\n\x15max_payout_base_units\x18\x03 \x01(\x03\x12\x1b\n\x13\x63reated_burn_height\x18\x04 \x01(\x03\x12\x14\n\x0cgrace_blocks\x18\x05 \x01(\x03\"\x9f\x02\n\rPolicySettled\x12\x12\n\nonchain_id\x18\x01 \x01(\x03\x12\x0e\n\x06policy\x18\x02 \x01(\t\x12-\n\x06payout\x18\x03 \x01(\x0b\x32\x1d.bithedge.type.v1.TokenAmount\x12\x1d\n\x15max_payout_base_units\x18\x04 \x01(\x03\x12\x18\n\x10\x62tc_price_usd_e8\x18\x05 \x01(\x03\x12\x18\n\x10stx_price_usd_e8\x18\x06 \x01(\x03\x12\x1b\n\x13receipt_burn_height\x18\x07 \x01(\x03\x12\x30\n\x0cobserve_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11\x61\x63tivation_number\x18\t \x01(\x03\"\x94\x01\n\rPolicyExpired\x12\x12\n\nonchain_id\x18\x01 \x01(\x03\x12\x0e\n\x06policy\x18\x02 \x01(\t\x12&\n\x05token\x18\x03 \x01(\x0e\x32\x17.bithedge.type.v1.Token\x12\x1d\n\x15max_payout_base_units\x18\x04 \x01(\x03\x12\x18\n\x10\x62tc_price_usd_e8\x18\x05 \x01(\x03\"2\n\rPolicyRefused\x12\x12\n\nonchain_id\x18\x01 \x01(\x03\x12\r\n\x05\x65rror\x18\x02 \x01(\x03\"|\n\tDeposited\x12\x1a\n\x12provider_principal\x18\x01 \x01(\t\x12-\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x1d.bithedge.type.v1.TokenAmount\x12$\n\x04tier\x18\x03 \x01(\x0e\x32\x16.bithedge.type.v1.Tier\"j\n\tWithdrawn\x12\x12\n\nwithdrawal\x18\x01 \x01(\t\x12\x1a\n\x12provider_principal\x18\x02 \x01(\t\x12-\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x1d.bithedge.type.v1.TokenAmount\"\x8d\x01\n\x11WithdrawalDelayed\x12\x12\n\nwithdrawal\x18\x01 \x01(\t\x12\x1a\n\x12provider_principal\x18\x02 \x01(\t\x12-\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x1d.bithedge.type.v1.TokenAmount\x12\x19\n\x11ready_burn_height\x18\x04 \x01(\x03\"#\n\rVoucherVetoed\x12\x12\n\nwithdrawal\x18\x01 \x01(\t\"[\n\rFeesWithdrawn\x12\x1b\n\x13recipient_principal\x18\x01 \x01(\t\x12-\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x1d.bithedge.type.v1.TokenAmount\"=\n\x0ePricePublished\x12+\n\x05round\x18\x01 \x01(\x0b\x32\x1c.bithedge.type.v1.PriceRound\"*\n\nOtherEvent\x12\r\n\x05topic\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+bithedge/chain_gateway/v1/chain_event.proto\x12\x19\x62ithedge.chain_gateway.v1\x1a\x1c\x62ithedge/type/v1/money.proto\x1a\x1c\x62ithedge/type/v1/price.proto\x1a\"bithedge/type/v1/transaction.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xaf\x08\n\nChainEvent\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x11\n\twithdrawn\x18\x02 \x01(\x08\x12\x12\n\nblock_hash\x18\x03 \x01(\t\x12\x15\n\rstacks_height\x18\x04 \x01(\x03\x12\x13\n\x0b\x62urn_height\x18\x05 \x01(\x03\x12.\n\nblock_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04txid\x18\x07 \x01(\t\x12\x19\n\x11transaction_index\x18\x08 \x01(\x05\x12\x13\n\x0b\x65vent_index\x18\t \x01(\x05\x12\x18\n\x10sender_principal\x18\n \x01(\t\x12\x18\n\x10\x62\x61\x63kend_fee_ustx\x18\x0b \x01(\x03\x12\x42\n\x0epolicy_created\x18\x14 \x01(\x0b\x32(.bithedge.chain_gateway.v1.PolicyCreatedH\x00\x12\x42\n\x0epolicy_settled\x18\x15 \x01(\x0b\x32(.bithedge.chain_gateway.v1.PolicySettledH\x00\x12\x42\n\x0epolicy_expired\x18\x16 \x01(\x0b\x32(.bithedge.chain_gateway.v1.PolicyExpiredH\x00\x12\x42\n\x0epolicy_refused\x18\x17 \x01(\x0b\x32(.bithedge.chain_gateway.v1.PolicyRefusedH\x00\x12\x39\n\tdeposited\x18\x18 \x01(\x0b\x32$.bithedge.chain_gateway.v1.DepositedH\x00\x12:\n\nwithdrawal\x18\x19 \x01(\x0b\x32$.bithedge.chain_gateway.v1.WithdrawnH\x00\x12\x44\n\x0fprice_published\x18\x1a \x01(\x0b\x32).bithedge.chain_gateway.v1.PricePublishedH\x00\x12\x36\n\x05other\x18\x1b \x01(\x0b\x32%.bithedge.chain_gateway.v1.OtherEventH\x00\x12J\n\x12withdrawal_delayed\x18\x1c \x01(\x0b\x32,.bithedge.chain_gateway.v1.WithdrawalDelayedH\x00\x12\x42\n\x0evoucher_vetoed\x18\x1d \x01(\x0b\x32(.bithedge.chain_gateway.v1.VoucherVetoedH\x00\x12\x42\n\x0e\x66\x65\x65s_withdrawn\x18\x1e \x01(\x0b\x32(.bithedge.chain_gateway.v1.FeesWithdrawnH\x00\x12\x36\n\x08\x66\x65\x65_paid\x18\x1f \x01(\x0b\x32\".bithedge.chain_gateway.v1.FeePaidH\x00\x42\t\n\x07payload\"\xa2\x01\n\rPolicyCreated\x12\x12\n\nonchain_id\x18\x01 \x01(\x03\x12+\n\x05terms\x18\x02 \x01(\x0b\x32\x1c.bithedge.type.v1.QuoteTerms\x12\x1d\n\x15max_payout_base_units\x18\x03 \x01(\x03\x12\x1b\n\x13\x63reated_burn_height\x18\x04 \x01(\x03\x12\x14\n\x0cgrace_blocks\x18\x05 \x01(\x03\"\x9f\x02\n\rPolicySettled\x12\x12\n\nonchain_id\x18\x01 \x01(\x03\x12\x0e\n\x06policy\x18\x02 \x01(\t\x12-\n\x06payout\x18\x03 \x01(\x0b\x32\x1d.bithedge.type.v1.TokenAmount\x12\x1d\n\x15max_payout_base_units\x18\x04 \x01(\x03\x12\x18\n\x10\x62tc_price_usd_e8\x18\x05 \x01(\x03\x12\x18\n\x10stx_price_usd_e8\x18\x06 \x01(\x03\x12\x1b\n\x13receipt_burn_height\x18\x07 \x01(\x03\x12\x30\n\x0cobserve_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11\x61\x63tivation_number\x18\t \x01(\x03\"\x94\x01\n\rPolicyExpired\x12\x12\n\nonchain_id\x18\x01 \x01(\x03\x12\x0e\n\x06policy\x18\x02 \x01(\t\x12&\n\x05token\x18\x03 \x01(\x0e\x32\x17.bithedge.type.v1.Token\x12\x1d\n\x15max_payout_base_units\x18\x04 \x01(\x03\x12\x18\n\x10\x62tc_price_usd_e8\x18\x05 \x01(\x03\"2\n\rPolicyRefused\x12\x12\n\nonchain_id\x18\x01 \x01(\x03\x12\r\n\x05\x65rror\x18\x02 \x01(\x03\"|\n\tDeposited\x12\x1a\n\x12provider_principal\x18\x01 \x01(\t\x12-\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x1d.bithedge.type.v1.TokenAmount\x12$\n\x04tier\x18\x03 \x01(\x0e\x32\x16.bithedge.type.v1.Tier\"j\n\tWithdrawn\x12\x12\n\nwithdrawal\x18\x01 \x01(\t\x12\x1a\n\x12provider_principal\x18\x02 \x01(\t\x12-\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x1d.bithedge.type.v1.TokenAmount\"\x8d\x01\n\x11WithdrawalDelayed\x12\x12\n\nwithdrawal\x18\x01 \x01(\t\x12\x1a\n\x12provider_principal\x18\x02 \x01(\t\x12-\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x1d.bithedge.type.v1.TokenAmount\x12\x19\n\x11ready_burn_height\x18\x04 \x01(\x03\"#\n\rVoucherVetoed\x12\x12\n\nwithdrawal\x18\x01 \x01(\t\"[\n\rFeesWithdrawn\x12\x1b\n\x13recipient_principal\x18\x01 \x01(\t\x12-\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x1d.bithedge.type.v1.TokenAmount\"=\n\x0ePricePublished\x12+\n\x05round\x18\x01 \x01(\x0b\x32\x1c.bithedge.type.v1.PriceRound\"\"\n\x07\x46\x65\x65Paid\x12\x17\n\x0fpayer_principal\x18\x01 \x01(\t\"*\n\nOtherEvent\x12\r\n\x05topic\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,27 +36,29 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'bithedge.chain_gateway.v1.c
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CHAINEVENT']._serialized_start=204
-  _globals['_CHAINEVENT']._serialized_end=1219
-  _globals['_POLICYCREATED']._serialized_start=1222
-  _globals['_POLICYCREATED']._serialized_end=1384
-  _globals['_POLICYSETTLED']._serialized_start=1387
-  _globals['_POLICYSETTLED']._serialized_end=1674
-  _globals['_POLICYEXPIRED']._serialized_start=1677
-  _globals['_POLICYEXPIRED']._serialized_end=1825
-  _globals['_POLICYREFUSED']._serialized_start=1827
-  _globals['_POLICYREFUSED']._serialized_end=1877
-  _globals['_DEPOSITED']._serialized_start=1879
-  _globals['_DEPOSITED']._serialized_end=2003
-  _globals['_WITHDRAWN']._serialized_start=2005
-  _globals['_WITHDRAWN']._serialized_end=2111
-  _globals['_WITHDRAWALDELAYED']._serialized_start=2114
-  _globals['_WITHDRAWALDELAYED']._serialized_end=2255
-  _globals['_VOUCHERVETOED']._serialized_start=2257
-  _globals['_VOUCHERVETOED']._serialized_end=2292
-  _globals['_FEESWITHDRAWN']._serialized_start=2294
-  _globals['_FEESWITHDRAWN']._serialized_end=2385
-  _globals['_PRICEPUBLISHED']._serialized_start=2387
-  _globals['_PRICEPUBLISHED']._serialized_end=2448
-  _globals['_OTHEREVENT']._serialized_start=2450
-  _globals['_OTHEREVENT']._serialized_end=2492
+  _globals['_CHAINEVENT']._serialized_end=1275
+  _globals['_POLICYCREATED']._serialized_start=1278
+  _globals['_POLICYCREATED']._serialized_end=1440
+  _globals['_POLICYSETTLED']._serialized_start=1443
+  _globals['_POLICYSETTLED']._serialized_end=1730
+  _globals['_POLICYEXPIRED']._serialized_start=1733
+  _globals['_POLICYEXPIRED']._serialized_end=1881
+  _globals['_POLICYREFUSED']._serialized_start=1883
+  _globals['_POLICYREFUSED']._serialized_end=1933
+  _globals['_DEPOSITED']._serialized_start=1935
+  _globals['_DEPOSITED']._serialized_end=2059
+  _globals['_WITHDRAWN']._serialized_start=2061
+  _globals['_WITHDRAWN']._serialized_end=2167
+  _globals['_WITHDRAWALDELAYED']._serialized_start=2170
+  _globals['_WITHDRAWALDELAYED']._serialized_end=2311
+  _globals['_VOUCHERVETOED']._serialized_start=2313
+  _globals['_VOUCHERVETOED']._serialized_end=2348
+  _globals['_FEESWITHDRAWN']._serialized_start=2350
+  _globals['_FEESWITHDRAWN']._serialized_end=2441
+  _globals['_PRICEPUBLISHED']._serialized_start=2443
+  _globals['_PRICEPUBLISHED']._serialized_end=2504
+  _globals['_FEEPAID']._serialized_start=2506
+  _globals['_FEEPAID']._serialized_end=2540
+  _globals['_OTHEREVENT']._serialized_start=2542
+  _globals['_OTHEREVENT']._serialized_end=2584
 # @@protoc_insertion_point(module_scope)

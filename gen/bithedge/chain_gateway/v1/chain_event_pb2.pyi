@@ -22,7 +22,9 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class ChainEvent(_message.Message):
-    """One print event of one of our contracts, in one block."""
+    """One print event of one of our contracts, in one block; or the fee of a transaction that a backend account paid and
+    in which no contract of ours printed anything.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -48,6 +50,7 @@ class ChainEvent(_message.Message):
     WITHDRAWAL_DELAYED_FIELD_NUMBER: _builtins.int
     VOUCHER_VETOED_FIELD_NUMBER: _builtins.int
     FEES_WITHDRAWN_FIELD_NUMBER: _builtins.int
+    FEE_PAID_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Strictly ascending in the order in which consumers must apply events."""
     withdrawn: _builtins.bool
@@ -60,10 +63,13 @@ class ChainEvent(_message.Message):
     """Hexadecimal, without prefix."""
     transaction_index: _builtins.int
     event_index: _builtins.int
+    """Within the transaction; 2^31 - 1 for a fee."""
     sender_principal: _builtins.str
     """Who sent the transaction."""
     backend_fee_ustx: _builtins.int
-    """Fee of the transaction if one of our backend accounts sent it; zero for anybody else's."""
+    """Fee of the whole transaction if one of our backend accounts paid it; zero otherwise. It repeats on each event of a
+    transaction: count it once.
+    """
     @_builtins.property
     def block_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -90,6 +96,8 @@ class ChainEvent(_message.Message):
     def voucher_vetoed(self) -> Global___VoucherVetoed: ...
     @_builtins.property
     def fees_withdrawn(self) -> Global___FeesWithdrawn: ...
+    @_builtins.property
+    def fee_paid(self) -> Global___FeePaid: ...
     def __init__(
         self,
         *,
@@ -115,12 +123,13 @@ class ChainEvent(_message.Message):
         withdrawal_delayed: Global___WithdrawalDelayed | None = ...,
         voucher_vetoed: Global___VoucherVetoed | None = ...,
         fees_withdrawn: Global___FeesWithdrawn | None = ...,
+        fee_paid: Global___FeePaid | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["block_time", b"block_time", "deposited", b"deposited", "fees_withdrawn", b"fees_withdrawn", "other", b"other", "payload", b"payload", "policy_created", b"policy_created", "policy_expired", b"policy_expired", "policy_refused", b"policy_refused", "policy_settled", b"policy_settled", "price_published", b"price_published", "voucher_vetoed", b"voucher_vetoed", "withdrawal", b"withdrawal", "withdrawal_delayed", b"withdrawal_delayed"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["block_time", b"block_time", "deposited", b"deposited", "fee_paid", b"fee_paid", "fees_withdrawn", b"fees_withdrawn", "other", b"other", "payload", b"payload", "policy_created", b"policy_created", "policy_expired", b"policy_expired", "policy_refused", b"policy_refused", "policy_settled", b"policy_settled", "price_published", b"price_published", "voucher_vetoed", b"voucher_vetoed", "withdrawal", b"withdrawal", "withdrawal_delayed", b"withdrawal_delayed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend_fee_ustx", b"backend_fee_ustx", "block_hash", b"block_hash", "block_time", b"block_time", "burn_height", b"burn_height", "deposited", b"deposited", "event_index", b"event_index", "fees_withdrawn", b"fees_withdrawn", "other", b"other", "payload", b"payload", "policy_created", b"policy_created", "policy_expired", b"policy_expired", "policy_refused", b"policy_refused", "policy_settled", b"policy_settled", "price_published", b"price_published", "sender_principal", b"sender_principal", "sequence", b"sequence", "stacks_height", b"stacks_height", "transaction_index", b"transaction_index", "txid", b"txid", "voucher_vetoed", b"voucher_vetoed", "withdrawal", b"withdrawal", "withdrawal_delayed", b"withdrawal_delayed", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend_fee_ustx", b"backend_fee_ustx", "block_hash", b"block_hash", "block_time", b"block_time", "burn_height", b"burn_height", "deposited", b"deposited", "event_index", b"event_index", "fee_paid", b"fee_paid", "fees_withdrawn", b"fees_withdrawn", "other", b"other", "payload", b"payload", "policy_created", b"policy_created", "policy_expired", b"policy_expired", "policy_refused", b"policy_refused", "policy_settled", b"policy_settled", "price_published", b"price_published", "sender_principal", b"sender_principal", "sequence", b"sequence", "stacks_height", b"stacks_height", "transaction_index", b"transaction_index", "txid", b"txid", "voucher_vetoed", b"voucher_vetoed", "withdrawal", b"withdrawal", "withdrawal_delayed", b"withdrawal_delayed", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["policy_created", "policy_settled", "policy_expired", "policy_refused", "deposited", "withdrawal", "price_published", "other", "withdrawal_delayed", "voucher_vetoed", "fees_withdrawn"]  # noqa: Y015
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["policy_created", "policy_settled", "policy_expired", "policy_refused", "deposited", "withdrawal", "price_published", "other", "withdrawal_delayed", "voucher_vetoed", "fees_withdrawn", "fee_paid"]  # noqa: Y015
     _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
 
@@ -425,6 +434,30 @@ class PricePublished(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PricePublished: _TypeAlias = PricePublished  # noqa: Y015
+
+@_typing.final
+class FeePaid(_message.Message):
+    """A transaction cost one of our backend accounts `backend_fee_ustx` and left no other event: it was aborted, or does
+    nothing but use a nonce.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAYER_PRINCIPAL_FIELD_NUMBER: _builtins.int
+    payer_principal: _builtins.str
+    """The backend account that paid."""
+    def __init__(
+        self,
+        *,
+        payer_principal: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["payer_principal", b"payer_principal"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FeePaid: _TypeAlias = FeePaid  # noqa: Y015
 
 @_typing.final
 class OtherEvent(_message.Message):
