@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Final
 
+from bithedge.chain_gateway.v1 import chain_event_pb2
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as pb
 
 from kernel.database import Database
@@ -20,6 +22,8 @@ from services.chain_gateway.tables import Event
 
 _PAGE: Final = 200
 _WAIT_SECONDS: Final = 5.0
+# Some seconds of the densest blocks: what a stream of final events is behind one at the tip where finality is near.
+_KEPT: Final = 4_000
 
 
 def _start(request: pb.WatchEventsRequest) -> Cursor:
@@ -33,6 +37,22 @@ def _start(request: pb.WatchEventsRequest) -> Cursor:
     return parse_cursor(request.cursor, final, request.burn_confirmations)
 
 
+class _Converted:
+    """The newest events as messages, for all streams: what has a sequence never changes."""
+
+    def __init__(self) -> None:
+        self._events: OrderedDict[int, chain_event_pb2.ChainEvent] = OrderedDict()
+
+    def of(self, row: Event) -> chain_event_pb2.ChainEvent:
+        """The event of a row, converted once."""
+        event = self._events.get(row.sequence)
+        if event is None:
+            event = self._events[row.sequence] = chain_event(row)
+            if len(self._events) > _KEPT:
+                self._events.popitem(last=False)
+        return event
+
+
 class EventStream:
     """Serves WatchEvents. Nothing is kept per stream but its cursor, so a slow reader costs nothing."""
 
@@ -40,6 +60,7 @@ class EventStream:
         self._database = database
         self._state = state
         self._contracts = contracts
+        self._converted = _Converted()
 
     async def watch(self, request: pb.WatchEventsRequest) -> AsyncIterator[pb.WatchEventsResponse]:
         """Pages without end: first what there is, then what comes. An empty page tells progress alone."""
@@ -86,7 +107,7 @@ class EventStream:
             # What comes next may lie lower than these: a branch that replaced a longer one.
             reached = 0
         return pb.WatchEventsResponse(
-            events=[chain_event(row) for row in rows],
+            events=[self._converted.of(row) for row in rows],
             cursor=encode_cursor(cursor),
             delivered_burn_height=max(0, reached),
             tip=convert.tip(snapshot, self._contracts),
