@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Final
 
@@ -35,6 +36,8 @@ from services.chain_gateway.stacks.reader import Reader
 _TRUE: Final = Bool(True)
 _FALSE: Final = Bool(False)
 _NONE: Final = NoneValue()
+# No more is remembered of what somebody else chooses: a tuple may have many thousand keys.
+_FEW_KEYS: Final = 32
 
 
 def read_address(reader: Reader) -> Address:
@@ -136,12 +139,27 @@ def _count(reader: Reader) -> int:
 
 
 def _read_tuple(reader: Reader, order: KeyOrder, depth: int) -> TupleValue:
-    count = _count(reader)
-    fields: dict[str, ClarityValue] = {}
-    for _ in range(count):
-        name = _ascii(reader.short())
-        fields[name] = _read(reader, order, depth)
-    value = TupleValue(fields)
-    if len(fields) != count or order.sort(fields) != list(fields):
-        raise CodecError("tuple keys are not in ascending order")
+    names: list[bytes] = []
+    values: list[ClarityValue] = []
+    for _ in range(_count(reader)):
+        names.append(reader.short())
+        values.append(_read(reader, order, depth))
+    keys = _remembered_keys if len(names) <= _FEW_KEYS else _keys
+    # Its keys are checked, and the dictionary is its own.
+    value = object.__new__(TupleValue)
+    object.__setattr__(value, "fields", dict(zip(keys(tuple(names), order), values, strict=True)))
     return value
+
+
+def _keys(names: tuple[bytes, ...], order: KeyOrder) -> tuple[str, ...]:
+    """The keys of a tuple as they are written."""
+    keys = [check_name(_ascii(name)) for name in names]
+    if not keys:
+        raise CodecError("a tuple has at least one key")
+    if len(set(keys)) != len(keys) or order.sort(keys) != keys:
+        raise CodecError("tuple keys are not in ascending order")
+    return tuple(keys)
+
+
+# The keys of a contract's tuples are the same few each time.
+_remembered_keys: Final = functools.lru_cache(maxsize=1024)(_keys)
