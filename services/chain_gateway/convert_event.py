@@ -14,6 +14,7 @@ from kernel.ids import resource_name
 from services.chain_gateway import clarity_fields as read
 from services.chain_gateway.contracts import ORACLE, REGISTRY, VAULT
 from services.chain_gateway.domain.event_record import FEE
+from services.chain_gateway.event_forms import EventForms
 from services.chain_gateway.stacks.clarity import Buffer, TupleValue, UInt, deserialize
 from services.chain_gateway.stacks.errors import CodecError
 from services.chain_gateway.tables import Event
@@ -22,17 +23,27 @@ FEEDS: Final = {"BTC/USD": price_pb2.FEED_BTC_USD, "STX/USD": price_pb2.FEED_STX
 _ID_BYTES: Final = 16
 
 
+_FORMS: Final = EventForms()
+
+
 def read_topic(contract: str, value: bytes) -> str:
     """The topic of what a contract of ours printed, empty when it has none.
 
     CodecError when a known topic has another form than our contracts give it.
     """
+    topic = _FORMS.topic(contract, value)
+    return judge_topic(contract, value) if topic is None else topic
+
+
+def judge_topic(contract: str, value: bytes) -> str:
+    """As `read_topic`, from every byte of it; what is good is recognised from then on."""
     try:
         printed = read.tuple_of(deserialize(value))
         topic = read.text(printed, "topic")
     except CodecError:
         return ""
     _set_payload(pb.ChainEvent(), contract, topic, value, printed)
+    _FORMS.learn(contract, value, printed, topic)
     return topic
 
 
