@@ -13,8 +13,9 @@ from services.chain_gateway.stacks.clarity import Buffer, StandardPrincipal, Tup
 
 # Their numbers are names of something: another number is another form.
 _NAMES: Final = frozenset({"token", "tier"})
-# A number may differ from the one that was judged within its own magnitude: 31 bits fit every field, 36 every time.
-_MAGNITUDES: Final = (31, 36, 63)
+# By the bits that a number fits into, how many of them may differ: 31 fit every field, 36 every time. The last time
+# that a protobuf can hold has 38, so that one such number says nothing of another.
+_FREE_BITS: Final = {31: 31, 36: 36, 38: 0, 63: 63}
 _FORMS_REMEMBERED: Final = 256
 _ADDRESS_BITS: Final = 160
 
@@ -58,7 +59,7 @@ def _free(printed: TupleValue, length: int) -> Iterator[tuple[int, int]]:
         end += 1 + len(name) + len(serialize(one))
         low = 8 * (length - end)
         if isinstance(one, UInt) and name not in _NAMES:
-            yield low, next((bits for bits in _MAGNITUDES if one.value >> bits == 0), 0)
+            yield low, next((free for bits, free in _FREE_BITS.items() if one.value >> bits == 0), 0)
         elif isinstance(one, Buffer):
             yield low, 8 * len(one.value)
         elif isinstance(one, StandardPrincipal):

@@ -43,7 +43,7 @@ _TERMS: Final = (
     "quote-expiry-burn-height expiration-burn-height id max-payout created-burn-height grace-blocks"
 )
 _CREATED: Final[Mapping[str, Any]] = {name.replace("-", "_"): UInt(900 + at) for at, name in enumerate(_TERMS.split())}
-_CREATED_BY: Final[Mapping[str, Any]] = {
+_OWNER: Final[Mapping[str, Any]] = {
     "policy_id": _ID,
     "holder": _HOLDER,
     "tier": UInt(2),
@@ -54,7 +54,7 @@ _TREASURY: Final = ContractPrincipal(_HOLDER.address, "treasury")
 _PRICE: Final[Mapping[str, Any]] = {"round": UInt(8), "price_e8": UInt(2**40), "confidence_e8": UInt(3)}
 _OBSERVED: Final[Mapping[str, Any]] = {"burn_height": UInt(800_000), "observed_at": UInt(1_700_000_000)}
 _PRINTS: Final = [
-    (REGISTRY, _print("policy-created", **_TOKEN, **_CREATED, **_CREATED_BY)),
+    (REGISTRY, _print("policy-created", **_TOKEN, **_CREATED, **_OWNER)),
     (REGISTRY, _print("policy-expired", **_TOKEN, id=UInt(4), policy_id=_ID, max_payout=_AMOUNT, btc_price_e8=_AMOUNT)),
     (REGISTRY, _print("policy-refused", id=UInt(4), error=UInt(1_200))),
     (VAULT, _print("deposit", **_TOKEN, provider=_HOLDER, amount=_AMOUNT, tier=UInt(3))),
@@ -65,7 +65,15 @@ _PRINTS: Final = [
     (VAULT, _print("paused", until=UInt(7), by=_HOLDER)),
     (ORACLE, _print("price-published", feed=StringAscii("BTC/USD"), **_PRICE, **_OBSERVED)),
 ]
-_EDGES: Final = [0, 1, 2, 3, 4, *(2**bits + more for bits in (31, 32, 36, 38, 63, 64) for more in (-1, 0)), 2**128 - 1]
+_EDGES: Final = [
+    0,
+    1,
+    2,
+    3,
+    4,
+    *(2**bits + more for bits in (31, 32, 36, 37, 38, 63, 64) for more in (-1, 0)),
+    2**128 - 1,
+]
 _NUMBERS: Final = st.sampled_from(_EDGES) | st.integers(0, 2**128 - 1)
 
 
