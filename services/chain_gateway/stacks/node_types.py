@@ -8,7 +8,7 @@ from msgspec import field
 from msgspec.structs import force_setattr
 
 from services.chain_gateway.stacks.clarity import ClarityValue, from_hex
-from services.chain_gateway.stacks.node_json import Amount, Hash, MaybeHash, Told, digits
+from services.chain_gateway.stacks.node_json import Amount, Told, hash_digits
 
 
 class NodeInfo(Told, frozen=True):
@@ -17,11 +17,11 @@ class NodeInfo(Told, frozen=True):
     network_id: int
     burn_height: int = field(name="burn_block_height")
     stacks_height: int = field(name="stacks_tip_height")
-    stacks_tip: Hash
+    stacks_tip: str
     server_version: str | None = None
 
     def __post_init__(self) -> None:
-        self._keep_digits("stacks_tip")
+        self._keep_hashes("stacks_tip")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,32 +57,32 @@ class Block(Told, frozen=True):
     is anchored to."""
 
     height: int
-    hash: Hash
-    index_hash: Hash = field(name="index_block_hash")
-    parent_hash: Hash = field(name="parent_block_hash")
-    parent_index_hash: Hash = field(name="parent_index_block_hash")
+    hash: str
+    index_hash: str = field(name="index_block_hash")
+    parent_hash: str = field(name="parent_block_hash")
+    parent_index_hash: str = field(name="parent_index_block_hash")
     time: int = field(name="block_time")
     burn_height: int = field(name="burn_block_height")
-    burn_hash: Hash = field(name="burn_block_hash")
+    burn_hash: str = field(name="burn_block_hash")
     burn_time: int = field(name="burn_block_time")
     transaction_count: int = field(name="tx_count")
     canonical: bool
 
     def __post_init__(self) -> None:
-        self._keep_digits("hash", "index_hash", "parent_hash", "parent_index_hash", "burn_hash")
+        self._keep_hashes("hash", "index_hash", "parent_hash", "parent_index_hash", "burn_hash")
 
 
 class BurnBlock(Told, frozen=True):
     """A Bitcoin block and the hashes of the Stacks blocks anchored to it, newest first."""
 
     height: int = field(name="burn_block_height")
-    hash: Hash = field(name="burn_block_hash")
+    hash: str = field(name="burn_block_hash")
     time: int = field(name="burn_block_time")
-    stacks_blocks: tuple[Hash, ...]
+    stacks_blocks: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        self._keep_digits("hash")
-        force_setattr(self, "stacks_blocks", tuple(map(digits, self.stacks_blocks)))
+        self._keep_hashes("hash")
+        force_setattr(self, "stacks_blocks", tuple(map(hash_digits, self.stacks_blocks)))
 
 
 class Value(Told, frozen=True):
@@ -156,7 +156,7 @@ class TransactionRecord(Told, frozen=True):
     says so, and none where a block's transactions are listed.
     """
 
-    txid: Hash = field(name="tx_id")
+    txid: str = field(name="tx_id")
     status: str = field(name="tx_status")
     kind: str = field(name="tx_type")
     nonce: int
@@ -165,21 +165,22 @@ class TransactionRecord(Told, frozen=True):
     sponsor: str | None = field(name="sponsor_address", default=None)
     sponsor_nonce: int | None = None
     canonical: bool = False
-    block_hash: MaybeHash | None = None
+    block_hash: str | None = None
     block_height: int | None = None
     burn_height: int | None = field(name="burn_block_height", default=None)
     index: int | None = field(name="tx_index", default=None)
     told_result: Value | None = field(name="tx_result", default=None)
     vm_error: str | None = None
     call: CallRecord | None = field(name="contract_call", default=None)
-    replaced_by: MaybeHash | None = field(name="replaced_by_tx_id", default=None)
+    replaced_by: str | None = field(name="replaced_by_tx_id", default=None)
     told_event_count: int | None = field(name="event_count", default=None)
     events: tuple[Event, ...] = ()
 
     def __post_init__(self) -> None:
-        self._keep_digits("txid", "block_hash", "replaced_by")
-        if not self.sponsor:
-            force_setattr(self, "sponsor", None)
+        for name in ("sponsor", "block_hash", "replaced_by"):
+            if getattr(self, name) == "":
+                force_setattr(self, name, None)
+        self._keep_hashes("txid", "block_hash", "replaced_by")
         if self.block_hash is None:
             for name in ("block_height", "burn_height", "index"):
                 force_setattr(self, name, None)

@@ -156,6 +156,9 @@ def _event(content: dict[str, Any]) -> Event:
     [
         {"tx_id": "0x" + "1" * 63},
         {"tx_id": "0x" + "1" * 64 + "\n"},
+        {"tx_id": ""},
+        {"tx_id": "0x" + "1" * 62 + "  "},
+        {"block_hash": "0x" + "g" * 64},
         {"tx_index": None},
         {"block_height": None},
         {"nonce": True},
