@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import datetime as dt
 from typing import Any, Final, Protocol
@@ -80,7 +79,13 @@ def _operation(start: Start) -> WithStartWorkflowOperation[Any, Any]:
 
 
 async def _take_failure(operation: WithStartWorkflowOperation[Any, Any]) -> None:
-    """The client leaves the same failure in the operation, and asyncio complains if nobody takes it."""
-    with contextlib.suppress(*_SOFT):
-        async with asyncio.timeout(_TAKE_SECONDS):
-            await operation.workflow_handle()
+    """The client leaves the same failure in the operation, and asyncio complains if nobody takes it.
+
+    Where we ended the wait it is a cancellation: awaited here, it would end our own call, which then answers nobody.
+    """
+    handle = asyncio.ensure_future(operation.workflow_handle())
+    await asyncio.wait([handle], timeout=_TAKE_SECONDS)
+    if not handle.done():
+        handle.cancel()
+    elif not handle.cancelled():
+        handle.exception()

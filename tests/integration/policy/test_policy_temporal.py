@@ -19,6 +19,7 @@ from temporalio.worker import Worker
 
 from kernel.outbox import Relay
 from kernel.temporal import TemporalDelivery
+from services.policy import launcher
 from services.policy.launcher import TemporalLauncher
 from services.policy.tables import Outbox
 from tests.integration.policy.harness import House, running
@@ -103,6 +104,15 @@ async def test_creation_does_not_wait_for_a_worker(temporal: Client, database_ur
             while not (await house.get(policy.name)).HasField("prepared_transaction"):
                 await asyncio.sleep(0.05)
             assert (await house.create()).HasField("prepared_transaction")
+
+
+async def test_a_client_that_does_not_keep_to_its_limit_holds_no_call(
+    temporal: Client, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the wait is ended by us and not by the client, the call answers the stored policy all the same."""
+    monkeypatch.setattr(launcher, "_NET_SECONDS", 0.3)
+    async with running(database_url, TemporalLauncher(temporal)) as house:
+        assert (await house.create()).state == policy_pb2.POLICY_STATE_PENDING_CREATION
 
 
 async def test_creation_without_temporal_is_stored_for_the_outbox(database_url: str) -> None:
