@@ -24,15 +24,19 @@ def run_process(service: str, main: Coroutine[Any, Any, None]) -> None:
     """Runs a long-lived process to its end. Exits 2 with one line for a wrong setting, a port in use, or a state
     of its database that a person must mend first."""
     configure_logging(service, os.environ.get("LOG_LEVEL", "INFO"))
-    # What was imported stays to the end: no collection needs to look at it again.
-    gc.freeze()
-    gc.set_threshold(*_COLLECT_AFTER)
+    collect_rarely()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(main)
     except (SettingsError, FailedPrecondition, OSError) as error:
         print(f"{service}: {error}", file=sys.stderr)
         raise SystemExit(2) from error
+
+
+def collect_rarely() -> None:
+    """Garbage is collected as seldom as a process of ours bears; what was imported stays, and is never looked at."""
+    gc.freeze()
+    gc.set_threshold(*_COLLECT_AFTER)
 
 
 def end_command(code: int) -> NoReturn:

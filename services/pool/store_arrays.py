@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import asyncpg
-import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -30,7 +29,7 @@ async def run(session: AsyncSession, statement: str, *values: object) -> list[as
     connection = await driver_connection(session)
     if not connection.is_in_transaction():
         # SQLAlchemy begins a transaction with the first statement that it sends itself.
-        await (await session.connection()).execute(sa.text("SELECT"))
+        await (await session.connection()).exec_driver_sql("SELECT")
     try:
         return await connection.fetch(statement, *values)
     except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError) as error:

@@ -20,6 +20,7 @@ _ENTRY = (
     " VALUES ('test/1', 'test/1', 'DEPOSIT', 1, now(), '', '')"
 )
 _LATE = "INSERT INTO pool.posting (entry_id, account, token, amount) VALUES (1, 'late', 1, 5), (1, 'later', 1, -5)"
+_NOWHERE = _LATE.replace("(1,", "(1000,")
 
 
 async def _execute(pool: RunningPool, *statements: str) -> None:
@@ -39,10 +40,12 @@ async def _entries(pool: RunningPool, **wanted: Any) -> list[pb.JournalEntry]:
 
 
 async def test_an_entry_is_made_whole_or_not_at_all(pool: RunningPool) -> None:
-    """An entry without postings is refused at commit, and none can be added to an entry afterwards."""
+    """An entry without postings is refused, as are postings without an entry; none can be added to one afterwards."""
     await pool.invest("SP-ALICE", 1_000)
     with pytest.raises(DBAPIError, match="has no postings"):
         await _execute(pool, _ENTRY)
+    with pytest.raises(DBAPIError, match="there is no journal entry 1000"):
+        await _execute(pool, _NOWHERE)
     with pytest.raises(DBAPIError, match="has its postings already"):
         await _execute(pool, _LATE)
 

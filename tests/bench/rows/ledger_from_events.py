@@ -1,0 +1,121 @@
+"""Events taken into the pool's books per second, beside raw inserts of their entries alone.
+
+The pool's projector takes in answers of 200 events each that end a policy, a tenth with a payout: each event read from
+its message, an entry with its postings, its policy found, locked and ended, balances kept, the cursor moved, a
+transaction per answer. The yardstick is that of `ledger_entries`, which does the least part of it.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import AsyncExitStack
+from typing import Any, Final
+
+import asyncpg
+from bithedge.chain_gateway.v1 import chain_event_pb2 as event_pb2
+from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as gateway_pb2
+from bithedge.type.v1 import money_pb2, transaction_pb2
+
+from kernel.database import Database, migrate
+from kernel.ids import new_id
+from kernel.rpc.channels import open_channel
+from services.pool.__main__ import MIGRATIONS
+from services.pool.projector import Projector
+from tests.bench.raw_entries import ENTRIES, STATEMENTS, RawInserts
+from tests.bench.row import Row, of_samples
+from tests.bench.workbench import Workbench
+from tests.postgres import create_database
+
+_TURNS: Final = 5
+_COLLATERAL: Final = 1_000_000
+
+
+async def measure(bench: Workbench) -> Row:
+    """Ours and raw inserts in turns."""
+    async with AsyncExitStack() as stack:
+        url = await create_database(stack.enter_context(bench.postgres()))
+        await migrate(url, "pool", MIGRATIONS)
+        database = Database(url)
+        stack.push_async_callback(database.close)
+        channel = open_channel("127.0.0.1:1")
+        stack.push_async_callback(channel.close)
+        books = _Books(Projector(database, channel))
+        await books.take_in([books.deposited()])
+        connection = await asyncpg.connect(url)
+        stack.push_async_callback(connection.close)
+        await books.per_second()
+        inserts = await RawInserts.of_posted(connection)
+        samples = await bench.in_turns(books.per_second, inserts.per_second, _TURNS)
+        return of_samples(*samples, "events/s", notes={"events": ENTRIES * STATEMENTS})
+
+
+class _Books:
+    """A projector and the answers that it is given."""
+
+    def __init__(self, projector: Projector) -> None:
+        self._projector = projector
+        self._cursor = 0
+        self._policies = 0
+
+    async def take_in(self, events: list[event_pb2.ChainEvent]) -> None:
+        """One answer."""
+        before, self._cursor = self._cursor, self._cursor + 1
+        answer = gateway_pb2.WatchEventsResponse(
+            events=events, cursor=str(self._cursor), delivered_burn_height=self._cursor
+        )
+        assert await self._projector.apply(str(before) if before else "", answer)
+
+    async def per_second(self) -> float:
+        """Entries per second of policies that end; their creations are taken in before."""
+        answers = []
+        for _ in range(STATEMENTS):
+            created = [self._created() for _ in range(ENTRIES)]
+            await self.take_in(created)
+            answers.append([self._ended(number, event) for number, event in enumerate(created)])
+        start = time.perf_counter()
+        for events in answers:
+            await self.take_in(events)
+        return ENTRIES * STATEMENTS / (time.perf_counter() - start)
+
+    def deposited(self) -> event_pb2.ChainEvent:
+        """Capital for all."""
+        amount = money_pb2.TokenAmount(token=money_pb2.TOKEN_SBTC, base_units=10**15)
+        return self._event(
+            deposited=event_pb2.Deposited(provider_principal="SP-BENCH", amount=amount, tier=money_pb2.TIER_BALANCED)
+        )
+
+    def _created(self) -> event_pb2.ChainEvent:
+        self._policies += 1
+        terms = transaction_pb2.QuoteTerms(
+            policy=f"policies/{new_id()}",
+            holder_principal="SP-HOLDER",
+            tier=money_pb2.TIER_BALANCED,
+            token=money_pb2.TOKEN_SBTC,
+            protected_amount_sats=4 * _COLLATERAL,
+            strike_price_usd_e8=100_000 * 10**8,
+            floor_price_usd_e8=80_000 * 10**8,
+            premium_base_units=1_000,
+            fee_base_units=10,
+            expiration_burn_height=10**6,
+        )
+        created = event_pb2.PolicyCreated(
+            onchain_id=self._policies, terms=terms, max_payout_base_units=_COLLATERAL, created_burn_height=1
+        )
+        return self._event(policy_created=created)
+
+    def _ended(self, number: int, created: event_pb2.ChainEvent) -> event_pb2.ChainEvent:
+        policy = created.policy_created.terms.policy
+        if number % 10:
+            expired = event_pb2.PolicyExpired(
+                policy=policy, token=money_pb2.TOKEN_SBTC, max_payout_base_units=_COLLATERAL
+            )
+            return self._event(policy_expired=expired)
+        payout = money_pb2.TokenAmount(token=money_pb2.TOKEN_SBTC, base_units=_COLLATERAL // 2)
+        return self._event(
+            policy_settled=event_pb2.PolicySettled(policy=policy, payout=payout, max_payout_base_units=_COLLATERAL)
+        )
+
+    def _event(self, **payload: Any) -> event_pb2.ChainEvent:
+        event = event_pb2.ChainEvent(burn_height=self._cursor + 1, txid=new_id() * 2, event_index=1, **payload)
+        event.block_time.FromSeconds(1_700_000_000)
+        return event
