@@ -14,6 +14,7 @@ from kernel.ids import parse_resource_name
 from services.oracle.convert import (
     feed_of,
     observation_message,
+    positive,
     price_message,
     receipt_message,
     signed_round,
@@ -30,7 +31,7 @@ from services.oracle.domain.prices import (
     Round,
 )
 from services.oracle.messages import Message, activation_message, expiry_message
-from services.oracle.receipts import FoundReceipt
+from services.oracle.receipts import ExpiryPreview, FoundReceipt
 from services.oracle.signing import ACTIVATION_RECEIPT, EXPIRY_RECEIPT
 from services.oracle.tables import ReceiptRow
 
@@ -39,6 +40,8 @@ _STATUSES: Final = {
     pb.PRICE_STATUS_DEGRADED: PriceStatus.DEGRADED,
     pb.PRICE_STATUS_UNAVAILABLE: PriceStatus.UNAVAILABLE,
 }
+# Each reads the rounds of two hours.
+_MOST_PREVIEWS: Final = 50
 Sign = Callable[[Price], bytes]
 
 
@@ -60,6 +63,19 @@ def receipts_response(cursor: str, rows: Sequence[ReceiptRow]) -> pb.ListReceipt
     return pb.ListReceiptsResponse(
         receipts=map(receipt_message, rows), next_cursor=str(rows[-1].number) if rows else cursor
     )
+
+
+def preview_heights(request: pb.PreviewExpiryReceiptsRequest) -> Sequence[int]:
+    """Expiration heights; InvalidArgument naming the field for one that is not positive, or for too many."""
+    field = "expiration_burn_heights"
+    if len(request.expiration_burn_heights) > _MOST_PREVIEWS:
+        raise InvalidArgument.of(field, f"at most {_MOST_PREVIEWS} at once")
+    return [positive(f"{field}[{place}]", height) for place, height in enumerate(request.expiration_burn_heights)]
+
+
+def previews_response(previews: Iterable[ExpiryPreview]) -> pb.PreviewExpiryReceiptsResponse:
+    """What would decide some heights, in their order."""
+    return pb.PreviewExpiryReceiptsResponse(previews=[pb.ExpiryPreview(**vars(one)) for one in previews])
 
 
 def _in_order(rounds: Mapping[Feed, Sequence[Round]]) -> Iterable[Round]:

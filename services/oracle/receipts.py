@@ -52,6 +52,15 @@ class ActivationRequest:
 
 
 @dataclass(frozen=True)
+class ExpiryPreview:
+    """What the receipt of an expiration height says or would say; both prices 0 where a person decides."""
+
+    expiration_burn_height: int
+    btc_price_usd_e8: int
+    stx_price_usd_e8: int
+
+
+@dataclass(frozen=True)
 class FoundReceipt:
     """A receipt with the rounds that it was made from, and those that did not decide."""
 
@@ -137,15 +146,24 @@ class Receipts:
             await receipts.insert_receipt(session, row)
         return row
 
+    async def preview_expiry(self, expiration_burn_height: int) -> ExpiryPreview:
+        """What decides the policies of a height: its receipt, or what that would say if it was made now.
+
+        Unavailable as for the receipt itself.
+        """
+        async with self._database.reading() as session:
+            stored = await receipts.receipt(session, receipts.expiry_purpose(expiration_burn_height))
+        if stored is not None:
+            return ExpiryPreview(expiration_burn_height, stored.btc_price_usd_e8, stored.stx_price_usd_e8)
+        block = await self._burn_blocks.at_height(expiration_burn_height)
+        async with self._database.reading() as session:
+            btc, stx = [await self._covered_average(session, feed, block) for feed in Feed]
+        if btc is None or stx is None:
+            return ExpiryPreview(expiration_burn_height, 0, 0)
+        return ExpiryPreview(expiration_burn_height, btc.price_usd_e8, stx.price_usd_e8)
+
     async def _average(self, session: AsyncSession, feed: Feed, block: BurnBlock) -> Average:
-        end = unix_seconds(block.time)
-        # The round that covers the window's last seconds, so that nothing that comes later can change the average.
-        last = -(-end // self._interval_seconds) * self._interval_seconds
-        latest = await store.latest_price(session, feed)
-        if latest is None or latest.round < last:
-            raise Unavailable("WINDOW_INCOMPLETE", f"{feed.symbol} is not aggregated up to the burn block yet")
-        prices = await store.prices_between(session, feed, end - LONGEST_WINDOW_SECONDS, last)
-        average = expiry_average(prices, end, self._interval_seconds)
+        average = await self._covered_average(session, feed, block)
         if average is None:
             raise FailedPrecondition(
                 "EXPIRY_NEEDS_A_PERSON",
@@ -153,6 +171,17 @@ class Receipts:
                 burn_height=block.height,
             )
         return average
+
+    async def _covered_average(self, session: AsyncSession, feed: Feed, block: BurnBlock) -> Average | None:
+        """None where OK rounds cover too little; Unavailable while the feed has not reached the block."""
+        end = unix_seconds(block.time)
+        # The round that covers the window's last seconds, so that nothing that comes later can change the average.
+        last = -(-end // self._interval_seconds) * self._interval_seconds
+        latest = await store.latest_price(session, feed)
+        if latest is None or latest.round < last:
+            raise Unavailable("WINDOW_INCOMPLETE", f"{feed.symbol} is not aggregated up to the burn block yet")
+        prices = await store.prices_between(session, feed, end - LONGEST_WINDOW_SECONDS, last)
+        return expiry_average(prices, end, self._interval_seconds)
 
     def _expiry_receipt(self, purpose: str, block: BurnBlock, btc: Average, stx: Average) -> ReceiptRow:
         observed = unix_seconds(block.time)

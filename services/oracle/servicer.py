@@ -85,6 +85,14 @@ class OracleServicer(OverrideMethods, HistoryMethods):
         row = await self.receipts.for_expiry(height)
         return pb.CreateExpiryReceiptResponse(receipt=convert.receipt_message(row))
 
+    async def PreviewExpiryReceipts(
+        self, request: pb.PreviewExpiryReceiptsRequest, context: Context
+    ) -> pb.PreviewExpiryReceiptsResponse:
+        """What would decide the policies of some heights now, and nothing is decided by asking."""
+        heights = convert_receipts.preview_heights(request)
+        found = [await self.receipts.preview_expiry(height) for height in heights]
+        return convert_receipts.previews_response(found)
+
     async def GetReceipt(self, request: pb.GetReceiptRequest, context: Context) -> pb.GetReceiptResponse:
         """A receipt and all that it was made from, as it was stored."""
         found = await self.receipts.find(convert.receipt_purpose(request))

@@ -56,6 +56,13 @@ async def _expiry(oracle: Oracle, height: int) -> price_pb2.SettlementReceipt:
     return receipt
 
 
+async def _preview(oracle: Oracle, *heights: int) -> list[tuple[int, int]]:
+    request = pb.PreviewExpiryReceiptsRequest(expiration_burn_heights=heights)
+    answer = await oracle.stub.PreviewExpiryReceipts(request, metadata=WORKFLOWS)
+    assert [one.expiration_burn_height for one in answer.previews] == list(heights)
+    return [(one.btc_price_usd_e8, one.stx_price_usd_e8) for one in answer.previews]
+
+
 async def _refused(call: Any) -> grpc.StatusCode:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await call
@@ -253,3 +260,30 @@ async def test_whoever_follows_receipts_misses_none(database_url: str) -> None:
     named = [receipt.activation.policy for receipt in later.receipts]
     assert sorted(named) == sorted(receipt.activation.policy for receipt in others)
     assert (list(none.receipts), none.next_cursor) == ([], later.next_cursor)
+
+
+async def test_a_preview_says_what_the_receipt_will_and_decides_nothing(database_url: str) -> None:
+    """UNAVAILABLE before the burn block; then the very prices that are signed an hour later, zeros where a person must
+    decide; it stores nothing, is for services alone, and refuses a height that is none and more heights than 50."""
+    source = ScriptedPrices()
+    async with oracle_at(database_url, source) as oracle:
+        height = oracle.gateway.burn_height
+        await oracle.advance(1200)
+        source.prices[Feed.BTC_USD] = 7_000 * USD
+        assert await _refused(_preview(oracle, height + 2, height + 3)) is grpc.StatusCode.UNAVAILABLE
+        await oracle.advance(600)
+        early = await _preview(oracle, height + 3, height + 2)
+        source.sources[Feed.BTC_USD] = 0
+        await oracle.advance(8 * 1800)
+        late = await _preview(oracle, height + 3, height + 26)
+        assert await oracle.rows("SELECT purpose FROM oracle.receipt") == []
+        signed = [await _expiry(oracle, height + number) for number in (3, 2)]
+        assert await _refused(_expiry(oracle, height + 26)) is grpc.StatusCode.FAILED_PRECONDITION
+        assert await _preview(oracle, height + 3, height + 2) == early
+        request = pb.PreviewExpiryReceiptsRequest(expiration_burn_heights=[height])
+        assert await _refused(oracle.stub.PreviewExpiryReceipts(request)) is grpc.StatusCode.UNAUTHENTICATED
+        for wrong in ([0], range(1, 52)):
+            assert await _refused(_preview(oracle, *wrong)) is grpc.StatusCode.INVALID_ARGUMENT
+    assert early == [(one.btc_price_usd_e8, one.stx_price_usd_e8) for one in signed]
+    assert early[0][0] < early[1][0] == 8_000 * USD
+    assert late == [early[0], (0, 0)]

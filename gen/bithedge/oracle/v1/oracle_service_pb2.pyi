@@ -890,6 +890,80 @@ class CreateExpiryReceiptResponse(_message.Message):
 Global___CreateExpiryReceiptResponse: _TypeAlias = CreateExpiryReceiptResponse  # noqa: Y015
 
 @_typing.final
+class PreviewExpiryReceiptsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPIRATION_BURN_HEIGHTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def expiration_burn_heights(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """At most 50."""
+
+    def __init__(
+        self,
+        *,
+        expiration_burn_heights: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expiration_burn_heights", b"expiration_burn_heights"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewExpiryReceiptsRequest: _TypeAlias = PreviewExpiryReceiptsRequest  # noqa: Y015
+
+@_typing.final
+class ExpiryPreview(_message.Message):
+    """What decides the policies that expire at a height. It may change for as long as a reorganisation may replace the
+    height's burn block.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPIRATION_BURN_HEIGHT_FIELD_NUMBER: _builtins.int
+    BTC_PRICE_USD_E8_FIELD_NUMBER: _builtins.int
+    STX_PRICE_USD_E8_FIELD_NUMBER: _builtins.int
+    expiration_burn_height: _builtins.int
+    btc_price_usd_e8: _builtins.int
+    """Both zero where OK rounds cover too little: a person decides."""
+    stx_price_usd_e8: _builtins.int
+    def __init__(
+        self,
+        *,
+        expiration_burn_height: _builtins.int = ...,
+        btc_price_usd_e8: _builtins.int = ...,
+        stx_price_usd_e8: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["btc_price_usd_e8", b"btc_price_usd_e8", "expiration_burn_height", b"expiration_burn_height", "stx_price_usd_e8", b"stx_price_usd_e8"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExpiryPreview: _TypeAlias = ExpiryPreview  # noqa: Y015
+
+@_typing.final
+class PreviewExpiryReceiptsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PREVIEWS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def previews(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExpiryPreview]:
+        """One for each height, in the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        previews: _abc.Iterable[Global___ExpiryPreview] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["previews", b"previews"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewExpiryReceiptsResponse: _TypeAlias = PreviewExpiryReceiptsResponse  # noqa: Y015
+
+@_typing.final
 class GetReceiptRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -85,6 +85,11 @@ class OracleServiceStub:
                 request_serializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.CreateExpiryReceiptRequest.SerializeToString,
                 response_deserializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.CreateExpiryReceiptResponse.FromString,
                 _registered_method=True)
+        self.PreviewExpiryReceipts = channel.unary_unary(
+                '/bithedge.oracle.v1.OracleService/PreviewExpiryReceipts',
+                request_serializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.PreviewExpiryReceiptsRequest.SerializeToString,
+                response_deserializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.PreviewExpiryReceiptsResponse.FromString,
+                _registered_method=True)
         self.GetReceipt = channel.unary_unary(
                 '/bithedge.oracle.v1.OracleService/GetReceipt',
                 request_serializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.GetReceiptRequest.SerializeToString,
@@ -208,6 +213,14 @@ class OracleServiceServicer:
     def CreateExpiryReceipt(self, request, context):
         """Signs the one receipt of an expiration height from the average price before it. Answers
         UNAVAILABLE until the window is complete.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PreviewExpiryReceipts(self, request, context):
+        """What the receipts of expiration heights say, or would say if they were made now. Signs and stores nothing. Answers
+        UNAVAILABLE until the window of each is complete.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -337,6 +350,11 @@ def add_OracleServiceServicer_to_server(servicer, server):
                     servicer.CreateExpiryReceipt,
                     request_deserializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.CreateExpiryReceiptRequest.FromString,
                     response_serializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.CreateExpiryReceiptResponse.SerializeToString,
+            ),
+            'PreviewExpiryReceipts': grpc.unary_unary_rpc_method_handler(
+                    servicer.PreviewExpiryReceipts,
+                    request_deserializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.PreviewExpiryReceiptsRequest.FromString,
+                    response_serializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.PreviewExpiryReceiptsResponse.SerializeToString,
             ),
             'GetReceipt': grpc.unary_unary_rpc_method_handler(
                     servicer.GetReceipt,
@@ -660,6 +678,33 @@ class OracleService:
             '/bithedge.oracle.v1.OracleService/CreateExpiryReceipt',
             bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.CreateExpiryReceiptRequest.SerializeToString,
             bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.CreateExpiryReceiptResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PreviewExpiryReceipts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bithedge.oracle.v1.OracleService/PreviewExpiryReceipts',
+            bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.PreviewExpiryReceiptsRequest.SerializeToString,
+            bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.PreviewExpiryReceiptsResponse.FromString,
             options,
             channel_credentials,
             insecure,

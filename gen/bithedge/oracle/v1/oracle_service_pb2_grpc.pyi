@@ -57,6 +57,10 @@ class OracleServiceStub:
     """Signs the one receipt of an expiration height from the average price before it. Answers
     UNAVAILABLE until the window is complete.
     """
+    PreviewExpiryReceipts: _grpc.UnaryUnaryMultiCallable[_oracle_service_pb2.PreviewExpiryReceiptsRequest, _oracle_service_pb2.PreviewExpiryReceiptsResponse]
+    """What the receipts of expiration heights say, or would say if they were made now. Signs and stores nothing. Answers
+    UNAVAILABLE until the window of each is complete.
+    """
     GetReceipt: _grpc.UnaryUnaryMultiCallable[_oracle_service_pb2.GetReceiptRequest, _oracle_service_pb2.GetReceiptResponse]
     """A receipt by its purpose. A holder's request on chain, number n of its policy, is activation 1000000000 + n."""
     ListReceipts: _grpc.UnaryUnaryMultiCallable[_oracle_service_pb2.ListReceiptsRequest, _oracle_service_pb2.ListReceiptsResponse]
@@ -110,6 +114,10 @@ class OracleServiceAsyncStub(OracleServiceStub):
     CreateExpiryReceipt: _aio.UnaryUnaryMultiCallable[_oracle_service_pb2.CreateExpiryReceiptRequest, _oracle_service_pb2.CreateExpiryReceiptResponse]  # type: ignore[assignment]
     """Signs the one receipt of an expiration height from the average price before it. Answers
     UNAVAILABLE until the window is complete.
+    """
+    PreviewExpiryReceipts: _aio.UnaryUnaryMultiCallable[_oracle_service_pb2.PreviewExpiryReceiptsRequest, _oracle_service_pb2.PreviewExpiryReceiptsResponse]  # type: ignore[assignment]
+    """What the receipts of expiration heights say, or would say if they were made now. Signs and stores nothing. Answers
+    UNAVAILABLE until the window of each is complete.
     """
     GetReceipt: _aio.UnaryUnaryMultiCallable[_oracle_service_pb2.GetReceiptRequest, _oracle_service_pb2.GetReceiptResponse]  # type: ignore[assignment]
     """A receipt by its purpose. A holder's request on chain, number n of its policy, is activation 1000000000 + n."""
@@ -221,6 +229,16 @@ class OracleServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_oracle_service_pb2.CreateExpiryReceiptResponse, _abc.Awaitable[_oracle_service_pb2.CreateExpiryReceiptResponse]]:
         """Signs the one receipt of an expiration height from the average price before it. Answers
         UNAVAILABLE until the window is complete.
+        """
+
+    @_abc_1.abstractmethod
+    def PreviewExpiryReceipts(
+        self,
+        request: _oracle_service_pb2.PreviewExpiryReceiptsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_oracle_service_pb2.PreviewExpiryReceiptsResponse, _abc.Awaitable[_oracle_service_pb2.PreviewExpiryReceiptsResponse]]:
+        """What the receipts of expiration heights say, or would say if they were made now. Signs and stores nothing. Answers
+        UNAVAILABLE until the window of each is complete.
         """
 
     @_abc_1.abstractmethod
