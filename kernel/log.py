@@ -36,6 +36,13 @@ def set_call_labels(labels: CallLabels) -> None:
     _labels.set(labels)
 
 
+def name_caller(principal: str) -> None:
+    """For whatever lets calls in, alone: the caller of the call being served is known."""
+    labels = _labels.get()
+    if labels is not None:
+        labels.principal = principal
+
+
 def call_labels() -> CallLabels | None:
     """Of the call being served; None outside of one."""
     return _labels.get()

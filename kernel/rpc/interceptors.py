@@ -13,27 +13,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from typing import Any, Final
 
 import grpc
-from prometheus_client import Counter, Histogram
 
 from kernel.errors import BitHedgeError
-from kernel.log import CallLabels, get_logger, set_call_labels
+from kernel.log import CallLabels, get_logger, name_caller, set_call_labels
 from kernel.rpc import status
 from kernel.rpc.access import AccessRules
-from kernel.rpc.caller import set_caller
+from kernel.rpc.call_metrics import CALLS
+from kernel.rpc.caller import Caller, set_caller
 from kernel.rpc.deadline import set_deadline
 from kernel.rpc.tokens import TokenVerifier
 
 REQUEST_ID_KEY: Final = "x-request-id"
 _AUTHORIZATION: Final = "authorization"
 _BEARER: Final = "Bearer "
-
-CALLS = Counter("bithedge_grpc_calls_total", "Calls served", ["method", "code"])
-LATENCY = Histogram(
-    "bithedge_grpc_call_seconds",
-    "Time to serve a call; for streams, until it ended",
-    ["method"],
-    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
-)
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Handler = Any
@@ -69,9 +61,16 @@ class GuardedServer:
         guard = _Guard(method, self._rules, self._verifier)
 
         async def serve(request: Any, context: Context) -> Any:
-            async with _Observed(guard, context):
-                await guard.admit(context)
-                return await behaviour(request, context)
+            start = time.perf_counter()
+            try:
+                token = guard.admit(context)
+                guard.let_in(await guard.verify(token) if token else None)
+                answer = await behaviour(request, context)
+            except BaseException as error:
+                await guard.failed(start, context, error)
+                raise
+            guard.served(start)
+            return answer
 
         return serve
 
@@ -79,8 +78,10 @@ class GuardedServer:
         guard = _Guard(method, self._rules, self._verifier)
 
         async def serve(request: Any, context: Context) -> AsyncIterator[Any]:
-            async with _Observed(guard, context):
-                await guard.admit(context)
+            start = time.perf_counter()
+            try:
+                token = guard.admit(context)
+                guard.let_in(await guard.verify(token) if token else None)
                 answers = behaviour(request, context)
                 if inspect.isawaitable(answers):
                     # A handler in grpcio's other style, such as its own health: it writes its answers itself.
@@ -88,6 +89,10 @@ class GuardedServer:
                 else:
                     async for response in answers:
                         yield response
+            except BaseException as error:
+                await guard.failed(start, context, error)
+                raise
+            guard.served(start)
 
         return serve
 
@@ -107,12 +112,11 @@ class _Guard:
     def __init__(self, method: str, rules: AccessRules, verifier: TokenVerifier) -> None:
         self._method = method
         self._rules = rules
-        self._verifier = verifier
-        self._calls_served = CALLS.labels(method, "OK")
-        self._latency = LATENCY.labels(method)
+        self.verify = verifier.verify
+        self._calls = CALLS.of(method)
 
-    async def admit(self, context: Context) -> None:
-        """Sets what the call is served with: its deadline, its labels in the log, and who calls, if that one may."""
+    def admit(self, context: Context) -> str:
+        """Sets what the call is served with, its deadline and its labels in the log; its token, empty for none."""
         set_deadline(context.time_remaining())
         request_id = token = ""
         for key, value in context.invocation_metadata() or ():
@@ -120,48 +124,29 @@ class _Guard:
                 token = token or value.removeprefix(_BEARER)
             elif key == REQUEST_ID_KEY:
                 request_id = str(value)
-        labels = CallLabels(self._method, request_id)
-        set_call_labels(labels)
-        caller = await self._verifier.verify(token) if token else None
+        set_call_labels(CallLabels(self._method, request_id))
+        return token
+
+    def let_in(self, caller: Caller | None) -> None:
+        """Says who calls, None for nobody in particular; raises if that one may not."""
         set_caller(caller)
         if caller is not None:
-            labels.principal = caller.principal
+            name_caller(caller.principal)
         self._rules.check(self._method, caller)
 
     def served(self, start: float) -> None:
         """Counts a call that was answered, before the caller has the answer: whoever has it finds it counted."""
-        self._calls_served.inc()
-        self._latency.observe(time.perf_counter() - start)
+        self._calls.add("OK", time.perf_counter() - start)
 
     async def failed(self, start: float, context: Context, error: BaseException) -> None:
         """Counts a call that failed, and answers it as the error says; returns when nobody waits for an answer."""
-        CALLS.labels(self._method, _code(error)).inc()
-        self._latency.observe(time.perf_counter() - start)
+        self._calls.add(_code(error), time.perf_counter() - start)
         if isinstance(error, BitHedgeError):
             get_logger().info("refused", code=error.code, reason=error.reason, message=error.message)
             await status.abort(context, error)
         elif isinstance(error, Exception) and not isinstance(error, grpc.aio.AbortError):
             get_logger().error("failed", exc_info=error)
             await context.abort(grpc.StatusCode.INTERNAL, "internal error")
-
-
-class _Observed:
-    """One call, from its start to how it ended."""
-
-    __slots__ = ("_context", "_guard", "_start")
-
-    def __init__(self, guard: _Guard, context: Context) -> None:
-        self._guard = guard
-        self._context = context
-
-    async def __aenter__(self) -> None:
-        self._start = time.perf_counter()
-
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if error is None:
-            self._guard.served(self._start)
-        else:
-            await self._guard.failed(self._start, self._context, error)
 
 
 def _code(error: BaseException) -> str:

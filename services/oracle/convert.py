@@ -19,6 +19,7 @@ from services.oracle.receipts import ActivationRequest
 from services.oracle.store_receipts import activation_purpose, expiry_purpose
 from services.oracle.tables import ReceiptRow
 
+_FEEDS: Final = {int(feed): feed for feed in Feed}
 _STATUSES: Final = {
     PriceStatus.OK: pb.PRICE_STATUS_OK,
     PriceStatus.DEGRADED: pb.PRICE_STATUS_DEGRADED,
@@ -32,10 +33,10 @@ _OUTCOMES: Final = {
 
 def feed_of(number: int) -> Feed:
     """The feed of a request; InvalidArgument for none or an unknown one."""
-    try:
-        return Feed(number)
-    except ValueError as error:
-        raise InvalidArgument.of("feed", "expected FEED_BTC_USD or FEED_STX_USD", "INVALID_FEED") from error
+    feed = _FEEDS.get(number)
+    if feed is None:
+        raise InvalidArgument.of("feed", "expected FEED_BTC_USD or FEED_STX_USD", "INVALID_FEED")
+    return feed
 
 
 def round_of(number: int) -> int:

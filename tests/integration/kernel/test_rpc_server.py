@@ -13,13 +13,13 @@ from bithedge.policy.v1 import policy_service_pb2 as policy_pb2
 from bithedge.policy.v1 import policy_service_pb2_grpc as policy_grpc
 from cryptography.hazmat.primitives.asymmetric import ec
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from prometheus_client import REGISTRY
 
 from kernel import errors
 from kernel.errors import BitHedgeError, FieldViolation, InvalidArgument, Unavailable
 from kernel.log import call_labels
 from kernel.rpc.caller import Caller, Role, current_caller
 from kernel.rpc.channels import open_channel, remote_errors, remote_stream, wait_until_serving
-from kernel.rpc.interceptors import CALLS, LATENCY
 from kernel.rpc.server import Process, start_server
 from services.identity.keys import KeySet
 from tests.integration.kernel.rpc_service import KEYS, NAME, Gateway, Running, gateway_service, running, token
@@ -64,7 +64,11 @@ async def _refused(service: Running) -> BitHedgeError:
 
 
 def _count(method: str, code: str) -> float:
-    return float(CALLS.labels(method, code)._value.get())
+    return REGISTRY.get_sample_value("bithedge_grpc_calls_total", {"method": method, "code": code}) or 0.0
+
+
+def _timed(method: str, sample: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(f"bithedge_grpc_call_seconds_{sample}", {"method": method, **labels}) or 0.0
 
 
 @pytest.mark.parametrize("kind", _KINDS)
@@ -204,7 +208,7 @@ async def test_the_request_id_travels(gateway: Gateway) -> None:
 async def test_calls_are_counted_by_their_code(gateway: Gateway, service: Running) -> None:
     """Answered, refused by the servicer and refused at the door; each is timed once."""
     before = [_count(_GET, "OK"), _count(_GET, "NOT_FOUND"), _count(_WATCH, "UNAUTHENTICATED")]
-    timed = LATENCY.labels(_GET)._sum.get()
+    timed = [_timed(_GET, "sum"), _timed(_GET, "count"), _timed(_GET, "bucket", le="+Inf")]
     await service.stub.GetTip(pb.GetTipRequest())
     _raising(gateway, errors.NotFound("NOTHING", "nothing"))
     await _refused(service)
@@ -212,7 +216,8 @@ async def test_calls_are_counted_by_their_code(gateway: Gateway, service: Runnin
         await anext(aiter(service.stub.WatchTip(pb.WatchTipRequest())))
     after = [_count(_GET, "OK"), _count(_GET, "NOT_FOUND"), _count(_WATCH, "UNAUTHENTICATED")]
     assert [now - then for now, then in zip(after, before, strict=True)] == [1, 1, 1]
-    assert LATENCY.labels(_GET)._sum.get() > timed
+    assert _timed(_GET, "sum") > timed[0]
+    assert [_timed(_GET, "count"), _timed(_GET, "bucket", le="+Inf")] == [timed[1] + 2, timed[2] + 2]
 
 
 async def test_a_stream_that_fails_midway_says_why(gateway: Gateway, service: Running) -> None:
