@@ -23,6 +23,7 @@ from services.pool.config import load
 from services.pool.corrections import Corrections
 from services.pool.decisions import Decisions
 from services.pool.domain.collateral import UnpaidLimits
+from services.pool.expiries import Expiries
 from services.pool.liquidity import Deposits
 from services.pool.market import ChainParameters, OraclePrices
 from services.pool.open_policies import OpenPolicies
@@ -81,7 +82,8 @@ def build_parts(
     """Everything that the servicer works with."""
     parameters = ChainParameters(gateway, tip)
     policies = OpenPolicies()
-    valuation = Valuation(OraclePrices(oracle), Decisions(database, oracle), policies)
+    expiries = Expiries(database, oracle, tip)
+    valuation = Valuation(OraclePrices(oracle), Decisions(database, oracle), expiries, policies)
     risk = Risk(policies)
     return Parts(
         database=database,

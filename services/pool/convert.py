@@ -8,6 +8,7 @@ import re
 from typing import Final
 
 from bithedge.chain_gateway.v1 import chain_event_pb2, chain_gateway_service_pb2
+from bithedge.oracle.v1 import oracle_service_pb2 as oracle_pb2
 from bithedge.pool.v1 import pool_service_pb2 as pb
 from bithedge.type.v1 import money_pb2, price_pb2, transaction_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -18,7 +19,7 @@ from kernel.units import Tier, Token, check_amount, check_positive
 from services.pool import tables
 from services.pool.domain import chain_event as chain
 from services.pool.domain.collateral import ReservationTerms
-from services.pool.domain.decision import Decision
+from services.pool.domain.decision import Decision, ExpiryPrices
 from services.pool.domain.ledger import Cause, gas_key
 from services.pool.domain.shares import OpenPolicy
 
@@ -172,6 +173,11 @@ def decision(receipt: price_pb2.SettlementReceipt) -> Decision:
     if receipt.WhichOneof("purpose") == "activation":
         return Decision(parse_resource_name("policies", receipt.activation.policy), None, *prices)
     return Decision(None, receipt.expiry.expiration_burn_height, *prices)
+
+
+def expiry_prices(preview: oracle_pb2.ExpiryPreview) -> ExpiryPrices:
+    """What decides the policies of an expiration height."""
+    return ExpiryPrices(preview.expiration_burn_height, preview.btc_price_usd_e8, preview.stx_price_usd_e8)
 
 
 def _ended(event: chain_event_pb2.ChainEvent) -> chain.PolicySettled | chain.PolicyExpired:

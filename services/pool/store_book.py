@@ -13,7 +13,7 @@ from services.pool.domain.shares import OpenPolicy
 
 _COLUMNS: Final = tuple(name for name in OpenPolicy._fields if name != "token")
 # An activation's receipt binds, whatever its height's says; who opted out ends at the height as if at the strike.
-_DECIDED: Final = {
+_EXPRESSIONS: Final = {"auto_settle": "auto_settle::int"} | {
     f"decided_{feed}_e8": f"CASE WHEN mine.id IS NOT NULL THEN mine.{feed}_price_e8 WHEN due.id IS NULL THEN 0"
     f" WHEN auto_settle THEN due.{feed}_price_e8 ELSE {otherwise} END"
     for feed, otherwise in (("btc", "strike_e8"), ("stx", "due.stx_price_e8"))
@@ -39,7 +39,7 @@ async def read_book(session: AsyncSession, tier: Tier, token: Token) -> Book:
     async def take(part: bytes) -> None:
         written.extend(part)
 
-    columns = ", ".join(f"({_DECIDED.get(name, f'coverage.{name}')})::bigint" for name in _COLUMNS)
+    columns = ", ".join(f"({_EXPRESSIONS.get(name, f'coverage.{name}')})::bigint" for name in _COLUMNS)
     statement = f"SELECT {columns} FROM {_TABLES} WHERE status = 'ACTIVE' AND tier = $1 AND token = $2"
     await driver.copy_from_query(statement, int(tier), int(token), output=take, format="binary")
     return _parse(token, bytes(written))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Hashable
+from dataclasses import replace
 from typing import Final
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -15,6 +16,7 @@ from services.pool.decisions import Decisions
 from services.pool.domain import shares
 from services.pool.domain.collateral import TierBooks
 from services.pool.domain.shares import Prices
+from services.pool.expiries import Expiries
 from services.pool.market import ObservedPrices, OraclePrices
 from services.pool.open_policies import OpenPolicies
 
@@ -25,9 +27,10 @@ _SHOWN_WITHIN_SECONDS: Final = 0.5
 class Valuation:
     """Net assets of tiers, base units."""
 
-    def __init__(self, oracle: OraclePrices, decisions: Decisions, policies: OpenPolicies) -> None:
+    def __init__(self, oracle: OraclePrices, decisions: Decisions, expiries: Expiries, policies: OpenPolicies) -> None:
         self._oracle = oracle
         self.decisions = decisions
+        self._expiries = expiries
         self._policies = policies
         self._marking = asyncio.Lock()
         self._known: dict[tuple[str, Tier, Token], tuple[Hashable, int]] = {}
@@ -35,19 +38,22 @@ class Valuation:
     async def observe(self, token: Token) -> ObservedPrices:
         """The latest good prices that policies settled in `token` need; Unavailable if there are none.
 
-        Everything that was decided before they were observed is known then.
+        Everything that was decided before they were observed is known then, and what decides that which has expired.
         """
         observed = await self._oracle.latest(token)
         await self.decisions.learn()
-        return observed
+        return replace(observed, prices=await self._with_expiries(observed.prices))
 
     async def prices(self, token: Token) -> Prices | None:
         """The latest good prices, for showing; None while there are none, or the oracle is slow."""
         try:
             async with asyncio.timeout(_SHOWN_WITHIN_SECONDS):
-                return (await self._oracle.latest(token)).prices
+                return await self._with_expiries((await self._oracle.latest(token)).prices)
         except (Unavailable, TimeoutError):
             return None
+
+    async def _with_expiries(self, prices: Prices) -> Prices:
+        return replace(prices, expiries=await self._expiries.undecided())
 
     async def joining(self, session: AsyncSession, books: TierBooks, prices: Prices | None) -> int:
         """Net assets for those who join: capital less the model values of open policies.

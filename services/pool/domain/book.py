@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -14,6 +14,7 @@ from kernel.pricing.amounts import Integers, exact_sum, mul_div_down_array, payo
 from kernel.pricing.normal import Array
 from kernel.pricing.policy import BURN_BLOCKS_PER_YEAR
 from kernel.units import USD_E8, Token
+from services.pool.domain.decision import ExpiryPrices
 from services.pool.domain.shares import OpenPolicy, Prices
 
 _RULES: Final = VolatilityRules()
@@ -25,7 +26,7 @@ RATE: Final = 0.0
 class Book:
     """One row for each policy: amounts in base units of `token`, prices USD e8, burn heights.
 
-    The decided prices are those of `OpenPolicy`, 0 where nothing is decided.
+    The decided prices are those of `OpenPolicy`, 0 where nothing is decided; `auto_settle` is 0 or 1.
     """
 
     token: Token
@@ -38,6 +39,7 @@ class Book:
     expiration_burn_height: Integers
     decided_btc_e8: Integers
     decided_stx_e8: Integers
+    auto_settle: Integers
 
     @classmethod
     def of(cls, token: Token, policies: Iterable[OpenPolicy]) -> Book:
@@ -52,15 +54,36 @@ class Book:
 
     def payouts(self, prices: Prices) -> Integers:
         """What activation of each would take now, or what is decided, as `shares.intrinsic`."""
-        return payout_array(
+        book, needs_person = self._expired(prices.expiries)
+        taken = payout_array(
             self.token,
             self.amount_sats,
             self.strike_e8,
             self.floor_e8,
-            np.where(self.is_decided, self.decided_btc_e8, prices.btc_e8),
-            np.where(self.is_decided, self.decided_stx_e8, prices.stx_e8),
+            np.where(book.is_decided, book.decided_btc_e8, prices.btc_e8),
+            np.where(book.is_decided, book.decided_stx_e8, prices.stx_e8),
             self.max_payout,
         )
+        return np.where(needs_person, self.max_payout, taken)
+
+    def _expired(self, expiries: Sequence[ExpiryPrices]) -> tuple[Book, NDArray[np.bool_]]:
+        """The book in which what expired at these heights is decided, and which policies a person must decide."""
+        if not expiries:
+            return self, np.zeros(self.strike_e8.shape, dtype=np.bool_)
+        rows = sorted((one.expiration_burn_height, one.btc_e8, one.stx_e8) for one in expiries)
+        heights, btc_e8, stx_e8 = np.array(rows, dtype=np.int64).T
+        place = np.minimum(np.searchsorted(heights, self.expiration_burn_height), heights.size - 1)
+        due = (heights[place] == self.expiration_burn_height) & ~self.is_decided
+        settles = self.auto_settle > 0
+        # Who opted out ends as if at the strike, where no price of STX matters: but it divides.
+        ends_btc_e8 = np.where(settles, btc_e8[place], self.strike_e8)
+        ends_stx_e8 = np.maximum(stx_e8[place], 1)
+        decided = replace(
+            self,
+            decided_btc_e8=np.where(due, ends_btc_e8, self.decided_btc_e8),
+            decided_stx_e8=np.where(due, ends_stx_e8, self.decided_stx_e8),
+        )
+        return decided, due & (ends_btc_e8 == 0)
 
     def blocks_left(self, burn_height: int) -> Integers:
         """Burn blocks to each one's expiration, none below zero."""
@@ -90,9 +113,11 @@ class Book:
 
     def claims_when_joining(self, prices: Prices, past: PastVolatility, burn_height: int) -> int:
         """Sum of `shares.claim_when_joining`, base units."""
+        book, needs_person = self._expired(prices.expiries)
         payouts = self.payouts(prices)
         worth = np.maximum(self.model_values(prices, past, burn_height), payouts)
-        return exact_sum(np.where(self.is_decided, payouts, np.minimum(worth, self.max_payout)))
+        claims = np.where(book.is_decided, payouts, np.minimum(worth, self.max_payout))
+        return exact_sum(np.where(needs_person, 0, claims))
 
     def claims_when_leaving(self, prices: Prices, past: PastVolatility, burn_height: int) -> int:
         """Sum of `shares.claim_when_leaving`, base units."""

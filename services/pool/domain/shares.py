@@ -5,7 +5,9 @@ An open policy is a liability of the pool, which has two prices:
 - who leaves counts the larger of that and of unearned premium plus payout now: neither takes along what time has not
   earned nor leaves a visible loss behind.
 Once the oracle has signed the prices that settle a policy, its payout is decided: it stands for the payout now in both,
-and who joins counts that and nothing else, until the chain has ended the policy.
+and who joins counts that and nothing else, until the chain has ended the policy. The same holds from the burn block of
+the expiration on, when the average that will be signed is known: who opted out takes nothing. Where a person must
+decide, who leaves counts all that it can take and who joins nothing, whatever it will be.
 Each is at most `max_payout`. Leaving is never priced above joining, so that in and out at once only costs; the spread
 stays in the tier and shrinks to nothing as policies end, when the rest of the premium is earned at once.
 
@@ -21,6 +23,7 @@ from typing import Final, NamedTuple
 
 from kernel.pricing import PastVolatility
 from kernel.units import Token, assets_for_shares, mul_div_down, mul_div_up, payout, shares_for_deposit
+from services.pool.domain.decision import ExpiryPrices
 
 VIRTUAL_SHARES: Final = 1_000
 # As many base units stand behind them.
@@ -32,7 +35,8 @@ PRICE_SCALE: Final = 1_000_000
 class Prices:
     """BTC/USD and STX/USD, USD e8, with the oracle's rounds they are from. `stx_e8` is 0 where not needed.
 
-    `volatility` is BTC's as the oracle estimates it; None where it has no history to do so.
+    `volatility` is BTC's as the oracle estimates it; None where it has no history to do so. `expiries` are of the
+    heights at which open policies have expired without a receipt that is known.
     """
 
     btc_e8: int
@@ -40,18 +44,20 @@ class Prices:
     btc_round: int = 0
     stx_round: int = 0
     volatility: PastVolatility | None = None
+    expiries: tuple[ExpiryPrices, ...] = ()
 
     def fallen(self, fall_bps: int) -> Prices:
-        """Both prices lower by `fall_bps`, rounded down, at least 1."""
+        """Both prices lower by `fall_bps`, rounded down, at least 1; what has expired falls no more."""
         left = 10_000 - fall_bps
-        return Prices(max(mul_div_down(self.btc_e8, left, 10_000), 1), max(mul_div_down(self.stx_e8, left, 10_000), 1))
+        btc, stx = (max(mul_div_down(price, left, 10_000), 1) for price in (self.btc_e8, self.stx_e8))
+        return Prices(btc, stx, expiries=self.expiries)
 
 
 class OpenPolicy(NamedTuple):
     """An open policy as the pool sees it: amounts in base units of `token`, prices USD e8.
 
     A tuple, because a tier may have a million of them to value. `decided_btc_e8` and `decided_stx_e8` are the prices
-    by which it will be settled where that is decided, otherwise 0.
+    by which it will be settled where that is decided, otherwise 0. Only with `auto_settle` expiration pays anything.
     """
 
     token: Token
@@ -64,6 +70,7 @@ class OpenPolicy(NamedTuple):
     expiration_burn_height: int
     decided_btc_e8: int = 0
     decided_stx_e8: int = 0
+    auto_settle: bool = True
 
     @property
     def decided(self) -> tuple[int, int] | None:
@@ -71,9 +78,23 @@ class OpenPolicy(NamedTuple):
         return (self.decided_btc_e8, self.decided_stx_e8) if self.decided_btc_e8 else None
 
 
+def expiry_of(policy: OpenPolicy, prices: Prices) -> ExpiryPrices | None:
+    """What decides the policy where its expiration height is reached; None before, or where a receipt decides."""
+    reached = (one for one in prices.expiries if one.expiration_burn_height == policy.expiration_burn_height)
+    return None if policy.decided else next(reached, None)
+
+
 def intrinsic(policy: OpenPolicy, prices: Prices) -> int:
-    """What activation would take from the pool now, or what is decided that it takes; at most `max_payout`."""
-    btc_e8, stx_e8 = policy.decided or (prices.btc_e8, prices.stx_e8)
+    """What activation would take from the pool now, or what is decided that it takes; at most `max_payout`.
+
+    All of that after an expiration that a person must decide.
+    """
+    due = expiry_of(policy, prices)
+    if due is not None and not policy.auto_settle:
+        return 0
+    if due is not None and due.needs_person:
+        return policy.max_payout
+    btc_e8, stx_e8 = policy.decided or ((due.btc_e8, due.stx_e8) if due else (prices.btc_e8, prices.stx_e8))
     return payout(
         policy.token, policy.amount_sats, policy.strike_e8, policy.floor_e8, btc_e8, stx_e8, policy.max_payout
     )
@@ -89,9 +110,11 @@ def unearned_premium(policy: OpenPolicy, burn_height: int) -> int:
 def claim_when_joining(policy: OpenPolicy, prices: Prices, model_value: int) -> int:
     """The larger of model value and payout now, at most `max_payout`, or what is decided.
 
-    `model_value` in base units, rounded down.
+    Nothing where a person must decide. `model_value` in base units, rounded down.
     """
-    taken = intrinsic(policy, prices)
+    due, taken = expiry_of(policy, prices), intrinsic(policy, prices)
+    if due is not None:
+        return 0 if due.needs_person else taken
     return taken if policy.decided else min(policy.max_payout, max(model_value, taken))
 
 

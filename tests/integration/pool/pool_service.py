@@ -56,6 +56,7 @@ class RunningPool:
     stub: pool_service_pb2_grpc.PoolServiceAsyncStub
     gateway_channel: grpc.aio.Channel
     parts: Parts
+    tip: TipFollower
 
     async def projected(self, number: int) -> None:
         """Returns when the projector has applied the answer of this number."""
@@ -233,7 +234,7 @@ async def running_pool(database_url: str) -> AsyncIterator[RunningPool]:
     try:
         await eventually(lambda: _tip_known(tip))
         stub = pool_service_pb2_grpc.PoolServiceStub(channel)
-        yield RunningPool(database, gateway, oracle, stub, gateway_channel, parts)
+        yield RunningPool(database, gateway, oracle, stub, gateway_channel, parts, tip)
     finally:
         for task in tasks:
             task.cancel()

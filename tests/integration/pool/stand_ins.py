@@ -147,8 +147,11 @@ class StandInOracle(_OracleBase):
         self.status = oracle_pb2.PRICE_STATUS_OK
         self.observe_time: dt.datetime | None = None
         self.reachable = True
+        self.windows_complete = True
         self.volatility = 0.5
         self.receipts: list[price_pb2.SettlementReceipt] = []
+        # BTC/USD and STX/USD by expiration height, zeros where a person decides; the prices of now where not named.
+        self.averages: dict[int, tuple[int, int]] = {}
 
     async def GetPrice(self, request: oracle_pb2.GetPriceRequest, context: Context) -> oracle_pb2.GetPriceResponse:
         """The price of a feed."""
@@ -173,6 +176,18 @@ class StandInOracle(_OracleBase):
         first = int(request.cursor or 0)
         page = self.receipts[first : first + request.page_size]
         return oracle_pb2.ListReceiptsResponse(receipts=page, next_cursor=str(first + len(page) or ""))
+
+    async def PreviewExpiryReceipts(
+        self, request: oracle_pb2.PreviewExpiryReceiptsRequest, context: Context
+    ) -> oracle_pb2.PreviewExpiryReceiptsResponse:
+        """What receipts of heights would say."""
+        if not self.windows_complete:
+            raise Unavailable("WINDOW_INCOMPLETE", "not aggregated up to the burn block yet")
+        response = oracle_pb2.PreviewExpiryReceiptsResponse()
+        for height in request.expiration_burn_heights:
+            btc_e8, stx_e8 = self.averages.get(height, (self.btc_e8, self.stx_e8))
+            response.previews.add(expiration_burn_height=height, btc_price_usd_e8=btc_e8, stx_price_usd_e8=stx_e8)
+        return response
 
 
 def add_gateway(servicer: Any, server: grpc.aio.Server) -> None:

@@ -11,7 +11,7 @@ from kernel.pricing.volatility import VolatilityRules, expected_volatility
 from kernel.units import USD_E8, Token
 from services.pool.domain import shares
 from services.pool.domain.book import Book
-from tests.unit.pool.pool_strategies import CREATED, open_policies, prices, tokens
+from tests.unit.pool.pool_strategies import CREATED, expired, open_policies, prices, tokens
 
 PAST = PastVolatility(0.9, 0.6, 0.7, 0.5)
 # What a mark may be off by, of spot; see `mark_portfolio`.
@@ -22,8 +22,8 @@ OFF = 5e-6
 @given(data=st.data(), token=tokens, height=st.integers(CREATED, CREATED + 5_500))
 def test_claims_of_a_book_are_the_sums_of_those_of_its_policies(data: st.DataObject, token: Token, height: int) -> None:
     """Joining and leaving count each policy as `shares` does, to the base unit, whatever else is in the book."""
-    at = data.draw(prices)
     policies = data.draw(st.lists(open_policies(token), max_size=6))
+    at = data.draw(expired(policies, data.draw(prices)))
     book = Book.of(token, policies)
     values = book.model_values(at, PAST, height).tolist()
     joining = sum(map(shares.claim_when_joining, policies, [at] * len(policies), values))

@@ -2,12 +2,14 @@
 
 The model is a fund without rounding, spread or share count: whoever joins owns what they paid in, whoever leaves takes
 their part at its full worth, and what policies bring or cost moves everybody by the same factor. A payout that is
-decided costs in that moment, whatever the market does until it is paid. The fixed virtual shares are one more owner.
+decided costs in that moment, whatever the market does until it is paid. So does one that an expiration has decided
+before anything is signed, also where only a person will say what it is. The fixed virtual shares are one more owner.
 Whoever stays throughout must be worth at least as much by the pool's own rules.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 from hypothesis import settings
@@ -16,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from kernel.units import Token, payout
 from services.pool.domain import shares
+from services.pool.domain.decision import ExpiryPrices
 from services.pool.domain.shares import OpenPolicy, Prices
 
 _E8 = 10**8
@@ -36,6 +39,8 @@ class TierHistory(RuleBasedStateMachine):
         self.policies: list[OpenPolicy] = []
         self.values: list[int] = []
         self.decided: list[int | None] = []
+        # By expiration height that is reached, the BTC price that decides there; nobody knows it before a person does.
+        self.averages: dict[int, int] = {}
         self.count: dict[str, int] = {}
         self.worth = {_VIRTUAL: Fraction(shares.VIRTUAL_SHARES)}
         self.vouchers: list[tuple[str, int]] = []
@@ -55,9 +60,18 @@ class TierHistory(RuleBasedStateMachine):
     def fair(self) -> int:
         """Net assets as the model counts them: policies at what they are worth, or at what is decided."""
         claims = 0
-        for policy, value, decided in zip(self.policies, self.values, self.decided, strict=True):
-            claims += shares.claim_when_joining(policy, self.prices, value) if decided is None else decided
+        for number, (policy, value) in enumerate(zip(self.policies, self.values, strict=True)):
+            taken = self.taken(number)
+            claims += shares.claim_when_joining(policy, self.prices, value) if taken is None else taken
         return max(self.capital - claims, 0)
+
+    def taken(self, number: int) -> int | None:
+        """What a policy takes by its receipt, or else by its expiration; None while neither says."""
+        policy, decided = self.policies[number], self.decided[number]
+        average = self.averages.get(policy.expiration_burn_height)
+        if decided is not None or average is None:
+            return decided
+        return _payout(policy, average) if policy.auto_settle else 0
 
     def moves_everybody(self, before: int) -> None:
         """The model's answer to whatever changed net assets from `before`, but no holder's deposit or withdrawal."""
@@ -108,8 +122,14 @@ class TierHistory(RuleBasedStateMachine):
         if not used and amount:
             self.join(who, amount)
 
-    @rule(size=_PARTS, premium=st.integers(0, 2_000), strike=st.integers(90, 110), blocks=st.integers(1, 60))
-    def a_policy_is_written(self, size: int, premium: int, strike: int, blocks: int) -> None:
+    @rule(
+        size=_PARTS,
+        premium=st.integers(0, 2_000),
+        strike=st.integers(90, 110),
+        blocks=st.integers(1, 60),
+        settles=st.booleans(),
+    )
+    def a_policy_is_written(self, size: int, premium: int, strike: int, blocks: int, settles: bool) -> None:
         """For a part of the free capital; the premium in base points of the collateral, be it a gift."""
         collateral = (self.capital - sum(policy.max_payout for policy in self.policies)) * size // 20
         if collateral <= 0:
@@ -127,6 +147,7 @@ class TierHistory(RuleBasedStateMachine):
                 paid,
                 self.height,
                 self.height + blocks,
+                auto_settle=settles,
             )
         )
         self.values.append(collateral * premium // 2_000)
@@ -139,10 +160,11 @@ class TierHistory(RuleBasedStateMachine):
     def a_policy_ends(self, tenths: int, void: bool) -> None:
         """As it was decided, if it was; settled for another part of its collateral or expired with nothing, if it was
         not or the decision came to nothing: its premium is earned at once."""
-        before = self.fair
-        policy, decided = self.policies.pop(0), self.decided.pop(0)
+        before, taken = self.fair, self.taken(0)
+        policy = self.policies.pop(0)
         self.values.pop(0)
-        self.capital -= policy.max_payout * tenths // 10 if void or decided is None else decided
+        self.decided.pop(0)
+        self.capital -= policy.max_payout * tenths // 10 if void or taken is None else taken
         self.moves_everybody(before)
 
     @precondition(lambda self: self.policies)
@@ -151,16 +173,35 @@ class TierHistory(RuleBasedStateMachine):
         """At another price than that of now, and before the chain pays it."""
         before, number = self.fair, which % len(self.policies)
         policy = self.policies[number] = self.policies[number]._replace(decided_btc_e8=price * _E8)
-        terms = policy.token, policy.amount_sats, policy.strike_e8, policy.floor_e8
-        self.decided[number] = payout(*terms, price * _E8, 0, policy.max_payout)
+        self.decided[number] = _payout(policy, price * _E8)
         self.moves_everybody(before)
+
+    @precondition(lambda self: self.policies)
+    @rule(which=st.integers(0, 99), price=st.integers(60_000, 120_000), person=st.booleans())
+    def an_expiration_is_reached(self, which: int, price: int, person: bool) -> None:
+        """Where the average is known at once, or a person will decide, and nothing is signed."""
+        before, height = self.fair, self.policies[which % len(self.policies)].expiration_burn_height
+        if height in self.averages:
+            return
+        self.averages[height], self.height = price * _E8, max(self.height, height)
+        known = 0 if person else price * _E8
+        self.prices = replace(self.prices, expiries=(*self.prices.expiries, ExpiryPrices(height, known, known)))
+        self.model_what_expired()
+        self.moves_everybody(before)
+
+    def model_what_expired(self) -> None:
+        """To a model, which knows the market alone, it is worth its payout now."""
+        for number, policy in enumerate(self.policies):
+            if policy.expiration_burn_height in self.averages:
+                self.values[number] = _payout(policy, self.prices.btc_e8)
 
     @rule(price=st.integers(70_000, 120_000), blocks=st.integers(0, 30), data=st.data())
     def the_market_moves(self, price: int, blocks: int, data: st.DataObject) -> None:
-        """To any price, and to whatever a model then says."""
+        """To any price, and to whatever a model then says of what has not expired."""
         before = self.fair
-        self.prices, self.height = Prices(price * _E8, 0), self.height + blocks
+        self.prices, self.height = replace(self.prices, btc_e8=price * _E8), self.height + blocks
         self.values = [policy.max_payout * data.draw(st.integers(0, 12)) // 10 for policy in self.policies]
+        self.model_what_expired()
         self.moves_everybody(before)
 
     @invariant()
@@ -174,6 +215,11 @@ class TierHistory(RuleBasedStateMachine):
     def part_of_stayer(self) -> Fraction:
         """Of everything there is."""
         return Fraction(self.count[_STAYS], sum(self.count.values()) + shares.VIRTUAL_SHARES)
+
+
+def _payout(policy: OpenPolicy, btc_e8: int) -> int:
+    terms = policy.token, policy.amount_sats, policy.strike_e8, policy.floor_e8
+    return payout(*terms, btc_e8, 0, policy.max_payout)
 
 
 TierHistory.TestCase.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
