@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 
 import sqlalchemy as sa
@@ -66,6 +67,22 @@ async def ahead_in_queue(session: AsyncSession, row: tables.Withdrawal) -> int:
         .where(col(table.queue_number) < row.queue_number)
     )
     return int((await session.exec(statement)).one())
+
+
+async def begin_next_turn(session: AsyncSession, ended: tables.Withdrawal, now: dt.datetime) -> None:
+    """Whoever waits behind the one that has ended is first from `now` on, and priced at what is observed later."""
+    table = tables.Withdrawal
+    following = (
+        select(table.id)
+        .where(col(table.tier) == ended.tier, col(table.token) == ended.token)
+        .where(col(table.state) == WithdrawalState.REQUESTED.value)
+        .where(col(table.queue_number) > ended.queue_number)
+        .order_by(col(table.queue_number))
+        .limit(1)
+    )
+    turn = sa.func.greatest(col(table.request_market_time), now)
+    statement = sa.update(table).where(col(table.id) == following.scalar_subquery()).values(request_market_time=turn)
+    await session.exec(statement, execution_options={"synchronize_session": False})
 
 
 async def withdrawals_of(

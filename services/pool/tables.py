@@ -195,7 +195,8 @@ class Withdrawal(SQLModel, table=True):
     prepared_transaction: bytes = Field(default=b"", sa_type=sa.LargeBinary)
     reason: str = ""
     txid: str = ""
-    # Market time after which a price must be observed: of the request, or when it last had to wait for capital.
+    # Market time after which a price must be observed: of the request, when the one before it in the queue ended, or
+    # when it last had to wait for capital.
     request_market_time: dt.datetime = Field(sa_type=_TIME)
     btc_round: int = Field(default=0, sa_type=sa.BigInteger)
     stx_round: int = Field(default=0, sa_type=sa.BigInteger)

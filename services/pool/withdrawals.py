@@ -26,6 +26,7 @@ from services.pool.domain.withdrawal import (
     shares_to_fill,
 )
 from services.pool.liquidity import keep_prices, step_cause, value_unlocked
+from services.pool.market import ObservedPrices
 from services.pool.valuation import Valuation
 from workflows.contract import WithdrawLiquidityInput, start_withdraw_liquidity
 
@@ -79,14 +80,17 @@ class Withdrawals:
         row = await existing(session, withdrawal_id, lock=True)
         if not may_become(WithdrawalState(row.state), WithdrawalState.CANCELLED):
             raise FailedPrecondition("WITHDRAWAL_NOT_WAITING", "only what waits can be cancelled", state=row.state)
+        was_first = not await store_positions.ahead_in_queue(session, row)
         row.state = WithdrawalState.CANCELLED.value
         session.add(row)
+        if was_first:
+            await store_positions.begin_next_turn(session, row, self._tip.now())
         return row
 
     async def price(self, withdrawal_id: str) -> tables.Withdrawal:
         """Burns the shares and fixes the amount, or refuses; the same answer ever after.
 
-        Unavailable until there is a good price observed later than the request, WITHDRAWAL_QUEUED while others wait
+        Unavailable until there is a good price observed later than its turn began, WITHDRAWAL_QUEUED while others wait
         before it, CAPITAL_LOCKED while too little is free; what is free may have filled a part then.
         """
         async with self._database.reading() as session:
@@ -96,7 +100,7 @@ class Withdrawals:
             _check_turn(await store_positions.ahead_in_queue(session, found))
         observed = await self._valuation.observe(Token(found.token))
         if observed.observe_time <= found.request_market_time:
-            raise Unavailable("NO_PRICE_YET", "no price was observed since the request, or since capital was free")
+            raise Unavailable("NO_PRICE_YET", "no price was observed since its turn began, or since capital was free")
         tier, token = Tier(found.tier), Token(found.token)
         await value_unlocked(self._database, self._valuation.leaving, tier, token, observed.prices)
         async with self._database.transaction() as session:
@@ -106,12 +110,15 @@ class Withdrawals:
                 return found
             _check_turn(await store_positions.ahead_in_queue(session, found))
             if observed.observe_time > found.request_market_time:
-                await self._fill(session, found, observed.prices)
+                await self._fill(session, found, observed)
         if found.state == WithdrawalState.REQUESTED:
             raise Unavailable("CAPITAL_LOCKED", "too little capital is free", filled_shares=found.filled_shares)
         return found
 
-    async def _fill(self, session: AsyncSession, row: tables.Withdrawal, prices: Prices) -> None:
+    async def _fill(self, session: AsyncSession, row: tables.Withdrawal, observed: ObservedPrices) -> None:
+        prices = observed.prices
+        # Nobody waits and picks the price too: what comes next is priced by what is not observed yet.
+        turn = max(self._tip.now(), observed.observe_time)
         books = await store.tier_books(session, Tier(row.tier), Token(row.token))
         assets = await self._valuation.leaving(session, books, prices)
         count = shares_to_fill(row.shares, row.filled_shares, books, assets)
@@ -123,13 +130,14 @@ class Withdrawals:
         elif count == row.shares - row.filled_shares:
             await self._owe(session, row, books, count, amount, prices)
         else:
-            # The next price must be one of after this moment: nobody waits for capital and picks the price too.
-            row.request_market_time = self._tip.now()
+            row.request_market_time = turn
             if count:
                 row.filled_shares += count
                 part = _part(row, count)
                 await self._owe(session, part, books, count, amount, prices)
                 await _begin(session, part)
+        if row.state != WithdrawalState.REQUESTED:
+            await store_positions.begin_next_turn(session, row, turn)
 
     async def _owe(
         self, session: AsyncSession, row: tables.Withdrawal, books: TierBooks, count: int, amount: int, prices: Prices

@@ -58,6 +58,14 @@ class RunningPool:
     parts: Parts
     tip: TipFollower
 
+    async def told_the_time(self) -> None:
+        """Returns when the service has heard of the gateway's market time."""
+
+        async def heard() -> bool:
+            return self.tip.now() == self.gateway.now()
+
+        await eventually(heard)
+
     async def projected(self, number: int) -> None:
         """Returns when the projector has applied the answer of this number."""
 

@@ -40,6 +40,12 @@ async def _waits(pool: RunningPool, withdrawal: pb.Withdrawal) -> Unavailable:
     return waiting.value
 
 
+async def _at_once(pool: RunningPool, withdrawal: pb.Withdrawal) -> Unavailable:
+    with pytest.raises(Unavailable) as waiting, remote_errors():
+        await pool.stub.PriceWithdrawal(pb.PriceWithdrawalRequest(name=withdrawal.name), metadata=WORKFLOWS)
+    return waiting.value
+
+
 async def _list(pool: RunningPool, who: str) -> list[pb.Withdrawal]:
     answer = await pool.stub.ListWithdrawals(pb.ListWithdrawalsRequest(), metadata=provider(who))
     return list(answer.withdrawals)
@@ -87,7 +93,27 @@ async def test_capital_is_given_to_who_asked_first(pool: RunningPool) -> None:
     assert [(await get(pool, one)).ahead_in_queue for one in (first, second)] == [0, 1]
     await pool.final(pool.expired(terms, 1))
     assert (await price(pool, first)).withdrawal.state == pb.WITHDRAWAL_STATE_PRICED
+    assert (await _at_once(pool, second)).reason == "NO_PRICE_YET"
     assert (await price(pool, second)).withdrawal.amount_base_units == 1_000
+
+
+async def test_who_comes_first_by_a_cancellation_is_not_priced_by_what_was_known(pool: RunningPool) -> None:
+    """The one before it gives up when its owner likes: the next is paid by a later price, whoever cancels behind."""
+    await pool.invest("SP-ALICE", _CAPITAL)
+    await _locked(pool, 5_600_000)
+    large = await request(pool, _CAPITAL)
+    await _waits(pool, large)
+    await pool.invest("SP-BOB", _CAPITAL // 100)
+    small, behind = [await request(pool, 1_000, f"w{number}", "SP-BOB") for number in (2, 3)]
+    await pool.gateway.pass_seconds(3_600)
+    await pool.told_the_time()
+    await _cancel(pool, large, OPERATOR)
+    assert (await _at_once(pool, small)).reason == "NO_PRICE_YET"
+    await pool.gateway.pass_seconds(1)
+    await pool.told_the_time()
+    await _cancel(pool, behind, OPERATOR, "c2")
+    answer = await pool.stub.PriceWithdrawal(pb.PriceWithdrawalRequest(name=small.name), metadata=WORKFLOWS)
+    assert answer.withdrawal.state == pb.WITHDRAWAL_STATE_PRICED
 
 
 async def test_capital_that_is_asked_back_backs_no_new_policy(pool: RunningPool) -> None:
