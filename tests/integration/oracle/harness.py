@@ -105,6 +105,7 @@ class Oracle:
     signer: OracleSigner
     channel: grpc.aio.Channel
     gateway_channel: grpc.aio.Channel
+    address: str
 
     async def wait_for_round(self, time: dt.datetime | None = None) -> None:
         """Until both feeds have the round of a market time (now unless given)."""
@@ -186,9 +187,10 @@ async def running_oracle(
     background = (tip.follow, observer.run, rounds.run, requests.follow, requests.answer)
     tasks = [asyncio.ensure_future(work()) for work in background]
     try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as client:
+        address = f"127.0.0.1:{port}"
+        async with grpc.aio.insecure_channel(address) as client:
             stub: Any = grpc_api.OracleServiceStub(client)
-            yield Oracle(stub, database, gateway, signer.public_key, signer, client, channel)
+            yield Oracle(stub, database, gateway, signer.public_key, signer, client, channel, address)
     finally:
         for task in tasks:
             task.cancel()
