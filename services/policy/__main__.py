@@ -10,9 +10,11 @@ from bithedge.policy.v1 import policy_service_pb2, policy_service_pb2_grpc
 from temporalio.client import Client
 
 from kernel.database import Database, migrate
+from kernel.feed import Numbering
 from kernel.lease import LeaderLease
 from kernel.outbox import Relay
 from kernel.process import run_process
+from kernel.retention import Retention
 from kernel.rpc.channels import open_channel
 from kernel.rpc.server import Process, Service, serve
 from kernel.rpc.tip import TipFollower
@@ -27,14 +29,13 @@ from services.policy.judge import Judge
 from services.policy.launcher import TemporalLauncher
 from services.policy.listing import Listing
 from services.policy.noticing import Noticer
-from services.policy.numbering import Numbering
 from services.policy.projector import Projector
 from services.policy.reading import Reading
-from services.policy.retention import Retention
 from services.policy.servicer import Parts, PolicyServicer
 from services.policy.sources import Sources
+from services.policy.store_feed import LINES
 from services.policy.store_projection import Stream
-from services.policy.tables import SCHEMA, Lease, Outbox
+from services.policy.tables import SCHEMA, Lease, Outbox, Request
 from services.policy.watch import Watchers
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -97,9 +98,9 @@ def _leaders(
 
     return [
         Sweeper(database, lease("sweeper"), given.expiry_batches_at_once).run,
-        Numbering(database, lease("numbering")).run,
+        Numbering(database, lease("numbering"), LINES).run,
         Noticer(database, sources, lease("noticer")).run,
-        Retention(database, lease("retention")).run,
+        Retention(database, lease("retention"), Outbox, Request, LINES).run,
         *(Projector(database, gateway, stream, lease(f"projector {stream}"), given.vault).run for stream in Stream),
     ]
 

@@ -8,12 +8,13 @@ from typing import Final
 from bithedge.policy.v1 import policy_service_pb2 as pb
 
 from kernel.database import Database
+from kernel.feed_cursor import cursor_after, follow, read_cursor, start_of
 from kernel.paging import page_size
 from kernel.rpc.caller import Caller
 from services.policy import convert_feed
 from services.policy.reading import Reading
-from services.policy.store_feed import FeedLine, list_principal_lines, read_last_number
-from services.policy.watch import Watchers, read_number
+from services.policy.store_feed import LINES, FeedLine, list_principal_lines
+from services.policy.watch import Watchers
 from services.policy.watch_holder import HolderWatch, parse_token
 
 _PAGE: Final = 50
@@ -44,14 +45,15 @@ class Feeds:
         """What is after the cursor, oldest first."""
         principal = caller.principal_for(request.holder_principal)
         size = page_size(request.page_size, _PAGE, _MAX_PAGE)
-        after = _after(request.cursor)
+        cursor = read_cursor(request.cursor)
         async with self._database.reading() as session:
             # Read before the lines: whatever comes later has a higher number.
-            last = await read_last_number(session)
+            last = await LINES.last_number(session)
+            after = start_of(cursor, last)
             lines = await list_principal_lines(session, principal, after, size, notices=True)
-        cursor = lines[-1].number if len(lines) == size else max(last, after, *(line.number for line in lines))
         return pb.ListNotificationsResponse(
-            notifications=[convert_feed.notification(line) for line in lines], next_cursor=str(cursor)
+            notifications=[convert_feed.notification(line) for line in lines],
+            next_cursor=cursor_after(lines, size, after, last),
         )
 
     async def watch_notifications(
@@ -59,23 +61,17 @@ class Feeds:
     ) -> AsyncIterator[pb.WatchNotificationsResponse]:
         """What is after the cursor, then each notification as it comes."""
         principal = caller.principal_for(request.holder_principal)
-        after = _after(request.cursor)
+        cursor = read_cursor(request.cursor)
         with self._watchers.watching_holder(principal) as watcher:
             await self._watchers.position()
-            while True:
-                while lines := await self._lines(principal, after):
-                    for line in lines:
-                        after = line.number
-                        yield pb.WatchNotificationsResponse(
-                            notification=convert_feed.notification(line), next_cursor=str(after)
-                        )
-                        watcher.show_life()
-                await watcher.take()
+            async with self._database.reading() as session:
+                after = start_of(cursor, await LINES.last_number(session))
+            async for line in follow(lambda after: self._lines(principal, after), after, watcher.take):
+                yield pb.WatchNotificationsResponse(
+                    notification=convert_feed.notification(line), next_cursor=str(line.number)
+                )
+                watcher.show_life()
 
     async def _lines(self, principal: str, after: int) -> list[FeedLine]:
         async with self._database.reading() as session:
             return await list_principal_lines(session, principal, after, _MAX_PAGE, notices=True)
-
-
-def _after(cursor: str) -> int:
-    return read_number(cursor, "cursor") if cursor else 0

@@ -13,13 +13,12 @@ from typing import Any, Final
 from bithedge.policy.v1 import policy_pb2
 
 from kernel.database import Database
-from kernel.errors import InvalidArgument
+from kernel.feed_cursor import read_number
 from services.policy import store
-from services.policy.domain.errors import Reason
 from services.policy.domain.policy import OnchainState, Policy, is_ended
 from services.policy.domain.transitions import PolicyState
 from services.policy.metrics import WATCHERS
-from services.policy.store_feed import list_lines, read_last_number
+from services.policy.store_feed import LINES, list_lines
 from services.policy.store_queries import Record, find_policies, list_versions, read_record, read_records
 from services.policy.tables import CHANGES_CHANNEL
 
@@ -111,7 +110,7 @@ class Watchers:
         notifications = await self._database.notifications(CHANGES_CHANNEL)
         try:
             async with self._database.reading() as session:
-                self._position = await read_last_number(session)
+                self._position = await LINES.last_number(session)
             self._started.set()
             while True:
                 await notifications.wait(_POLL_SECONDS)
@@ -233,10 +232,3 @@ class Watchers:
 def resume_version(token: str) -> int:
     """The version that a reader has; zero for an empty token; InvalidArgument for anything else."""
     return read_number(token, "resume_token") if token else 0
-
-
-def read_number(text: str, field_name: str) -> int:
-    """A number that we gave; InvalidArgument for anything else."""
-    if not text.isascii() or not text.isdigit() or len(text) > 18:
-        raise InvalidArgument.of(field_name, "not a token of ours", Reason.INVALID_RESUME_TOKEN)
-    return int(text)

@@ -8,11 +8,12 @@ from typing import Final
 
 from kernel.database import Database
 from kernel.errors import InvalidArgument
+from kernel.feed_cursor import read_number
 from kernel.ids import is_id
 from services.policy.domain.errors import Reason
-from services.policy.store_feed import list_principal_lines, read_horizon, read_last_number
+from services.policy.store_feed import LINES, list_principal_lines
 from services.policy.store_queries import Order, PolicyFilter, find_policies, list_policies, read_records
-from services.policy.watch import Update, Watcher, Watchers, read_number
+from services.policy.watch import Update, Watcher, Watchers
 
 _PAGE: Final = 200
 
@@ -78,8 +79,8 @@ class HolderWatch:
         position = await self._watchers.position()
         async with self._database.reading() as session:
             # Another replica may have given a token beyond what this process has read; the future nobody has.
-            last = max(position, await read_last_number(session))
-            if asked is None or not await read_horizon(session) <= asked.number <= last:
+            last = max(position, await LINES.last_number(session))
+            if asked is None or not await LINES.horizon(session) <= asked.number <= last:
                 return HolderToken(position, "")
         return asked
 

@@ -23,6 +23,7 @@ from bithedge.type.v1 import money_pb2, transaction_pb2
 import services.policy
 from kernel.database import Database, migrate
 from kernel.errors import Unavailable
+from kernel.feed import Numbering
 from kernel.lease import LeaderLease
 from kernel.rpc.caller import Role
 from kernel.rpc.channels import open_channel
@@ -37,11 +38,11 @@ from services.policy.judge import Judge
 from services.policy.launcher import CreationLauncher
 from services.policy.listing import Listing
 from services.policy.noticing import Noticer
-from services.policy.numbering import Numbering
 from services.policy.projector import Projector
 from services.policy.reading import Reading
 from services.policy.servicer import Parts, PolicyServicer
 from services.policy.sources import Sources
+from services.policy.store_feed import LINES
 from services.policy.store_projection import Stream
 from services.policy.tables import SCHEMA, Lease
 from services.policy.watch import Watchers
@@ -239,14 +240,13 @@ async def running(url: str, launcher: CreationLauncher | None = None, at_once: i
         }
         judge = Judge(database, sources)
         noticer = Noticer(database, sources, LeaderLease(database, Lease, "noticer"))
-        numbering = Numbering(database, LeaderLease(database, Lease, "numbering"))
         work = [
             tips.follow,
             watchers.run,
             judge.run,
             sweeper.run,
             noticer.run,
-            numbering.run,
+            Numbering(database, LeaderLease(database, Lease, "numbering"), LINES).run,
             *(one.run for one in projectors.values()),
         ]
         await stack.enter_async_context(_background(work))

@@ -6,6 +6,7 @@ import asyncio
 import random
 from typing import Any
 
+import asyncpg
 import pytest
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as gateway_pb2
 from bithedge.policy.v1 import policy_pb2
@@ -14,10 +15,10 @@ from bithedge.policy.v1 import policy_service_pb2 as pb
 from kernel.clock import wall_now
 from services.policy import store
 from services.policy.domain.policy import Origin, touch
-from services.policy.store_feed import list_lines, prune_feed, read_last_number
+from services.policy.store_feed import LINES, list_lines
 from services.policy.store_projection import Stream
 from tests.integration.policy import events
-from tests.integration.policy.harness import AS_HOLDER, AS_OPERATOR, AS_OTHER, HOLDER, House
+from tests.integration.policy.harness import AS_HOLDER, AS_OPERATOR, AS_OTHER, HOLDER, House, running
 from tests.integration.policy.stand_ins import SPOT, USD
 from tests.integration.policy.test_policy_life import activate, active_policy, record_receipt
 from tests.integration.policy.test_policy_refusals import refusal
@@ -44,7 +45,7 @@ async def until_numbered(house: House) -> int:
         while await house.value("SELECT count(*) FROM policy.feed WHERE number IS NULL"):
             await asyncio.sleep(0.02)
     async with house.database.reading() as session:
-        return await read_last_number(session)
+        return await LINES.last_number(session)
 
 
 async def notifications(house: House, cursor: str = "") -> pb.ListNotificationsResponse:
@@ -132,7 +133,7 @@ async def test_a_token_that_leads_nowhere_starts_over(house: House, kind: str) -
     last = await until_numbered(house)
     if kind == "pruned":
         async with house.database.transaction() as session:
-            assert await prune_feed(session, wall_now(), 100) == last
+            assert await LINES.prune(session, wall_now(), 100) == 2
     token = "1" if kind == "pruned" else str(last + 1_000)
     stream = house.stub.WatchPolicies(pb.WatchPoliciesRequest(resume_token=token), metadata=AS_HOLDER)
     assert (await read(stream)).policy.name == policy.name
@@ -216,6 +217,38 @@ async def test_a_cursor_goes_on_where_it_was_given(house: House) -> None:
     await activate(house, policy.name)
     assert (await read(stream)).notification.kind == pb.NOTIFICATION_KIND_ACTIVATED
     stream.cancel()
+
+
+async def test_a_cursor_that_leads_nowhere_starts_over(house: House) -> None:
+    """With a cursor beyond the last number, a list and a stream tell everything that is kept."""
+    await house.create()
+    beyond = str(await until_numbered(house) + 1_000)
+    listed = await notifications(house, beyond)
+    assert kinds(listed) == ["QUOTED"]
+    assert not (await notifications(house, listed.next_cursor)).notifications
+    stream = house.stub.WatchNotifications(pb.WatchNotificationsRequest(cursor=beyond), metadata=AS_HOLDER)
+    assert (await read(stream)).notification == listed.notifications[0]
+    stream.cancel()
+
+
+async def test_after_a_rebuild_everything_is_told_once_more(database_url: str) -> None:
+    """Cursors and tokens of a schema that was dropped are below every number of the one that is made again."""
+    async with running(database_url) as house:
+        await house.create()
+        cursor = (await notifications(house)).next_cursor
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("DROP SCHEMA policy CASCADE")
+    await connection.close()
+    async with running(database_url) as house:
+        again = await house.create()
+        assert kinds(await notifications(house, cursor)) == ["QUOTED"]
+        for first in (
+            house.stub.WatchNotifications(pb.WatchNotificationsRequest(cursor=cursor), metadata=AS_HOLDER),
+            house.stub.WatchPolicies(pb.WatchPoliciesRequest(resume_token=cursor), metadata=AS_HOLDER),
+        ):
+            told = await read(first)
+            assert again.name in (told.notification.policy if hasattr(told, "notification") else told.policy.name)
+            first.cancel()
 
 
 async def test_a_fall_below_the_strike_is_told_once_a_day(house: House) -> None:

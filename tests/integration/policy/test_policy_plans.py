@@ -19,6 +19,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from kernel.clock import wall_now
 from kernel.database import Database, migrate
 from kernel.ids import new_id
+from kernel.lease import LeaderLease
+from kernel.retention import Retention
 from kernel.units import Tier, Token
 from services.policy import (
     store,
@@ -29,7 +31,6 @@ from services.policy import (
     store_notices,
     store_projection,
     store_queries,
-    store_retention,
 )
 from services.policy.convert_lists import key_of
 from services.policy.domain.activation import KnownTip
@@ -39,7 +40,7 @@ from services.policy.store_activations import read_latest_activations
 from services.policy.store_expiry import ExpiryBatch
 from services.policy.store_projection import Stream
 from services.policy.store_queries import Order, PolicyFilter
-from services.policy.tables import SCHEMA
+from services.policy.tables import SCHEMA, Lease, Outbox, Request
 from tests.integration.policy import events
 from tests.integration.policy.harness import AS_HOLDER, MIGRATIONS, running
 from tests.integration.policy.plans import Statements, noting, scanned
@@ -57,12 +58,13 @@ STORES = (
     store_notices,
     store_projection,
     store_queries,
-    store_retention,
 )
 # One or a few rows, or emptied all the time.
 SMALL = {"projection", "lease", "stat", "stat_delta", "notice_cursor", "feed_number"}
 # These are given no statement of their own: they run one that a caller made.
 PASSING_ON = {"execute", "rows"}
+# What the kernel does in the tables of each service.
+OF_KERNEL = ("number", "last_number", "horizon", "prune_feed", "prune_outbox", "prune_requests")
 Case = Callable[[AsyncSession, Policy], list[Awaitable[Any]]]
 
 
@@ -97,7 +99,7 @@ def case_names() -> list[str]:
         for name, function in inspect.getmembers(module, inspect.iscoroutinefunction):
             if function.__module__ == module.__name__ and not name.startswith("_") and name not in PASSING_ON:
                 found.append(f"{_short(module)}.{name}")
-    return found
+    return [*found, *(f"kernel.{name}" for name in OF_KERNEL)]
 
 
 def _short(module: ModuleType) -> str:
@@ -175,7 +177,13 @@ async def with_activation(session: AsyncSession, policy: Policy, **changes: Any)
 async def numbered(session: AsyncSession, policy: Policy) -> None:
     """A line without a number gets one."""
     await store_feed.add_changes(session, [(policy, None)])
-    assert await store_feed.number_lines(session) == 1
+    assert await store_feed.LINES.number(session) == 1
+
+
+def retention() -> Retention:
+    """What prunes; of a database of its own, for only single statements of it are run."""
+    nowhere = Database("postgresql://nowhere")
+    return Retention(nowhere, LeaderLease(nowhere, Lease, "x"), Outbox, Request, store_feed.LINES)
 
 
 LONG_AFTER = dt.datetime(2030, 1, 1, tzinfo=dt.UTC)
@@ -223,16 +231,10 @@ CASES: dict[str, Case] = {
     "list_onchain": one(lambda s, p: store_queries.list_onchain(s, 5, 1_001)),
     "find_policies": one(lambda s, p: store_queries.find_policies(s, [p.id, "x"])),
     "add_changes": one(lambda s, p: store_feed.add_changes(s, [(p, None)])),
-    "number_lines": one(lambda s, p: numbered(s, p)),
-    "read_last_number": one(lambda s, p: store_feed.read_last_number(s)),
-    "read_horizon": one(lambda s, p: store_feed.read_horizon(s)),
     "list_lines": one(lambda s, p: store_feed.list_lines(s, 5, 1_000)),
     "list_principal_lines": lambda s, p: [
         store_feed.list_principal_lines(s, p.holder_principal, 5, 50, notices=notices) for notices in (True, False)
     ],
-    "prune_feed": one(lambda s, p: store_feed.prune_feed(s, wall_now(), 1_000)),
-    "prune_outbox": one(lambda s, p: store_retention.prune_outbox(s, LONG_AFTER, 1_000)),
-    "prune_requests": one(lambda s, p: store_retention.prune_requests(s, LONG_AFTER, 1_000)),
     "lock_cursor": one(lambda s, p: store_notices.lock_cursor(s, "x", 1)),
     "set_cursor": one(lambda s, p: store_notices.set_cursor(s, "x", 1)),
     "add_near_expiry": one(lambda s, p: store_notices.add_near_expiry(s, load.TIP, load.TIP + 300, 144, wall_now(), 1)),
@@ -242,4 +244,10 @@ CASES: dict[str, Case] = {
     "list_versions": one(lambda s, p: store_queries.list_versions(s, [p.id] * 1_000)),
     "read_record": one(lambda s, p: store_queries.read_record(s, p)),
     "read_records": one(lambda s, p: store_queries.read_records(s, [p, p])),
+    "number": one(lambda s, p: numbered(s, p)),
+    "last_number": one(lambda s, p: store_feed.LINES.last_number(s)),
+    "horizon": one(lambda s, p: store_feed.LINES.horizon(s)),
+    "prune_feed": one(lambda s, p: store_feed.LINES.prune(s, wall_now(), 1_000)),
+    "prune_outbox": one(lambda s, p: retention().prune_outbox(s, LONG_AFTER, 1_000)),
+    "prune_requests": one(lambda s, p: retention().prune_requests(s, LONG_AFTER, 1_000)),
 }

@@ -8,8 +8,9 @@ import datetime as dt
 from kernel.clock import wall_now
 from kernel.errors import Aborted
 from kernel.lease import LeaderLease
-from services.policy.retention import FEED_KEPT, OUTBOX_KEPT, REQUESTS_KEPT, Retention
-from services.policy.tables import Lease
+from kernel.retention import FEED_KEPT, OUTBOX_KEPT, REQUESTS_KEPT, Retention
+from services.policy.store_feed import LINES
+from services.policy.tables import Lease, Outbox, Request
 from tests.integration.policy.harness import House
 from tests.integration.policy.test_policy_feed import until_numbered
 
@@ -25,7 +26,7 @@ async def prune(house: House, now: dt.datetime) -> tuple[int, ...]:
     done = asyncio.Event()
 
     async def work() -> None:
-        await Retention(house.database, lease).prune(now)
+        await Retention(house.database, lease, Outbox, Request, LINES).prune(now)
         done.set()
         await asyncio.Event().wait()
 
@@ -55,7 +56,7 @@ async def test_each_is_kept_for_its_time(house: House) -> None:
 async def test_only_the_leader_removes(house: House) -> None:
     """Without its lease nothing is removed."""
     await house.create()
-    retention = Retention(house.database, LeaderLease(house.database, Lease, "retention"))
+    retention = Retention(house.database, LeaderLease(house.database, Lease, "retention"), Outbox, Request, LINES)
     try:
         await retention.prune(wall_now() + FEED_KEPT * 2)
     except Aborted as error:
