@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -48,6 +49,16 @@ def seconds_of(request: Any, field: str) -> int | None:
     if time.nanos or not 0 <= time.seconds <= INT64_MAX // 4:
         raise InvalidArgument.of(field, "expected whole seconds since 1970")
     return time.seconds
+
+
+def time_of(request: pb.GetRoundAfterRequest) -> dt.datetime:
+    """The market time of a request, UTC; InvalidArgument where there is none, or no such time."""
+    if request.HasField("time"):
+        try:
+            return request.time.ToDatetime(dt.UTC)
+        except (ValueError, OverflowError):
+            pass
+    raise InvalidArgument.of("time", "expected a market time")
 
 
 def page_token(kind: str, before: int) -> str:

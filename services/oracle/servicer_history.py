@@ -7,6 +7,7 @@ from typing import Final
 from bithedge.oracle.v1 import oracle_service_pb2 as pb
 from bithedge.oracle.v1 import oracle_service_pb2_grpc as grpc_api
 
+from kernel.errors import Unavailable
 from kernel.paging import page_size
 from kernel.rpc.interceptors import Context
 from services.oracle import convert, store, store_candles
@@ -28,6 +29,15 @@ class HistoryMethods(grpc_api.OracleServiceServicer):
         if window is None:
             return history.volatility_response(await self.history.volatility(feed))
         return history.window_response(window, await self.history.window_volatility(feed, *window))
+
+    async def GetRoundAfter(self, request: pb.GetRoundAfterRequest, context: Context) -> pb.GetRoundAfterResponse:
+        """The first OK round after a time, as it was stored."""
+        feed, time = convert.feed_of(request.feed), history.time_of(request)
+        async with self.history.database.reading() as session:
+            price = await store.first_ok_price_after(session, feed, time)
+        if price is None:
+            raise Unavailable("NO_ROUND_YET", f"no OK {feed.symbol} round was observed after the time yet")
+        return pb.GetRoundAfterResponse(price=convert.price_message(price))
 
     async def ListRounds(self, request: pb.ListRoundsRequest, context: Context) -> pb.ListRoundsResponse:
         """Rounds as they were stored, newest first."""

@@ -9,8 +9,10 @@ from pathlib import Path
 import grpc
 import pytest
 from bithedge.oracle.v1 import oracle_service_pb2 as pb
+from google.protobuf.timestamp_pb2 import Timestamp
 
-from kernel.errors import ResourceExhausted
+from kernel.errors import InvalidArgument, ResourceExhausted, Unavailable
+from kernel.rpc.channels import remote_errors
 from services.oracle.domain.prices import Feed
 from services.oracle.feeds.replay.exchanges import ReplayedPrices
 from services.oracle.watch import RoundWatch
@@ -173,6 +175,29 @@ async def test_the_gateway_may_come_later_and_go_away(database_url: str) -> None
         await eventually(again)
         await server.stop(None)
     assert (nothing.status, nothing.round) == (pb.PRICE_STATUS_UNAVAILABLE, 0)
+
+
+async def test_the_first_round_after_a_time_is_the_same_whenever_it_is_asked_for(database_url: str) -> None:
+    """OK, and made of later observations alone; before there is one UNAVAILABLE, without a time INVALID_ARGUMENT."""
+    prices = ScriptedPrices()
+    async with oracle_at(database_url, prices) as oracle:
+        await oracle.wait_for_round()
+        first = await oracle.price()
+        prices.sources[Feed.BTC_USD] = 1
+        await oracle.advance(60)
+        prices.sources[Feed.BTC_USD] = 5
+        asked = pb.GetRoundAfterRequest(feed=BTC, time=first.observe_time)
+        with pytest.raises(Unavailable) as early, remote_errors():
+            await oracle.stub.GetRoundAfter(asked)
+        await oracle.advance(60)
+        found = (await oracle.stub.GetRoundAfter(asked)).price
+        await oracle.advance(120)
+        again = (await oracle.stub.GetRoundAfter(asked)).price
+        for wrong in (pb.GetRoundAfterRequest(feed=BTC), pb.GetRoundAfterRequest(feed=BTC, time=Timestamp(nanos=-1))):
+            with pytest.raises(InvalidArgument), remote_errors():
+                await oracle.stub.GetRoundAfter(wrong)
+    assert early.value.reason == "NO_ROUND_YET"
+    assert (found.round, found.status, again) == (first.round + 120, pb.PRICE_STATUS_OK, found)
 
 
 async def test_volatility_knows_only_the_past(database_url: str) -> None:

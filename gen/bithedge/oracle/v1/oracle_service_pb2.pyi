@@ -457,6 +457,51 @@ class GetRoundResponse(_message.Message):
 Global___GetRoundResponse: _TypeAlias = GetRoundResponse  # noqa: Y015
 
 @_typing.final
+class GetRoundAfterRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEED_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    feed: _price_pb2.Feed.ValueType
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """Market time."""
+
+    def __init__(
+        self,
+        *,
+        feed: _price_pb2.Feed.ValueType = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feed", b"feed", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRoundAfterRequest: _TypeAlias = GetRoundAfterRequest  # noqa: Y015
+
+@_typing.final
+class GetRoundAfterResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRICE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def price(self) -> Global___Price: ...
+    def __init__(
+        self,
+        *,
+        price: Global___Price | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["price", b"price"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["price", b"price"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRoundAfterResponse: _TypeAlias = GetRoundAfterResponse  # noqa: Y015
+
+@_typing.final
 class ListRoundsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -55,6 +55,11 @@ class OracleServiceStub:
                 request_serializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.GetRoundRequest.SerializeToString,
                 response_deserializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.GetRoundResponse.FromString,
                 _registered_method=True)
+        self.GetRoundAfter = channel.unary_unary(
+                '/bithedge.oracle.v1.OracleService/GetRoundAfter',
+                request_serializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.GetRoundAfterRequest.SerializeToString,
+                response_deserializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.GetRoundAfterResponse.FromString,
+                _registered_method=True)
         self.ListRounds = channel.unary_unary(
                 '/bithedge.oracle.v1.OracleService/ListRounds',
                 request_serializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.ListRoundsRequest.SerializeToString,
@@ -169,6 +174,14 @@ class OracleServiceServicer:
 
     def GetRound(self, request, context):
         """One aggregate with the observations that were used and rejected.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRoundAfter(self, request, context):
+        """The first OK aggregate of a feed all of whose observations are later than a market time: what decides where the
+        choice of a price is nobody's. Answers UNAVAILABLE until there is one; the same one, always.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -320,6 +333,11 @@ def add_OracleServiceServicer_to_server(servicer, server):
                     servicer.GetRound,
                     request_deserializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.GetRoundRequest.FromString,
                     response_serializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.GetRoundResponse.SerializeToString,
+            ),
+            'GetRoundAfter': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRoundAfter,
+                    request_deserializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.GetRoundAfterRequest.FromString,
+                    response_serializer=bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.GetRoundAfterResponse.SerializeToString,
             ),
             'ListRounds': grpc.unary_unary_rpc_method_handler(
                     servicer.ListRounds,
@@ -516,6 +534,33 @@ class OracleService:
             '/bithedge.oracle.v1.OracleService/GetRound',
             bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.GetRoundRequest.SerializeToString,
             bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.GetRoundResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRoundAfter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bithedge.oracle.v1.OracleService/GetRoundAfter',
+            bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.GetRoundAfterRequest.SerializeToString,
+            bithedge_dot_oracle_dot_v1_dot_oracle__service__pb2.GetRoundAfterResponse.FromString,
             options,
             channel_credentials,
             insecure,

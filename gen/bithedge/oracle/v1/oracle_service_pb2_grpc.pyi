@@ -41,6 +41,10 @@ class OracleServiceStub:
     """Realised volatility of a feed from daily bars, or of a window from bars of its own history."""
     GetRound: _grpc.UnaryUnaryMultiCallable[_oracle_service_pb2.GetRoundRequest, _oracle_service_pb2.GetRoundResponse]
     """One aggregate with the observations that were used and rejected."""
+    GetRoundAfter: _grpc.UnaryUnaryMultiCallable[_oracle_service_pb2.GetRoundAfterRequest, _oracle_service_pb2.GetRoundAfterResponse]
+    """The first OK aggregate of a feed all of whose observations are later than a market time: what decides where the
+    choice of a price is nobody's. Answers UNAVAILABLE until there is one; the same one, always.
+    """
     ListRounds: _grpc.UnaryUnaryMultiCallable[_oracle_service_pb2.ListRoundsRequest, _oracle_service_pb2.ListRoundsResponse]
     """The aggregates of a feed, newest first."""
     ListObservations: _grpc.UnaryUnaryMultiCallable[_oracle_service_pb2.ListObservationsRequest, _oracle_service_pb2.ListObservationsResponse]
@@ -99,6 +103,10 @@ class OracleServiceAsyncStub(OracleServiceStub):
     """Realised volatility of a feed from daily bars, or of a window from bars of its own history."""
     GetRound: _aio.UnaryUnaryMultiCallable[_oracle_service_pb2.GetRoundRequest, _oracle_service_pb2.GetRoundResponse]  # type: ignore[assignment]
     """One aggregate with the observations that were used and rejected."""
+    GetRoundAfter: _aio.UnaryUnaryMultiCallable[_oracle_service_pb2.GetRoundAfterRequest, _oracle_service_pb2.GetRoundAfterResponse]  # type: ignore[assignment]
+    """The first OK aggregate of a feed all of whose observations are later than a market time: what decides where the
+    choice of a price is nobody's. Answers UNAVAILABLE until there is one; the same one, always.
+    """
     ListRounds: _aio.UnaryUnaryMultiCallable[_oracle_service_pb2.ListRoundsRequest, _oracle_service_pb2.ListRoundsResponse]  # type: ignore[assignment]
     """The aggregates of a feed, newest first."""
     ListObservations: _aio.UnaryUnaryMultiCallable[_oracle_service_pb2.ListObservationsRequest, _oracle_service_pb2.ListObservationsResponse]  # type: ignore[assignment]
@@ -178,6 +186,16 @@ class OracleServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_oracle_service_pb2.GetRoundResponse, _abc.Awaitable[_oracle_service_pb2.GetRoundResponse]]:
         """One aggregate with the observations that were used and rejected."""
+
+    @_abc_1.abstractmethod
+    def GetRoundAfter(
+        self,
+        request: _oracle_service_pb2.GetRoundAfterRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_oracle_service_pb2.GetRoundAfterResponse, _abc.Awaitable[_oracle_service_pb2.GetRoundAfterResponse]]:
+        """The first OK aggregate of a feed all of whose observations are later than a market time: what decides where the
+        choice of a price is nobody's. Answers UNAVAILABLE until there is one; the same one, always.
+        """
 
     @_abc_1.abstractmethod
     def ListRounds(
