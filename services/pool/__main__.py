@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import grpc
-from bithedge.pool.v1 import pool_service_pb2, pool_service_pb2_grpc
+from bithedge.pool.v1 import (
+    notification_service_pb2,
+    notification_service_pb2_grpc,
+    pool_service_pb2,
+    pool_service_pb2_grpc,
+)
 from temporalio.client import Client
 
 from kernel.database import Database, migrate
+from kernel.feed import Numbering
 from kernel.lease import LeaderLease
 from kernel.outbox import Relay
 from kernel.process import run_process
+from kernel.retention import Retention
 from kernel.rpc.channels import open_channel
 from kernel.rpc.server import Process, Service, serve
 from kernel.rpc.tip import TipFollower
@@ -32,7 +40,10 @@ from services.pool.projector import Projector
 from services.pool.reconciliations import Reconciliations
 from services.pool.risk import Risk, RiskWatch
 from services.pool.servicer import PoolServicer
+from services.pool.servicer_notifications import NotificationServicer
+from services.pool.store_feed import LINES
 from services.pool.valuation import Valuation
+from services.pool.watch import Watchers
 from services.pool.withdrawals import Withdrawals
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -50,26 +61,51 @@ async def main() -> None:
     tip = TipFollower(gateway)
     limits = UnpaidLimits(settings.unpaid_quotes_per_principal, settings.unpaid_quotes_per_tier)
     parts = build_parts(database, gateway, oracle, tip, limits)
-    servicer = PoolServicer(parts)
+    watchers = Watchers(database)
     temporal = await Client.connect(settings.temporal_address, namespace=settings.temporal_namespace, lazy=True)
     relay = Relay(database, tables.Outbox, TemporalDelivery(temporal))
-    projector, lease = Projector(database, gateway), LeaderLease(database, tables.Lease, "projector")
-    watch = RiskWatch(database, parts.parameters, parts.valuation, parts.risk)
-    watching = LeaderLease(database, tables.Lease, "risk")
-    service = Service(
-        pool_service_pb2.DESCRIPTOR.services_by_name["PoolService"],
-        lambda server: pool_service_pb2_grpc.add_PoolServiceServicer_to_server(servicer, server),
-    )
     await serve(
         Process(
             listen=settings.listen,
             metrics_port=settings.metrics_port,
-            services=[service],
+            services=services(PoolServicer(parts), NotificationServicer(database, watchers)),
             verifier=JwksVerifier(identity),
-            background=[tip.follow, relay.run, lambda: lease.lead(projector.run), lambda: watching.lead(watch.run)],
+            background=[tip.follow, relay.run, watchers.run, *_leaders(database, gateway, parts)],
             on_close=[gateway.close, oracle.close, identity.close, database.close],
         )
     )
+
+
+def services(pool: PoolServicer, notifications: NotificationServicer) -> list[Service]:
+    """What the process serves."""
+    return [
+        Service(
+            pool_service_pb2.DESCRIPTOR.services_by_name["PoolService"],
+            lambda server: pool_service_pb2_grpc.add_PoolServiceServicer_to_server(pool, server),
+        ),
+        Service(
+            notification_service_pb2.DESCRIPTOR.services_by_name["NotificationService"],
+            lambda server: notification_service_pb2_grpc.add_NotificationServiceServicer_to_server(
+                notifications, server
+            ),
+        ),
+    ]
+
+
+def _leaders(database: Database, gateway: grpc.aio.Channel, parts: Parts) -> list[Callable[[], Awaitable[None]]]:
+    """What one of several replicas does."""
+
+    def lease(name: str) -> LeaderLease:
+        return LeaderLease(database, tables.Lease, name)
+
+    projector, projecting = Projector(database, gateway), lease("projector")
+    watch, watching = RiskWatch(database, parts.parameters, parts.valuation, parts.risk), lease("risk")
+    return [
+        lambda: projecting.lead(projector.run),
+        lambda: watching.lead(watch.run),
+        Numbering(database, lease("numbering"), LINES).run,
+        Retention(database, lease("retention"), tables.Outbox, tables.Request, LINES).run,
+    ]
 
 
 def build_parts(

@@ -20,3 +20,4 @@ DIFFERENCES = Gauge(
     "bithedge_pool_differences", "Differences in the last report: healed, or for a person", ["resolution"]
 )
 HEALED = Counter("bithedge_pool_healed_differences_total", "Differences that reconciliation healed", ["cause"])
+WATCHERS = Gauge("bithedge_pool_watchers", "Open WatchNotifications streams")

@@ -70,8 +70,8 @@ RULES: Final = (
     Rule("coverage", "SELECT * FROM pool.coverage", ("policy_id",)),
     Rule("reconciliation", "SELECT 1 FROM pool.reconciliation"),
 )
-# How far the work has come, not what is in the books: begun anew. Decisions are read again from the oracle's receipts,
-# and what was not explained may be another thing then.
+# How far the work has come and what providers are told of it, not what is in the books: begun anew. Decisions are read
+# again from the oracle's receipts, and what was not explained may be another thing then.
 WORKING: Final = frozenset(
-    {"cursor", "outbox", "lease", "request", "tier_lock", "unknown_event", "decision", "decision_cursor"}
+    {"cursor", "outbox", "lease", "request", "tier_lock", "unknown_event", "decision", "decision_cursor", "feed"}
 )

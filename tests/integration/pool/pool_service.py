@@ -14,23 +14,29 @@ import sqlalchemy as sa
 from bithedge.chain_gateway.v1 import chain_event_pb2 as event_pb2
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2
 from bithedge.oracle.v1 import oracle_service_pb2
+from bithedge.pool.v1 import notification_service_pb2_grpc, pool_service_pb2_grpc
 from bithedge.pool.v1 import pool_service_pb2 as pb
-from bithedge.pool.v1 import pool_service_pb2_grpc
 from bithedge.type.v1 import money_pb2, transaction_pb2
 
 from kernel.database import Database, migrate
 from kernel.errors import Unavailable
+from kernel.feed import Numbering
 from kernel.ids import new_id
+from kernel.lease import LeaderLease
 from kernel.rpc.caller import Role
 from kernel.rpc.channels import open_channel
 from kernel.rpc.server import Process, Service, start_server
 from kernel.rpc.tip import TipFollower
 from kernel.units import Tier, Token, max_payout
-from services.pool.__main__ import MIGRATIONS, build_parts
+from services.pool.__main__ import MIGRATIONS, build_parts, services
 from services.pool.domain.collateral import UnpaidLimits
 from services.pool.parts import Parts
 from services.pool.projector import Projector
 from services.pool.servicer import PoolServicer
+from services.pool.servicer_notifications import NotificationServicer
+from services.pool.store_feed import LINES
+from services.pool.tables import Lease
+from services.pool.watch import Watchers
 from tests.integration.pool.stand_ins import StandInGateway, StandInOracle, add_gateway, add_oracle
 from tests.tokens import TestTokens, metadata, service_metadata
 
@@ -54,6 +60,7 @@ class RunningPool:
     gateway: StandInGateway
     oracle: StandInOracle
     stub: pool_service_pb2_grpc.PoolServiceAsyncStub
+    notifications: notification_service_pb2_grpc.NotificationServiceAsyncStub
     gateway_channel: grpc.aio.Channel
     parts: Parts
     tip: TipFollower
@@ -208,8 +215,8 @@ async def eventually(condition: Callable[[], Awaitable[bool]], seconds: float = 
             await asyncio.sleep(0.01)
 
 
-async def _serve(service: Service) -> tuple[grpc.aio.Server, int]:
-    server, port, _ = await start_server(Process("127.0.0.1:0", 0, [service], TestTokens()))
+async def _serve(*offered: Service) -> tuple[grpc.aio.Server, int]:
+    server, port, _ = await start_server(Process("127.0.0.1:0", 0, offered, TestTokens()))
     return server, port
 
 
@@ -231,18 +238,16 @@ async def running_pool(database_url: str) -> AsyncIterator[RunningPool]:
     parts = build_parts(database, gateway_channel, oracle_channel, tip, LIMITS)
     servicer = PoolServicer(parts)
     projector = Projector(database, gateway_channel)
-    tasks = [asyncio.ensure_future(tip.follow()), asyncio.ensure_future(projector.run())]
-    pool_server, port = await _serve(
-        Service(
-            pb.DESCRIPTOR.services_by_name["PoolService"],
-            lambda server: pool_service_pb2_grpc.add_PoolServiceServicer_to_server(servicer, server),
-        )
-    )
+    watchers, numbering = Watchers(database), Numbering(database, LeaderLease(database, Lease, "numbering"), LINES)
+    work = (tip.follow, projector.run, watchers.run, numbering.run)
+    tasks = [asyncio.ensure_future(one()) for one in work]
+    pool_server, port = await _serve(*services(servicer, NotificationServicer(database, watchers)))
     channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
     try:
         await eventually(lambda: _tip_known(tip))
         stub = pool_service_pb2_grpc.PoolServiceStub(channel)
-        yield RunningPool(database, gateway, oracle, stub, gateway_channel, parts, tip)
+        notifications = notification_service_pb2_grpc.NotificationServiceStub(channel)
+        yield RunningPool(database, gateway, oracle, stub, notifications, gateway_channel, parts, tip)
     finally:
         for task in tasks:
             task.cancel()
