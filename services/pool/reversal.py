@@ -63,13 +63,14 @@ async def reverse(
 
 async def _forget_deposit(session: AsyncSession, event: chain.ChainEvent) -> None:
     """A deposit that never was has no shares either."""
-    row = await store_positions.standing_deposit_of(session, event.cause.key.replace("/", "-"))
+    cause = event.cause
+    row = await store_positions.standing_deposit_of(session, cause.txid, cause.key.replace("/", "-"))
     if row is None:
         raise UnexplainedEvent("DEPOSIT_UNKNOWN")
     if row.state == store_positions.PRICED:
         priced = await store_journal.standing_entry(session, f"deposits/{row.id}/price")
         if priced is not None:
-            await reverse(session, event.cause, priced)
+            await reverse(session, cause, priced)
     row.state = store_positions.REVERSED
     session.add(row)
 

@@ -30,11 +30,14 @@ async def get_deposit(session: AsyncSession, deposit_id: str, *, lock: bool = Fa
     return (await session.exec(statement.with_for_update() if lock else statement)).first()
 
 
-async def standing_deposit_of(session: AsyncSession, event_id: str) -> tables.Deposit | None:
-    """The deposit of `{txid}-{event index}` that stands, also where the event came back in another block; locked."""
+async def standing_deposit_of(session: AsyncSession, txid: str, event_id: str) -> tables.Deposit | None:
+    """The deposit of `{txid}-{event index}` that stands, also where the event came back in another block; locked.
+
+    Found among those of its transaction: the start of an id is nothing that an index of any collation finds.
+    """
     same = sa.or_(col(tables.Deposit.id) == event_id, col(tables.Deposit.id).startswith(f"{event_id}-"))
-    statement = select(tables.Deposit).where(same, col(tables.Deposit.state) != REVERSED).with_for_update()
-    return (await session.exec(statement)).first()
+    statement = select(tables.Deposit).where(col(tables.Deposit.txid) == txid, same)
+    return (await session.exec(statement.where(col(tables.Deposit.state) != REVERSED).with_for_update())).first()
 
 
 async def get_withdrawal(session: AsyncSession, withdrawal_id: str, *, lock: bool = False) -> tables.Withdrawal | None:
