@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 from typing import Any
 
 import pytest
@@ -12,13 +11,9 @@ from bithedge.chain_gateway.v1 import chain_event_pb2 as event_pb2
 from bithedge.pool.v1 import notification_service_pb2 as feed_pb
 from bithedge.pool.v1 import pool_service_pb2 as pb
 
-from kernel.clock import wall_now
 from kernel.errors import InvalidArgument, PermissionDenied, Unavailable
-from kernel.lease import LeaderLease
-from kernel.retention import FEED_KEPT, Retention
 from kernel.rpc.channels import remote_errors
-from services.pool.store_feed import LINES
-from services.pool.tables import Lease, Outbox, Request
+from services.pool import watch
 from tests.integration.pool.pool_service import (
     E8,
     OPERATOR,
@@ -246,6 +241,26 @@ async def test_a_feed_is_of_one_provider_and_its_cursors_are_ours(pool: RunningP
         assert refused.value.reason == "INVALID_RESUME_TOKEN"
 
 
+async def test_a_reader_that_does_not_read_is_cut_off(pool: RunningPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream that leaves what it is told untaken for too long is ended; the reader of the feed goes on."""
+    monkeypatch.setattr(watch, "_SLOW_READER_SECONDS", 0.0)
+    watchers, opened = watch.Watchers(pool.database), asyncio.Event()
+
+    async def slow_reader() -> None:
+        with watchers.watching("SP-ALICE"):
+            opened.set()
+            await asyncio.Event().wait()
+
+    reader, listener = asyncio.ensure_future(slow_reader()), asyncio.ensure_future(watchers.run())
+    await opened.wait()
+    await pool.invest("SP-ALICE", 1_000_000)
+    await asyncio.wait([reader], timeout=SECONDS)
+    assert reader.cancelled()
+    assert not listener.done()
+    listener.cancel()
+    await asyncio.gather(listener, return_exceptions=True)
+
+
 async def test_after_a_rebuild_everything_is_told_once_more(database_url: str) -> None:
     """A cursor of a schema that was dropped is below every number of the one that is made again."""
     async with running_pool(database_url) as pool:
@@ -256,27 +271,3 @@ async def test_after_a_rebuild_everything_is_told_once_more(database_url: str) -
     async with running_pool(database_url) as pool:
         await pool.final(pool.deposited("SP-ALICE", 1_000_000))
         assert kinds(await told(pool, cursor)) == ["DEPOSIT_FINAL"]
-
-
-async def test_what_is_kept_for_a_time_only_ends_after_it(pool: RunningPool) -> None:
-    """Lines of the feed, answers to requests and delivered starts are gone, and what they told of is still there."""
-    await pool.invest("SP-ALICE", 1_000_000)
-    await request(pool, 1)
-    await numbered(pool)
-    async with pool.database.engine.begin() as connection:
-        await connection.execute(sa.text("UPDATE pool.outbox SET deliver_time = now() WHERE key LIKE 'deposit%'"))
-    lease, done = LeaderLease(pool.database, Lease, "retention"), asyncio.Event()
-    retention = Retention(pool.database, lease, Outbox, Request, LINES)
-
-    async def work() -> None:
-        await retention.prune(wall_now() + FEED_KEPT + dt.timedelta(minutes=1))
-        done.set()
-        await asyncio.Event().wait()
-
-    leading = asyncio.ensure_future(lease.lead(work))
-    await asyncio.wait_for(done.wait(), SECONDS)
-    leading.cancel()
-    await asyncio.gather(leading, return_exceptions=True)
-    left = "SELECT count(*) FROM pool."
-    tables = ("feed", "request", "outbox", "deposit", "withdrawal")
-    assert [await pool.scalar(left + table) for table in tables] == [0, 0, 1, 1, 1]

@@ -68,16 +68,13 @@ _TELL = """CREATE FUNCTION pool.tell(told pool.feed) RETURNS void LANGUAGE plpgs
             coalesce(told.txid, ''), coalesce(told.reason, '');
         PERFORM pg_notify('pool_changes', '');
     END $$"""
+_NO_LONGER_FINAL = "OLD.state <> NEW.state AND NEW.state IN ('PRICED', 'REVERSED')"
 # The amount of a voucher that has ended re-enters as a deposit; that it has ended is told already.
 _DEPOSITS = (
     """CREATE FUNCTION pool.tell_of_deposit() RETURNS trigger LANGUAGE plpgsql AS $$
     DECLARE told pool.feed;
     BEGIN
-        told.kind := CASE NEW.state WHEN 'PRICED' THEN 'DEPOSIT_PRICED' WHEN 'REVERSED' THEN 'DEPOSIT_REVERSED'
-            WHEN 'FINAL' THEN CASE WHEN TG_OP = 'INSERT' AND NEW.withdrawal_id IS NULL THEN 'DEPOSIT_FINAL' END END;
-        IF told.kind IS NULL THEN
-            RETURN NULL;
-        END IF;
+        told.kind := 'DEPOSIT_' || NEW.state;
         told.principal := NEW.provider;
         told.deposit_id := NEW.id;
         told.tier := NEW.tier;
@@ -91,13 +88,14 @@ _DEPOSITS = (
         PERFORM pool.tell(told);
         RETURN NULL;
     END $$""",
-    _at_commit("deposit_told_of", "INSERT", "deposit"),
-    _at_commit("deposit_change_told_of", "UPDATE", "deposit", "WHEN (OLD.state <> NEW.state)"),
+    _at_commit("deposit_told_of", "INSERT", "deposit", "WHEN (NEW.state = 'FINAL' AND NEW.withdrawal_id IS NULL)"),
+    _at_commit("deposit_change_told_of", "UPDATE", "deposit", f"WHEN ({_NO_LONGER_FINAL})"),
 )
 _CHANGED = "OLD.state <> NEW.state OR OLD.last_use_burn_height <> NEW.last_use_burn_height"
-# An event's entry knows its height and transaction.
+# An event's entry knows its height and transaction; found by index whatever the planner knows, as revision 0007 says.
 _WITHDRAWALS = (
-    """CREATE FUNCTION pool.tell_of_withdrawal() RETURNS trigger LANGUAGE plpgsql AS $$
+    """CREATE FUNCTION pool.tell_of_withdrawal() RETURNS trigger LANGUAGE plpgsql
+    SET enable_seqscan = off SET enable_bitmapscan = off AS $$
     DECLARE told pool.feed;
     BEGIN
         told.principal := NEW.provider;
