@@ -1,7 +1,7 @@
 """Postgres: one engine per process, one schema per service, migrations under an advisory lock.
 
 Tables are SQLModel classes whose metadata names the service's schema. Isolation is READ COMMITTED; what must be
-exact takes row locks or compares versions.
+exact takes row locks or compares versions. Figures of one moment that take several queries are read in a `snapshot`.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ class Database:
         # Instead of a ping, which would double the round trips of most transactions.
         sa.event.listen(self.engine.sync_engine, "checkout", _check_open)
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._snapshot = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         self._plain: asyncpg.Pool[asyncpg.Record] | None = None
         self._opening = asyncio.Lock()
 
@@ -70,6 +71,13 @@ class Database:
         """A session for queries alone: each sees what is committed when it starts, as it would in a transaction of
         READ COMMITTED, and costs one round trip instead of three. Nothing may be written or locked in it."""
         async with AsyncSession(self._autocommit, expire_on_commit=False) as session:
+            yield session
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncSession]:
+        """A session whose queries all see what was committed when the first of them started; nobody waits for it, and
+        nothing may be written or locked in it."""
+        async with AsyncSession(self._snapshot, expire_on_commit=False) as session, session.begin():
             yield session
 
     async def value(self, query: str, *arguments: object) -> Any:

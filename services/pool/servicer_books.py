@@ -11,9 +11,9 @@ from bithedge.pool.v1 import pool_service_pb2_grpc
 from bithedge.type.v1 import money_pb2
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from kernel.errors import FailedPrecondition, InvalidArgument, Unavailable
+from kernel.errors import FailedPrecondition, InvalidArgument, PermissionDenied, Unavailable
 from kernel.paging import page_size
-from kernel.rpc.caller import current_caller
+from kernel.rpc.caller import Role, current_caller
 from kernel.rpc.interceptors import Context
 from kernel.units import Tier, Token
 from services.pool import convert, convert_journal, convert_risk, store, store_coverage, store_positions
@@ -24,6 +24,8 @@ from services.pool.parts import Parts
 
 _PAGE_SIZE: Final = 50
 _LARGEST_PAGE: Final = 200
+# A week: a statement of the past reads all that was posted since.
+_OPEN_BLOCKS: Final = 1_008
 
 
 class BookMethods(pool_service_pb2_grpc.PoolServiceServicer):
@@ -72,11 +74,15 @@ class BookMethods(pool_service_pb2_grpc.PoolServiceServicer):
         """All accounts, now or at a height; their balances sum to zero per token, what is owed being negative."""
         if request.burn_height < 0:
             raise InvalidArgument.of("burn_height", "must not be negative")
-        async with self._parts.database.transaction() as session:
+        async with self._parts.database.snapshot() as session:
             height = (await store.read_cursor(session)).projected_burn_height
             if request.burn_height > height:
                 raise FailedPrecondition("BOOKS_BEHIND", "the books have not reached this height", projected=height)
             at = request.burn_height or height
+            if height - at > _OPEN_BLOCKS and not current_caller().has(Role.OPERATOR):
+                raise PermissionDenied(
+                    "TOO_LONG_AGO", f"only an operator looks back further than {_OPEN_BLOCKS} blocks"
+                )
             balances = await (store.balances_at(session, at) if request.burn_height else store.balances(session))
             reserved = {} if request.burn_height else await store_coverage.reserved_by_token(session)
         response = pb.GetPoolStatementResponse(projected_burn_height=at)

@@ -82,9 +82,7 @@ class JournalMethods(pool_service_pb2_grpc.PoolServiceServicer):
         """The caller's statement; of any provider for operators."""
         provider = current_caller().principal_for(request.provider_principal)
         tier, token = convert.tier(request.tier), convert.token(request.token)
-        async with self._parts.database.transaction() as session:
-            # Nothing is projected meanwhile: all figures are of one moment.
-            await store.lock_tiers(session, tier, token)
+        async with self._parts.database.snapshot() as session:
             projected = (await store.read_cursor(session)).projected_burn_height
             start, end = convert_statement.period(request, projected)
             if end > projected:

@@ -10,9 +10,17 @@ from bithedge.chain_gateway.v1 import chain_event_pb2 as event_pb2
 from bithedge.pool.v1 import pool_service_pb2 as pb
 from sqlalchemy.exc import DBAPIError
 
-from kernel.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
+from kernel.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    Unauthenticated,
+)
 from kernel.rpc.channels import remote_errors
-from kernel.units import Token
+from kernel.units import Tier, Token
+from services.pool import store
 from tests.integration.pool.pool_service import OPERATOR, RunningPool, amount_of, provider
 
 _ENTRY = (
@@ -83,6 +91,32 @@ async def test_balances_of_any_height_can_be_asked_for(pool: RunningPool) -> Non
         await pool.stub.GetPoolStatement(pb.GetPoolStatementRequest(burn_height=first + 100))
     with pytest.raises(InvalidArgument), remote_errors():
         await pool.stub.GetPoolStatement(pb.GetPoolStatementRequest(burn_height=-1))
+
+
+async def test_only_an_operator_looks_far_back(pool: RunningPool) -> None:
+    """What lies more than a week back costs much to find: a stranger and a provider are refused, an operator is not."""
+    await pool.final(pool.deposited("SP-ALICE", 1_000))
+    first = pool.gateway.burn_height - 1
+    await pool.final(pool.deposited("SP-BOB", 500), blocks=1_010)
+    request = pb.GetPoolStatementRequest(burn_height=first)
+    with pytest.raises(Unauthenticated), remote_errors():
+        await pool.stub.GetPoolStatement(request)
+    with pytest.raises(PermissionDenied, match="operator"), remote_errors():
+        await pool.stub.GetPoolStatement(request, metadata=provider("SP-ALICE"))
+    statement = await pool.stub.GetPoolStatement(request, metadata=OPERATOR)
+    assert statement.totals[0].ledger_balance_base_units == 1_000
+
+
+async def test_a_statement_is_of_one_moment(pool: RunningPool) -> None:
+    """What is posted between the queries of a statement is in none of them, an account that is new then neither."""
+    await pool.final(pool.deposited("SP-ALICE", 1_000))
+    height = pool.gateway.burn_height - 1
+    async with pool.database.snapshot() as session:
+        await store.read_cursor(session)
+        await pool.final(pool.deposited("SP-BOB", 500, tier=Tier.AGGRESSIVE))
+        at, now = await store.balances_at(session, height), await store.balances(session)
+    assert at == now
+    assert at["vault_cash/STX", Token.STX] == 1_000
 
 
 async def test_the_whole_story_of_a_policy_is_one_query(pool: RunningPool) -> None:
