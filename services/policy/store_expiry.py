@@ -10,6 +10,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from kernel.database import constant
 from kernel.errors import NotFound
 from services.policy.domain.errors import Reason
 from services.policy.domain.policy import OnchainState, Policy
@@ -39,7 +40,7 @@ async def land_decided(session: AsyncSession) -> None:
     """Takes out of flight the batches of which no policy waits for the chain: its tip has decided, or was not asked."""
     waiting = sa.exists().where(
         POLICY.c.expiry_batch_id == BATCH.c.id,
-        POLICY.c.state == str(PolicyState.EXPIRING),
+        POLICY.c.state == constant(PolicyState.EXPIRING),
         POLICY.c.onchain_state == str(OnchainState.ACTIVE),
     )
     await execute(session, sa.update(BATCH).where(BATCH.c.in_flight, ~waiting).values(in_flight=False))
@@ -59,7 +60,7 @@ async def lock_due(session: AsyncSession, delivered_burn_height: int, crowded: C
     Those that wait for a judgement of an activation are left out.
     """
     due = (
-        POLICY.c.state == str(PolicyState.ACTIVE),
+        POLICY.c.state == constant(PolicyState.ACTIVE),
         sa.not_(POLICY.c.unjudged_activation),
         POLICY.c.due_burn_height <= delivered_burn_height,
     )

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from kernel.database import notify
+from kernel.database import constant, notify
 from services.policy.domain.notice import NoticeKind
 from services.policy.domain.transitions import PolicyState
 from services.policy.store import POLICY
@@ -68,7 +68,7 @@ async def _add(
         POLICY.c.token,
         POLICY.c.id + f"/{kind}/{occasion}",
     ]
-    policies = sa.select(*values).where(POLICY.c.state == str(PolicyState.ACTIVE), *conditions)
+    policies = sa.select(*values).where(POLICY.c.state == constant(PolicyState.ACTIVE), *conditions)
     statement = insert(FEED).from_select(list(_COLUMNS), policies).on_conflict_do_nothing(index_elements=["once"])
     connection = await session.connection()
     count = (await connection.execute(statement)).rowcount

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from kernel.database import constant
 from services.policy.domain.activation import KnownTip
 from services.policy.domain.policy import Policy
 from services.policy.domain.transitions import PolicyState
@@ -103,7 +104,7 @@ async def lock_unpaid(session: AsyncSession, delivered_burn_height: int, limit: 
     statement = (
         sa.select(POLICY)
         .where(
-            POLICY.c.state == str(PolicyState.PENDING_CREATION),
+            POLICY.c.state == constant(PolicyState.PENDING_CREATION),
             POLICY.c.quote_expiration_burn_height <= delivered_burn_height,
         )
         .order_by(POLICY.c.quote_expiration_burn_height)

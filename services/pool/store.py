@@ -11,6 +11,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from kernel.clock import wall_now
+from kernel.database import constant
 from kernel.units import Tier, Token
 from services.pool import tables
 from services.pool.domain import ledger
@@ -110,7 +111,7 @@ async def tier_books(session: AsyncSession, tier: Tier, token: Token) -> TierBoo
         _balance_of(ledger.locked_collateral(tier, token), token),
         sa.select(sa.func.coalesce(sa.func.sum(col(tables.Reservation.max_payout)), 0))
         .where(col(tables.Reservation.tier) == int(tier), col(tables.Reservation.token) == int(token))
-        .where(col(tables.Reservation.state) == ReservationState.HELD.value)
+        .where(col(tables.Reservation.state) == constant(ReservationState.HELD))
         .scalar_subquery(),
         sa.select(col(tables.TierShares.shares))
         .where(col(tables.TierShares.tier) == int(tier), col(tables.TierShares.token) == int(token))
@@ -119,7 +120,7 @@ async def tier_books(session: AsyncSession, tier: Tier, token: Token) -> TierBoo
             sa.func.coalesce(sa.func.sum(col(tables.Withdrawal.shares) - col(tables.Withdrawal.filled_shares)), 0)
         )
         .where(col(tables.Withdrawal.tier) == int(tier), col(tables.Withdrawal.token) == int(token))
-        .where(col(tables.Withdrawal.state) == WithdrawalState.REQUESTED.value)
+        .where(col(tables.Withdrawal.state) == constant(WithdrawalState.REQUESTED))
         .scalar_subquery(),
     )
     free, locked, reserved, count, queued = (await (await session.connection()).execute(statement)).one()

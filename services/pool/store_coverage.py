@@ -9,6 +9,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from kernel.clock import wall_now
+from kernel.database import constant
 from kernel.units import Tier, Token
 from services.pool import tables
 from services.pool.domain.collateral import Refusal, ReservationState, ReservationTerms, UnpaidCounts
@@ -34,7 +35,7 @@ async def get_reservation(session: AsyncSession, policy_id: str, *, lock: bool =
 
 async def count_unpaid(session: AsyncSession, holder: str, tier: Tier, token: Token) -> UnpaidCounts:
     """HELD reservations of one principal, and in one tier and token."""
-    held = select(sa.func.count()).where(col(tables.Reservation.state) == ReservationState.HELD.value)
+    held = select(sa.func.count()).where(col(tables.Reservation.state) == constant(ReservationState.HELD))
     of_principal = held.where(col(tables.Reservation.holder) == holder)
     in_tier = held.where(col(tables.Reservation.tier) == int(tier), col(tables.Reservation.token) == int(token))
     return UnpaidCounts(int((await session.exec(of_principal)).one()), int((await session.exec(in_tier)).one()))
@@ -78,7 +79,7 @@ async def release_unpaid(session: AsyncSession, delivered_burn_height: int) -> i
     """Releases what is HELD for quotes whose last height is final without their creation; how many."""
     statement = (
         sa.update(tables.Reservation)
-        .where(col(tables.Reservation.state) == ReservationState.HELD.value)
+        .where(col(tables.Reservation.state) == constant(ReservationState.HELD))
         .where(col(tables.Reservation.quote_expiration_burn_height) <= delivered_burn_height)
         .values(state=ReservationState.RELEASED.value, reason="QUOTE_NOT_PAID", end_time=wall_now())
         .returning(col(tables.Reservation.policy_id))
@@ -90,7 +91,7 @@ async def reserved_by_token(session: AsyncSession) -> dict[Token, int]:
     """Sum of HELD reservations per token."""
     statement = (
         select(tables.Reservation.token, sa.func.sum(col(tables.Reservation.max_payout)))
-        .where(col(tables.Reservation.state) == ReservationState.HELD.value)
+        .where(col(tables.Reservation.state) == constant(ReservationState.HELD))
         .group_by(col(tables.Reservation.token))
     )
     return {Token(token): int(amount) for token, amount in (await session.exec(statement)).all()}

@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from kernel.database import constant
 from kernel.units import Tier, Token
 from services.pool import tables
 from services.pool.domain.withdrawal import WithdrawalState
@@ -66,7 +67,7 @@ async def ahead_in_queue(session: AsyncSession, row: tables.Withdrawal) -> int:
     statement = (
         select(sa.func.count())
         .where(col(table.tier) == row.tier, col(table.token) == row.token)
-        .where(col(table.state) == WithdrawalState.REQUESTED.value)
+        .where(col(table.state) == constant(WithdrawalState.REQUESTED))
         .where(col(table.queue_number) < row.queue_number)
     )
     return int((await session.exec(statement)).one())
@@ -78,7 +79,7 @@ async def begin_next_turn(session: AsyncSession, ended: tables.Withdrawal, now: 
     following = (
         select(table.id)
         .where(col(table.tier) == ended.tier, col(table.token) == ended.token)
-        .where(col(table.state) == WithdrawalState.REQUESTED.value)
+        .where(col(table.state) == constant(WithdrawalState.REQUESTED))
         .where(col(table.queue_number) > ended.queue_number)
         .order_by(col(table.queue_number))
         .limit(1)
@@ -102,7 +103,7 @@ async def lapsed_vouchers(session: AsyncSession, delivered_burn_height: int) -> 
     """Priced withdrawals whose voucher can finally not be used any more; locked."""
     statement = (
         select(tables.Withdrawal)
-        .where(col(tables.Withdrawal.state).in_(_PAYABLE))
+        .where(col(tables.Withdrawal.state).in_([constant(state) for state in _PAYABLE]))
         .where(col(tables.Withdrawal.last_use_burn_height) <= delivered_burn_height)
         .order_by(col(tables.Withdrawal.id))
         .with_for_update()
@@ -124,7 +125,7 @@ async def pending_shares(session: AsyncSession, provider: str, tier: Tier, token
         select(sa.func.coalesce(sa.func.sum(col(tables.Withdrawal.shares) - col(tables.Withdrawal.filled_shares)), 0))
         .where(col(tables.Withdrawal.provider) == provider)
         .where(col(tables.Withdrawal.tier) == int(tier), col(tables.Withdrawal.token) == int(token))
-        .where(col(tables.Withdrawal.state) == WithdrawalState.REQUESTED.value)
+        .where(col(tables.Withdrawal.state) == constant(WithdrawalState.REQUESTED))
     )
     return int((await session.exec(statement)).one())
 
@@ -133,7 +134,7 @@ async def unpriced_of(session: AsyncSession, provider: str) -> dict[Key, int]:
     """A provider's final deposits without shares, per tier and token."""
     statement = (
         select(tables.Deposit.tier, tables.Deposit.token, sa.func.sum(col(tables.Deposit.amount)))
-        .where(col(tables.Deposit.provider) == provider, col(tables.Deposit.state) == FINAL)
+        .where(col(tables.Deposit.provider) == provider, col(tables.Deposit.state) == constant(FINAL))
         .group_by(col(tables.Deposit.tier), col(tables.Deposit.token))
     )
     rows = (await session.exec(statement)).all()

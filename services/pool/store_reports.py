@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from kernel.database import constant
 from kernel.units import Tier, Token
 from services.pool import store_coverage, store_positions, tables
 from services.pool.domain.collateral import ReservationState
@@ -70,7 +71,7 @@ async def _sums(
     columns = table.__table__.c
     statement = (
         sa.select(columns.tier, columns.token, sa.func.sum(columns[amount]))
-        .where(columns[state].in_(states))
+        .where(columns[state].in_([constant(one) for one in states]))
         .group_by(columns.tier, columns.token)
     )
     rows = (await (await session.connection()).execute(statement)).all()
@@ -89,5 +90,5 @@ async def _reservations(
     session: AsyncSession, state: ReservationState, *conditions: sa.ColumnElement[bool]
 ) -> tuple[str, ...]:
     table = tables.Reservation
-    statement = select(table.policy_id).where(col(table.state) == state.value, *conditions)
+    statement = select(table.policy_id).where(col(table.state) == constant(state), *conditions)
     return tuple((await session.exec(statement.order_by(col(table.policy_id)).limit(MOST_OF_A_KIND))).all())

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -36,6 +37,11 @@ class Statements:
         if statement.lstrip().upper().startswith(_VERBS):
             self.issued.append((statement, parameters[0] if many else parameters))
 
+    def note_query(self, query: asyncpg.connection.LoggedQuery) -> None:
+        """A listener of the driver's, which hears what goes past the engine."""
+        if query.query.lstrip().upper().startswith(_VERBS):
+            self.issued.append((query.query, query.args))
+
 
 @contextmanager
 def noting(database: Database) -> Iterator[Statements]:
@@ -49,15 +55,16 @@ def noting(database: Database) -> Iterator[Statements]:
 
 
 async def scanned(url: str, statements: Statements) -> dict[str, list[str]]:
-    """By statement, the tables that a plan for its values, or one for any values, reads from end to end."""
+    """By statement, the tables that a plan for its values, or one for any values, may read from end to end."""
     connection = await asyncpg.connect(url)
     try:
         await connection.execute(_GENERIC)
+        indexes = {name: Index(*rest) for name, *rest in await connection.fetch(_INDEXES)}
         found: dict[str, list[str]] = {}
         for statement, values in statements.issued:
             own = await connection.fetchval(f"EXPLAIN (FORMAT JSON) {statement}", *values)
             generic = await connection.fetchval("SELECT pg_temp.generic_plan($1)", statement)
-            tables = [table for plan in (own, generic) for table in _sequential(json.loads(plan)[0]["Plan"])]
+            tables = [table for plan in (own, generic) for table in walked(json.loads(plan)[0]["Plan"], indexes)]
             if tables:
                 found[statement] = tables
         return found
@@ -65,8 +72,52 @@ async def scanned(url: str, statements: Statements) -> dict[str, list[str]]:
         await connection.close()
 
 
-def _sequential(node: dict[str, Any]) -> Iterator[str]:
-    if node["Node Type"] == "Seq Scan":
+@dataclass(frozen=True)
+class Index:
+    """An index as far as it matters how much of it is read: the table, the first column, and whether by its own
+    condition it holds few of the table's rows."""
+
+    table: str
+    first_column: str
+    is_small: bool
+
+
+_INDEXES: Final = """
+SELECT own.relname, of.relname, pg_get_indexdef(own.oid, 1, false),
+    indpred IS NOT NULL AND own.reltuples >= 0 AND own.reltuples * 20 <= of.reltuples
+FROM pg_index JOIN pg_class own ON own.oid = indexrelid JOIN pg_class of ON of.oid = indrelid
+"""
+_INDEX_SCANS: Final = ("Index Scan", "Index Only Scan", "Bitmap Index Scan")
+# In the planner's units: a range with so few rows, as a cursor near the end leaves, is read whole by whatever index.
+_CHEAP: Final = 100
+# Each row that these are given they pass on.
+_PASSING: Final = ("LockRows", "Subquery Scan", "Append", "Merge Append", "Result")
+
+
+def walked(node: dict[str, Any], indexes: Mapping[str, Index], *, is_page: bool = False) -> Iterator[str]:
+    """The tables that a plan may read from end to end, also along an index.
+
+    A scan is good that looks for values of its index's first column or between two of them, or uses an index that
+    holds little; so are a range with few rows, and a walk along an index that a LIMIT ends (`is_page`) where nothing
+    on the way can discard rows.
+    """
+    kind = node["Node Type"]
+    if kind == "Seq Scan":
         yield node["Relation Name"]
+    elif kind in _INDEX_SCANS:
+        index = indexes[node["Index Name"]]
+        if not (index.is_small or _is_narrow(node, index) or (is_page and "Filter" not in node)):
+            yield index.table
     for child in node.get("Plans", ()):
-        yield from _sequential(child)
+        passes = kind in _PASSING and "Filter" not in node
+        outer = kind == "Nested Loop" and node["Join Type"] == "Left" and child["Parent Relationship"] == "Outer"
+        yield from walked(child, indexes, is_page=kind == "Limit" or (is_page and (passes or outer)))
+
+
+def _is_narrow(node: dict[str, Any], index: Index) -> bool:
+    """True if the condition is met by one value of the first column, by some, by those between two, or hardly ever."""
+    named = rf"\b{re.escape(index.first_column)}\b\)?(::[\w ]+)?"
+    condition = node.get("Index Cond", "")
+    if re.search(rf"{named} = ", condition) or (condition and node["Total Cost"] <= _CHEAP):
+        return True
+    return all(re.search(rf"{named} {side}=? ", condition) for side in "<>")
