@@ -15,7 +15,7 @@ from services.pool import store, store_journal, store_positions, tables
 from services.pool.domain import ledger, shares
 from services.pool.domain.collateral import TierBooks
 from services.pool.domain.shares import Prices
-from services.pool.valuation import Valuation
+from services.pool.valuation import Valuation, valued_at
 
 SHARES_ISSUED: Final = "shares issued"
 
@@ -31,15 +31,13 @@ class Deposits:
     async def price_deposit(self, deposit_id: str) -> tables.Deposit:
         """Gives a final deposit its shares; the same answer ever after.
 
-        Unavailable until there is a good price observed at or after the deposit became final.
+        By the first good prices observed after it became final, whenever that is asked. Unavailable before them.
         """
         async with self._database.transaction() as session:
             found = await _existing_deposit(session, deposit_id)
         if found.state != store_positions.FINAL:
             return found
-        observed = await self._valuation.observe(Token(found.token))
-        if observed.observe_time < found.final_market_time:
-            raise Unavailable("NO_PRICE_YET", "no price was observed since the deposit became final")
+        observed = await self._valuation.observe(Token(found.token), found.final_market_time)
         await value_unlocked(
             self._database, self._valuation.joining, Tier(found.tier), Token(found.token), observed.prices
         )
@@ -59,7 +57,7 @@ class Deposits:
         except AmountError as error:
             raise Unavailable("TIER_WORTHLESS", "the tier's shares are worth too little to be priced") from error
         deposit.state, deposit.shares = store_positions.PRICED, issued
-        keep_prices(deposit, prices)
+        await keep_prices(session, deposit, prices)
         session.add(deposit)
         cause = await step_cause(session, self._tip, f"deposits/{deposit.id}/price")
         line = store_journal.Line(deposit.provider, SHARES_ISSUED, tier, token, deposit.amount, issued)
@@ -84,10 +82,16 @@ async def step_cause(session: AsyncSession, tip: TipFollower, key: str) -> ledge
     return ledger.Cause(key, cursor.projected_burn_height, tip.now(), subject=key.rpartition("/")[0])
 
 
-def keep_prices(row: tables.Deposit | tables.Withdrawal, prices: Prices) -> None:
+async def keep_prices(session: AsyncSession, row: tables.Deposit | tables.Withdrawal, prices: Prices) -> None:
     """Notes what a row was priced with."""
     row.btc_round, row.btc_price_e8 = prices.btc_round, prices.btc_e8
     row.stx_round, row.stx_price_e8 = prices.stx_round, prices.stx_e8
+    row.price_burn_height = await valued_at(session, prices)
+    if prices.volatility is not None:
+        row.volatility_ewma = prices.volatility.ewma
+        row.volatility_30d = prices.volatility.close_to_close_30d
+        row.volatility_90d = prices.volatility.close_to_close_90d
+        row.volatility_parkinson = prices.volatility.parkinson_30d
 
 
 async def _existing_deposit(session: AsyncSession, deposit_id: str, *, lock: bool = False) -> tables.Deposit:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,33 +24,56 @@ from services.pool.domain.collateral import TierParameters
 from services.pool.domain.shares import Prices
 
 _DEADLINE_SECONDS: Final = 5.0
+NO_PRICE_YET: Final = "NO_PRICE_YET"
 
 
 @dataclass(frozen=True)
 class ObservedPrices:
-    """Good prices and the market time of the older of them."""
+    """Good prices and the market time of the newest observation in them."""
 
     prices: Prices
     observe_time: dt.datetime
 
 
 class OraclePrices:
-    """The oracle's latest good prices."""
+    """The oracle's good prices: the latest ones to show, the first ones after a moment to decide with."""
 
     def __init__(self, oracle: grpc.aio.Channel) -> None:
         self._stub = oracle_grpc.OracleServiceStub(oracle)
 
-    async def latest(self, token: Token) -> ObservedPrices:
+    async def latest(self, token: Token) -> Prices:
         """BTC/USD, and STX/USD where `token` is STX. Unavailable unless the oracle says OK of each."""
-        if token is Token.SBTC:
-            btc, past = await asyncio.gather(self._read(price_pb2.FEED_BTC_USD), self._volatility())
-            prices = Prices(btc.price_usd_e8, 0, btc.round, volatility=past)
-            return ObservedPrices(prices, btc.observe_time.ToDatetime(dt.UTC))
-        btc, stx, past = await asyncio.gather(
-            self._read(price_pb2.FEED_BTC_USD), self._read(price_pb2.FEED_STX_USD), self._volatility()
+        return (await self._observed(token, self._read)).prices
+
+    async def first_after(self, token: Token, time: dt.datetime) -> ObservedPrices:
+        """As `latest`, of each feed the first OK round all of whose observations are later than `time`.
+
+        The same for whoever asks whenever, but for the volatility, which is today's. Unavailable until they are there.
+        """
+        return await self._observed(token, lambda feed: self._first(feed, time))
+
+    async def _observed(
+        self, token: Token, read: Callable[[price_pb2.Feed.ValueType], Awaitable[oracle_pb2.Price]]
+    ) -> ObservedPrices:
+        feeds = [price_pb2.FEED_BTC_USD] + [price_pb2.FEED_STX_USD] * (token is Token.STX)
+        volatility, found = await asyncio.gather(self._volatility(), asyncio.gather(*map(read, feeds)))
+        btc, stx = (*found, oracle_pb2.Price())[:2]
+        observed = max(price.observe_time.ToDatetime(dt.UTC) for price in found)
+        prices = Prices(
+            btc.price_usd_e8, stx.price_usd_e8, btc.round, stx.round, volatility, burn_height=btc.burn_height
         )
-        observed = min(price.observe_time.ToDatetime(dt.UTC) for price in (btc, stx))
-        return ObservedPrices(Prices(btc.price_usd_e8, stx.price_usd_e8, btc.round, stx.round, past), observed)
+        return ObservedPrices(prices, observed)
+
+    async def _first(self, feed: price_pb2.Feed.ValueType, time: dt.datetime) -> oracle_pb2.Price:
+        request = oracle_pb2.GetRoundAfterRequest(feed=feed)
+        request.time.FromDatetime(time)
+        try:
+            with remote_errors():
+                return (await self._stub.GetRoundAfter(request, timeout=_DEADLINE_SECONDS)).price
+        except Unavailable as error:
+            if error.reason != "NO_ROUND_YET":
+                raise
+            raise Unavailable(NO_PRICE_YET, "no price was observed since the moment that decides") from error
 
     async def _volatility(self) -> PastVolatility | None:
         with remote_errors():

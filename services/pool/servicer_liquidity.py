@@ -84,13 +84,15 @@ class LiquidityMethods(pool_service_pb2_grpc.PoolServiceServicer):
         """Gives up what is not filled yet of the caller's withdrawal; of anybody's for operators."""
         identifier = parse_resource_name("withdrawals", request.name)
         principal = current_caller().principal
+        async with self._parts.database.reading() as session:
+            await self._visible(session, identifier)
+        await self._parts.withdrawals.price_what_is_due(identifier)
         async with self._parts.database.transaction() as session:
             stored = await claim(
                 session, tables.Request, principal, request, request.request_id, pb.CancelWithdrawalResponse
             )
             if stored is not None:
                 return stored
-            await self._visible(session, identifier)
             row = await self._parts.withdrawals.cancel(session, identifier)
             response = pb.CancelWithdrawalResponse(withdrawal=convert.withdrawal_message(row))
             await complete(session, tables.Request, principal, request, request.request_id, response)

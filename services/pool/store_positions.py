@@ -73,8 +73,8 @@ async def ahead_in_queue(session: AsyncSession, row: tables.Withdrawal) -> int:
     return int((await session.exec(statement)).one())
 
 
-async def begin_next_turn(session: AsyncSession, ended: tables.Withdrawal, now: dt.datetime) -> None:
-    """Whoever waits behind the one that has ended is first from `now` on, and priced at what is observed later."""
+async def begin_next_turn(session: AsyncSession, ended: tables.Withdrawal, now: dt.datetime, free: int) -> None:
+    """Whoever waits behind the one that has ended is first from `now` on, when `free` base units are."""
     table = tables.Withdrawal
     following = (
         select(table.id)
@@ -85,7 +85,8 @@ async def begin_next_turn(session: AsyncSession, ended: tables.Withdrawal, now: 
         .limit(1)
     )
     turn = sa.func.greatest(col(table.request_market_time), now)
-    statement = sa.update(table).where(col(table.id) == following.scalar_subquery()).values(request_market_time=turn)
+    values = {"request_market_time": turn, "free_at_turn": free}
+    statement = sa.update(table).where(col(table.id) == following.scalar_subquery()).values(values)
     await session.exec(statement, execution_options={"synchronize_session": False})
 
 

@@ -13,6 +13,7 @@ from kernel.clock import wall_now
 from kernel.idempotency import IdempotencyRecord
 from kernel.lease import LeaseRecord
 from kernel.outbox import OutboxRecord
+from services.pool.tables_price import PriceRecord
 
 METADATA = MetaData(schema="pool")
 _TIME = sa.DateTime(timezone=True)
@@ -146,7 +147,7 @@ class TierShares(SQLModel, table=True):
     shares: int = Field(sa_type=sa.BigInteger)
 
 
-class Deposit(SQLModel, table=True):
+class Deposit(PriceRecord, table=True):
     """A final deposit, or an amount that re-entered when its voucher ended (`withdrawal_id`)."""
 
     metadata = METADATA
@@ -163,14 +164,10 @@ class Deposit(SQLModel, table=True):
     withdrawal_id: str | None = None
     # Market time from which a price may be used.
     final_market_time: dt.datetime = Field(sa_type=_TIME)
-    btc_round: int = Field(default=0, sa_type=sa.BigInteger)
-    stx_round: int = Field(default=0, sa_type=sa.BigInteger)
-    btc_price_e8: int = Field(default=0, sa_type=sa.BigInteger)
-    stx_price_e8: int = Field(default=0, sa_type=sa.BigInteger)
     create_time: dt.datetime = Field(default_factory=wall_now, sa_type=_TIME)
 
 
-class Withdrawal(SQLModel, table=True):
+class Withdrawal(PriceRecord, table=True):
     """A withdrawal from request to payment, or a part of one (`part_of`) that was filled before the rest."""
 
     metadata = METADATA
@@ -198,10 +195,8 @@ class Withdrawal(SQLModel, table=True):
     # Market time after which a price must be observed: of the request, when the one before it in the queue ended, or
     # when it last had to wait for capital.
     request_market_time: dt.datetime = Field(sa_type=_TIME)
-    btc_round: int = Field(default=0, sa_type=sa.BigInteger)
-    stx_round: int = Field(default=0, sa_type=sa.BigInteger)
-    btc_price_e8: int = Field(default=0, sa_type=sa.BigInteger)
-    stx_price_e8: int = Field(default=0, sa_type=sa.BigInteger)
+    # Capital that was free then, base units: the first price after it pays no more. Null: as much as is free.
+    free_at_turn: int | None = Field(default=None, sa_type=sa.BigInteger)
     create_time: dt.datetime = Field(default_factory=wall_now, sa_type=_TIME)
 
 

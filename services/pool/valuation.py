@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from collections.abc import Hashable
 from dataclasses import replace
 from typing import Final
@@ -35,12 +36,13 @@ class Valuation:
         self._marking = asyncio.Lock()
         self._known: dict[tuple[str, Tier, Token], tuple[Hashable, int]] = {}
 
-    async def observe(self, token: Token) -> ObservedPrices:
-        """The latest good prices that policies settled in `token` need; Unavailable if there are none.
+    async def observe(self, token: Token, after: dt.datetime) -> ObservedPrices:
+        """The first good prices after a market time that policies settled in `token` need.
 
-        Everything that was decided before they were observed is known then, and what decides that which has expired.
+        Unavailable until there are some. Everything that was decided before they were observed is known then, and what
+        decides that which has expired.
         """
-        observed = await self._oracle.latest(token)
+        observed = await self._oracle.first_after(token, after)
         await self.decisions.learn()
         return replace(observed, prices=await self._with_expiries(observed.prices))
 
@@ -48,7 +50,8 @@ class Valuation:
         """The latest good prices, for showing; None while there are none, or the oracle is slow."""
         try:
             async with asyncio.timeout(_SHOWN_WITHIN_SECONDS):
-                return await self._with_expiries((await self._oracle.latest(token)).prices)
+                prices = await self._with_expiries(await self._oracle.latest(token))
+                return replace(prices, burn_height=None)
         except (Unavailable, TimeoutError):
             return None
 
@@ -74,7 +77,7 @@ class Valuation:
             return 0
         if prices is None:
             raise Unavailable("PRICE_UNAVAILABLE", "open policies cannot be valued now")
-        height = (await store.read_cursor(session)).projected_burn_height
+        height = await valued_at(session, prices)
         state = (prices, height, await store.version(session))
         key = (kind, books.tier, books.token)
         # A new price concerns every caller at once: one of them marks, the others take what it found.
@@ -88,6 +91,12 @@ class Valuation:
     async def _sum(self, kind: str, session: AsyncSession, books: TierBooks, prices: Prices, height: int) -> int:
         if prices.volatility is None:
             raise Unavailable("VOLATILITY_UNAVAILABLE", "open policies cannot be valued without a volatility")
-        book = await self._policies.book(session, books.tier, books.token)
+        book, premiums = (await self._policies.book(session, books.tier, books.token)).written_by(height)
         claims = book.claims_when_joining if kind == "joining" else book.claims_when_leaving
-        return await asyncio.to_thread(claims, prices, prices.volatility, height)
+        return premiums + await asyncio.to_thread(claims, prices, prices.volatility, height)
+
+
+async def valued_at(session: AsyncSession, prices: Prices) -> int:
+    """The burn height as of which policies are valued: that of the books, or of the prices where they are older."""
+    height = (await store.read_cursor(session)).projected_burn_height
+    return height if prices.burn_height is None else min(height, prices.burn_height)

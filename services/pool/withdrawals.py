@@ -26,11 +26,15 @@ from services.pool.domain.withdrawal import (
     shares_to_fill,
 )
 from services.pool.liquidity import keep_prices, step_cause, value_unlocked
-from services.pool.market import ObservedPrices
+from services.pool.market import NO_PRICE_YET, ObservedPrices
 from services.pool.valuation import Valuation
 from workflows.contract import WithdrawLiquidityInput, start_withdraw_liquidity
 
 SHARES_BURNED: Final = "shares burned"
+CAPITAL_LOCKED: Final = "CAPITAL_LOCKED"
+QUEUED: Final = "WITHDRAWAL_QUEUED"
+# Why no price is known to anybody by which a withdrawal would be filled.
+_WAITS: Final = (NO_PRICE_YET, CAPITAL_LOCKED, QUEUED)
 
 
 @dataclass(frozen=True)
@@ -69,9 +73,18 @@ class Withdrawals:
             state=WithdrawalState.REQUESTED.value,
             public_key=wanted.public_key,
             request_market_time=now,
+            free_at_turn=(await store.tier_books(session, wanted.tier, wanted.token)).withdrawable,
         )
         await _begin(session, row)
         return row
+
+    async def price_what_is_due(self, withdrawal_id: str) -> None:
+        """Before a cancellation: whose price can be known takes it. Unavailable where that cannot be found out now."""
+        try:
+            await self.price(withdrawal_id)
+        except Unavailable as waiting:
+            if waiting.reason not in _WAITS:
+                raise
 
     async def cancel(self, session: AsyncSession, withdrawal_id: str) -> tables.Withdrawal:
         """Gives up what is not filled yet; FailedPrecondition once the last of it is priced."""
@@ -84,24 +97,29 @@ class Withdrawals:
         row.state = WithdrawalState.CANCELLED.value
         session.add(row)
         if was_first:
-            await store_positions.begin_next_turn(session, row, self._tip.now())
+            books = await store.tier_books(session, Tier(row.tier), Token(row.token))
+            await store_positions.begin_next_turn(session, row, self._tip.now(), books.withdrawable)
         return row
 
     async def price(self, withdrawal_id: str) -> tables.Withdrawal:
         """Burns the shares and fixes the amount, or refuses; the same answer ever after.
 
-        Unavailable until there is a good price observed later than its turn began, WITHDRAWAL_QUEUED while others wait
-        before it, CAPITAL_LOCKED while too little is free; what is free may have filled a part then.
+        By the first good prices observed after its turn began, as far as capital was free then. Unavailable until there
+        are some (NO_PRICE_YET), while others wait before it (WITHDRAWAL_QUEUED), or while too little was free
+        (CAPITAL_LOCKED): then a part may have been filled, and a new turn has begun.
         """
         async with self._database.reading() as session:
             found = await existing(session, withdrawal_id)
             if found.state != WithdrawalState.REQUESTED:
                 return found
             _check_turn(await store_positions.ahead_in_queue(session, found))
-        observed = await self._valuation.observe(Token(found.token))
-        if observed.observe_time <= found.request_market_time:
-            raise Unavailable("NO_PRICE_YET", "no price was observed since its turn began, or since capital was free")
-        tier, token = Tier(found.tier), Token(found.token)
+        turn, tier, token = found.request_market_time, Tier(found.tier), Token(found.token)
+        try:
+            observed = await self._valuation.observe(token, turn)
+        except Unavailable as error:
+            if error.reason == NO_PRICE_YET:
+                await self._notice_free_capital(withdrawal_id, tier, token)
+            raise
         await value_unlocked(self._database, self._valuation.leaving, tier, token, observed.prices)
         async with self._database.transaction() as session:
             await store.lock_tiers(session, tier, token)
@@ -109,35 +127,50 @@ class Withdrawals:
             if found.state != WithdrawalState.REQUESTED:
                 return found
             _check_turn(await store_positions.ahead_in_queue(session, found))
-            if observed.observe_time > found.request_market_time:
-                await self._fill(session, found, observed)
+            if found.request_market_time != turn:
+                raise Unavailable(NO_PRICE_YET, "its turn has begun anew meanwhile")
+            await self._fill(session, found, observed)
         if found.state == WithdrawalState.REQUESTED:
-            raise Unavailable("CAPITAL_LOCKED", "too little capital is free", filled_shares=found.filled_shares)
+            raise Unavailable(CAPITAL_LOCKED, "too little capital was free", filled_shares=found.filled_shares)
         return found
+
+    async def _notice_free_capital(self, withdrawal_id: str, tier: Tier, token: Token) -> None:
+        """While no price is known after its turn began, what becomes free meanwhile begins it anew: at no choice."""
+        async with self._database.transaction() as session:
+            await store.lock_tiers(session, tier, token)
+            row = await existing(session, withdrawal_id, lock=True)
+            free = (await store.tier_books(session, tier, token)).withdrawable
+            waits_first = row.state == WithdrawalState.REQUESTED and not await store_positions.ahead_in_queue(
+                session, row
+            )
+            if waits_first and row.free_at_turn is not None and free > row.free_at_turn:
+                row.request_market_time, row.free_at_turn = max(self._tip.now(), row.request_market_time), free
+                session.add(row)
 
     async def _fill(self, session: AsyncSession, row: tables.Withdrawal, observed: ObservedPrices) -> None:
         prices = observed.prices
-        # Nobody waits and picks the price too: what comes next is priced by what is not observed yet.
-        turn = max(self._tip.now(), observed.observe_time)
         books = await store.tier_books(session, Tier(row.tier), Token(row.token))
         assets = await self._valuation.leaving(session, books, prices)
-        count = shares_to_fill(row.shares, row.filled_shares, books, assets)
+        # What became free later is paid by a price of later: nobody knows a price and waits for capital.
+        free = books.withdrawable if row.free_at_turn is None else min(books.withdrawable, row.free_at_turn)
+        count = shares_to_fill(row.shares, row.filled_shares, books, assets, free)
         amount = shares.amount_for(count, books.shares, assets)
         session.add(row)
         if count and amount == 0:
-            keep_prices(row, prices)
+            await keep_prices(session, row, prices)
             row.state, row.reason = WithdrawalState.REFUSED.value, str(WithdrawalRefusal.WORTH_NOTHING)
         elif count == row.shares - row.filled_shares:
             await self._owe(session, row, books, count, amount, prices)
+        elif count:
+            row.filled_shares += count
+            part = _part(row, count)
+            await self._owe(session, part, books, count, amount, prices)
+            await _begin(session, part)
+        turn, left = max(self._tip.now(), observed.observe_time), books.withdrawable - amount
+        if row.state == WithdrawalState.REQUESTED:
+            row.request_market_time, row.free_at_turn = turn, left
         else:
-            row.request_market_time = turn
-            if count:
-                row.filled_shares += count
-                part = _part(row, count)
-                await self._owe(session, part, books, count, amount, prices)
-                await _begin(session, part)
-        if row.state != WithdrawalState.REQUESTED:
-            await store_positions.begin_next_turn(session, row, turn)
+            await store_positions.begin_next_turn(session, row, turn, left)
 
     async def _owe(
         self, session: AsyncSession, row: tables.Withdrawal, books: TierBooks, count: int, amount: int, prices: Prices
@@ -145,7 +178,7 @@ class Withdrawals:
         expiration = self._tip.tip.burn_height + VOUCHER_BLOCKS
         row.state, row.amount = WithdrawalState.PRICED.value, amount
         row.voucher_expiration_burn_height = row.last_use_burn_height = expiration
-        keep_prices(row, prices)
+        await keep_prices(session, row, prices)
         cause = await step_cause(session, self._tip, f"withdrawals/{row.id}/price")
         entry = ledger.withdrawal_priced(cause, books.tier, books.token, amount)
         line = store_journal.Line(row.provider, SHARES_BURNED, books.tier, books.token, amount, -count)
@@ -176,7 +209,7 @@ async def _begin(session: AsyncSession, row: tables.Withdrawal) -> None:
 
 def _check_turn(ahead: int) -> None:
     if ahead:
-        raise Unavailable("WITHDRAWAL_QUEUED", "others wait before it for capital", ahead=ahead)
+        raise Unavailable(QUEUED, "others wait before it for capital", ahead=ahead)
 
 
 async def record_voucher(

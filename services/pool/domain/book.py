@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Final
 
 import numpy as np
@@ -84,6 +84,17 @@ class Book:
             decided_stx_e8=np.where(due, ends_stx_e8, self.decided_stx_e8),
         )
         return decided, due & (ends_btc_e8 == 0)
+
+    def written_by(self, burn_height: int) -> tuple[Book, int]:
+        """The policies that were there at a height or are decided, and the premiums of the others, base units.
+
+        Prices of that height know nothing of those: what they brought is what they claim.
+        """
+        later = (self.created_burn_height > burn_height) & ~self.is_decided
+        if not later.any():
+            return self, 0
+        columns = (getattr(self, field.name)[~later] for field in fields(self) if field.name != "token")
+        return Book(self.token, *columns), exact_sum(self.premium[later])
 
     def blocks_left(self, burn_height: int) -> Integers:
         """Burn blocks to each one's expiration, none below zero."""

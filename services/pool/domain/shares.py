@@ -36,7 +36,8 @@ class Prices:
     """BTC/USD and STX/USD, USD e8, with the oracle's rounds they are from. `stx_e8` is 0 where not needed.
 
     `volatility` is BTC's as the oracle estimates it; None where it has no history to do so. `expiries` are of the
-    heights at which open policies have expired without a receipt that is known.
+    heights at which open policies have expired without a receipt that is known. `burn_height` is the chain's when they
+    were observed; None for that of the books.
     """
 
     btc_e8: int
@@ -45,6 +46,7 @@ class Prices:
     stx_round: int = 0
     volatility: PastVolatility | None = None
     expiries: tuple[ExpiryPrices, ...] = ()
+    burn_height: int | None = None
 
     def fallen(self, fall_bps: int) -> Prices:
         """Both prices lower by `fall_bps`, rounded down, at least 1; what has expired falls no more."""

@@ -52,14 +52,14 @@ def may_become(state: WithdrawalState, next_state: WithdrawalState) -> bool:
     return next_state in _TRANSITIONS[state]
 
 
-def shares_to_fill(requested: int, filled: int, books: TierBooks, assets: int) -> int:
+def shares_to_fill(requested: int, filled: int, books: TierBooks, assets: int, free: int) -> int:
     """How many shares of the first in the queue can be burned now for free capital; 0 while it must wait.
 
     All that are left, or as many as the free capital pays for where that is at least a MOST_PARTS-th of the request.
-    `assets` are the tier's net assets for those who leave, base units.
+    `assets` are the tier's net assets for those who leave, `free` the capital that may pay it, base units.
     """
     left = requested - filled
-    if shares.amount_for(left, books.shares, assets) <= books.withdrawable:
+    if shares.amount_for(left, books.shares, assets) <= free:
         return left
-    part = min(shares.shares_paid_by(books.withdrawable, books.shares, assets), left)
+    part = min(shares.shares_paid_by(free, books.shares, assets), left)
     return part if part >= mul_div_up(requested, 1, MOST_PARTS) else 0

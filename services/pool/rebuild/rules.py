@@ -53,6 +53,11 @@ RULES: Final = (
                 "stx_round",
                 "btc_price_e8",
                 "stx_price_e8",
+                "price_burn_height",
+                "volatility_ewma",
+                "volatility_30d",
+                "volatility_90d",
+                "volatility_parkinson",
                 "final_market_time",
                 "create_time",
             }

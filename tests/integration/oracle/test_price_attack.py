@@ -127,9 +127,9 @@ class Readers:
             return None
 
     async def value(self) -> int | None:
-        """The price of a deposit or withdrawal."""
+        """The price that the pool values itself by."""
         try:
-            return (await self.valuation.latest(Token.SBTC)).prices.btc_e8
+            return (await self.valuation.latest(Token.SBTC)).btc_e8
         except Unavailable:
             return None
 

@@ -105,7 +105,8 @@ class RunningPool:
         return await self.price(event)
 
     async def price(self, event: event_pb2.ChainEvent) -> pb.Deposit:
-        """Prices the deposit of an event."""
+        """Prices the deposit of an event a second later."""
+        await self.gateway.pass_seconds(1)
         name = f"deposits/{event.txid}-{event.event_index}"
         answer = await self.stub.PriceDeposit(pb.PriceDepositRequest(name=name), metadata=WORKFLOWS)
         return answer.deposit

@@ -146,6 +146,8 @@ class StandInOracle(_OracleBase):
         self.stx_e8 = 2 * 10**8
         self.status = oracle_pb2.PRICE_STATUS_OK
         self.observe_time: dt.datetime | None = None
+        # Rounds of the past, of either feed; where there are none after a time, the prices of now are the next one.
+        self.past: list[oracle_pb2.Price] = []
         self.reachable = True
         self.windows_complete = True
         self.volatility = 0.5
@@ -153,14 +155,36 @@ class StandInOracle(_OracleBase):
         # BTC/USD and STX/USD by expiration height, zeros where a person decides; the prices of now where not named.
         self.averages: dict[int, tuple[int, int]] = {}
 
+    def price(self, feed: price_pb2.Feed.ValueType) -> oracle_pb2.Price:
+        """The round of now."""
+        value = self.btc_e8 if feed == price_pb2.FEED_BTC_USD else self.stx_e8
+        at, height = self._gateway.late, self._gateway.burn_height
+        price = oracle_pb2.Price(feed=feed, round=at, status=self.status, price_usd_e8=value, burn_height=height)
+        price.observe_time.FromDatetime(self.observe_time or self._gateway.now())
+        return price
+
+    def keep_rounds(self) -> None:
+        """What is said now will have been said."""
+        self.past += [self.price(feed) for feed in (price_pb2.FEED_BTC_USD, price_pb2.FEED_STX_USD)]
+
     async def GetPrice(self, request: oracle_pb2.GetPriceRequest, context: Context) -> oracle_pb2.GetPriceResponse:
         """The price of a feed."""
         if not self.reachable:
             raise Unavailable("DOWN", "the oracle is down")
-        value = self.btc_e8 if request.feed == price_pb2.FEED_BTC_USD else self.stx_e8
-        price = oracle_pb2.Price(feed=request.feed, round=self._gateway.late, status=self.status, price_usd_e8=value)
-        price.observe_time.FromDatetime(self.observe_time or self._gateway.now())
-        return oracle_pb2.GetPriceResponse(price=price)
+        return oracle_pb2.GetPriceResponse(price=self.price(request.feed))
+
+    async def GetRoundAfter(
+        self, request: oracle_pb2.GetRoundAfterRequest, context: Context
+    ) -> oracle_pb2.GetRoundAfterResponse:
+        """The first good round that was observed later."""
+        if not self.reachable:
+            raise Unavailable("DOWN", "the oracle is down")
+        time = request.time.ToDatetime(dt.UTC)
+        for price in (*self.past, self.price(request.feed)):
+            is_good = price.feed == request.feed and price.status == oracle_pb2.PRICE_STATUS_OK
+            if is_good and price.observe_time.ToDatetime(dt.UTC) > time:
+                return oracle_pb2.GetRoundAfterResponse(price=price)
+        raise Unavailable("NO_ROUND_YET", "not yet")
 
     async def GetVolatility(
         self, request: oracle_pb2.GetVolatilityRequest, context: Context

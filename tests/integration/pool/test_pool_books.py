@@ -165,6 +165,7 @@ async def test_a_deep_reorganisation_is_reversed_and_stops_new_capacity(pool: Ru
     assert (await pool.reserve(pool.terms(1_000))).state == pb.RESERVATION_STATE_HELD
     await pool.final(created, settled, deposited)
     name = f"deposits/{deposited.txid}-{deposited.event_index}-1"
+    await pool.gateway.pass_seconds(1)
     await pool.stub.PriceDeposit(pb.PriceDepositRequest(name=name), metadata=WORKFLOWS)
     assert await pool.accounts() == after
     assert await _balances_differ(pool) == 0

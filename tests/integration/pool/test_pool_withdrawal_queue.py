@@ -92,6 +92,7 @@ async def test_capital_is_given_to_who_asked_first(pool: RunningPool) -> None:
     assert (behind.reason, behind.metadata["ahead"]) == ("WITHDRAWAL_QUEUED", "1")
     assert [(await get(pool, one)).ahead_in_queue for one in (first, second)] == [0, 1]
     await pool.final(pool.expired(terms, 1))
+    assert (await _waits(pool, first)).reason == "CAPITAL_LOCKED"
     assert (await price(pool, first)).withdrawal.state == pb.WITHDRAWAL_STATE_PRICED
     assert (await _at_once(pool, second)).reason == "NO_PRICE_YET"
     assert (await price(pool, second)).withdrawal.amount_base_units == 1_000
@@ -246,7 +247,7 @@ def test_a_part_is_as_large_as_free_capital_allows(
     left = requested - filled
     books = TierBooks(Tier.BALANCED, Token.STX, free, locked, min(reserved, free), left + others)
     assets = max(books.total - min(claimed, locked), 0)
-    count = shares_to_fill(requested, filled, books, assets)
+    count = shares_to_fill(requested, filled, books, assets, books.withdrawable)
     tenth = -(-requested // MOST_PARTS)
     assert 0 <= count <= left
     assert shares.amount_for(count, books.shares, assets) <= books.withdrawable

@@ -64,6 +64,7 @@ async def test_a_voucher_that_lapses_re_enters_like_a_deposit(pool: RunningPool)
     assert (lapsed.state, lapsed.reason) == (pb.WITHDRAWAL_STATE_LAPSED, "VOUCHER_LAPSED")
     assert (await record(pool, withdrawal)).state == pb.WITHDRAWAL_STATE_LAPSED
     name = f"deposits/{priced.voucher_terms.withdrawal.rpartition('/')[2]}-0"
+    await pool.gateway.pass_seconds(1)
     deposit = (await pool.stub.PriceDeposit(pb.PriceDepositRequest(name=name), metadata=WORKFLOWS)).deposit
     assert (deposit.shares, deposit.amount.base_units) == (400_000, 400_000)
     assert (await pool.outbox("signal"))[0]["argument"] == "LAPSED"

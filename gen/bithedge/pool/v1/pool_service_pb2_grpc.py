@@ -253,7 +253,8 @@ class PoolServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelWithdrawal(self, request, context):
-        """Gives up what still waits for capital; parts that were filled stay. FAILED_PRECONDITION once nothing waits.
+        """Gives up what still waits for capital; parts that were filled stay. What has its price by then is priced first:
+        FAILED_PRECONDITION once nothing waits.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -288,7 +289,8 @@ class PoolServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PriceDeposit(self, request, context):
-        """Gives a final deposit its shares at the first good price after it. UNAVAILABLE until there is one.
+        """Gives a final deposit its shares at the first good price after it, however late it is asked. UNAVAILABLE until there
+        is one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -296,8 +298,8 @@ class PoolServiceServicer:
 
     def PriceWithdrawal(self, request, context):
         """Burns the shares of a withdrawal at the first good price after it was asked for and its capital is free, and fixes
-        the voucher's terms. UNAVAILABLE until then: WITHDRAWAL_QUEUED while others wait before it, CAPITAL_LOCKED when it
-        waits first; a part may have been filled then, as a withdrawal of its own.
+        the voucher's terms. UNAVAILABLE until then: WITHDRAWAL_QUEUED while others wait before it, NO_PRICE_YET before that
+        price, CAPITAL_LOCKED when too little was free for it; a part may have been filled then, as a withdrawal of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

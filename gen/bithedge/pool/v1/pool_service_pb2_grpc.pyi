@@ -60,7 +60,9 @@ class PoolServiceStub:
     ListWithdrawals: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.ListWithdrawalsRequest, _pool_service_pb2.ListWithdrawalsResponse]
     """The caller's withdrawals and the parts that were filled before the rest, newest first."""
     CancelWithdrawal: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.CancelWithdrawalRequest, _pool_service_pb2.CancelWithdrawalResponse]
-    """Gives up what still waits for capital; parts that were filled stay. FAILED_PRECONDITION once nothing waits."""
+    """Gives up what still waits for capital; parts that were filled stay. What has its price by then is priced first:
+    FAILED_PRECONDITION once nothing waits.
+    """
     GetDeposit: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.GetDepositRequest, _pool_service_pb2.GetDepositResponse]
     """A deposit by its name."""
     CreateReservation: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.CreateReservationRequest, _pool_service_pb2.CreateReservationResponse]
@@ -70,11 +72,13 @@ class PoolServiceStub:
     ResumeReservations: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.ResumeReservationsRequest, _pool_service_pb2.ResumeReservationsResponse]
     """An operator lets capacity be reserved again after a reorganisation deeper than finality."""
     PriceDeposit: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.PriceDepositRequest, _pool_service_pb2.PriceDepositResponse]
-    """Gives a final deposit its shares at the first good price after it. UNAVAILABLE until there is one."""
+    """Gives a final deposit its shares at the first good price after it, however late it is asked. UNAVAILABLE until there
+    is one.
+    """
     PriceWithdrawal: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.PriceWithdrawalRequest, _pool_service_pb2.PriceWithdrawalResponse]
     """Burns the shares of a withdrawal at the first good price after it was asked for and its capital is free, and fixes
-    the voucher's terms. UNAVAILABLE until then: WITHDRAWAL_QUEUED while others wait before it, CAPITAL_LOCKED when it
-    waits first; a part may have been filled then, as a withdrawal of its own.
+    the voucher's terms. UNAVAILABLE until then: WITHDRAWAL_QUEUED while others wait before it, NO_PRICE_YET before that
+    price, CAPITAL_LOCKED when too little was free for it; a part may have been filled then, as a withdrawal of its own.
     """
     RecordVoucher: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.RecordVoucherRequest, _pool_service_pb2.RecordVoucherResponse]
     """Stores the signed voucher and the transaction to sign; a step of the withdraw workflow."""
@@ -117,7 +121,9 @@ class PoolServiceAsyncStub(PoolServiceStub):
     ListWithdrawals: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.ListWithdrawalsRequest, _pool_service_pb2.ListWithdrawalsResponse]  # type: ignore[assignment]
     """The caller's withdrawals and the parts that were filled before the rest, newest first."""
     CancelWithdrawal: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.CancelWithdrawalRequest, _pool_service_pb2.CancelWithdrawalResponse]  # type: ignore[assignment]
-    """Gives up what still waits for capital; parts that were filled stay. FAILED_PRECONDITION once nothing waits."""
+    """Gives up what still waits for capital; parts that were filled stay. What has its price by then is priced first:
+    FAILED_PRECONDITION once nothing waits.
+    """
     GetDeposit: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.GetDepositRequest, _pool_service_pb2.GetDepositResponse]  # type: ignore[assignment]
     """A deposit by its name."""
     CreateReservation: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.CreateReservationRequest, _pool_service_pb2.CreateReservationResponse]  # type: ignore[assignment]
@@ -127,11 +133,13 @@ class PoolServiceAsyncStub(PoolServiceStub):
     ResumeReservations: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.ResumeReservationsRequest, _pool_service_pb2.ResumeReservationsResponse]  # type: ignore[assignment]
     """An operator lets capacity be reserved again after a reorganisation deeper than finality."""
     PriceDeposit: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.PriceDepositRequest, _pool_service_pb2.PriceDepositResponse]  # type: ignore[assignment]
-    """Gives a final deposit its shares at the first good price after it. UNAVAILABLE until there is one."""
+    """Gives a final deposit its shares at the first good price after it, however late it is asked. UNAVAILABLE until there
+    is one.
+    """
     PriceWithdrawal: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.PriceWithdrawalRequest, _pool_service_pb2.PriceWithdrawalResponse]  # type: ignore[assignment]
     """Burns the shares of a withdrawal at the first good price after it was asked for and its capital is free, and fixes
-    the voucher's terms. UNAVAILABLE until then: WITHDRAWAL_QUEUED while others wait before it, CAPITAL_LOCKED when it
-    waits first; a part may have been filled then, as a withdrawal of its own.
+    the voucher's terms. UNAVAILABLE until then: WITHDRAWAL_QUEUED while others wait before it, NO_PRICE_YET before that
+    price, CAPITAL_LOCKED when too little was free for it; a part may have been filled then, as a withdrawal of its own.
     """
     RecordVoucher: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.RecordVoucherRequest, _pool_service_pb2.RecordVoucherResponse]  # type: ignore[assignment]
     """Stores the signed voucher and the transaction to sign; a step of the withdraw workflow."""
@@ -255,7 +263,9 @@ class PoolServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _pool_service_pb2.CancelWithdrawalRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_pool_service_pb2.CancelWithdrawalResponse, _abc.Awaitable[_pool_service_pb2.CancelWithdrawalResponse]]:
-        """Gives up what still waits for capital; parts that were filled stay. FAILED_PRECONDITION once nothing waits."""
+        """Gives up what still waits for capital; parts that were filled stay. What has its price by then is priced first:
+        FAILED_PRECONDITION once nothing waits.
+        """
 
     @_abc_1.abstractmethod
     def GetDeposit(
@@ -295,7 +305,9 @@ class PoolServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _pool_service_pb2.PriceDepositRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_pool_service_pb2.PriceDepositResponse, _abc.Awaitable[_pool_service_pb2.PriceDepositResponse]]:
-        """Gives a final deposit its shares at the first good price after it. UNAVAILABLE until there is one."""
+        """Gives a final deposit its shares at the first good price after it, however late it is asked. UNAVAILABLE until there
+        is one.
+        """
 
     @_abc_1.abstractmethod
     def PriceWithdrawal(
@@ -304,8 +316,8 @@ class PoolServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_pool_service_pb2.PriceWithdrawalResponse, _abc.Awaitable[_pool_service_pb2.PriceWithdrawalResponse]]:
         """Burns the shares of a withdrawal at the first good price after it was asked for and its capital is free, and fixes
-        the voucher's terms. UNAVAILABLE until then: WITHDRAWAL_QUEUED while others wait before it, CAPITAL_LOCKED when it
-        waits first; a part may have been filled then, as a withdrawal of its own.
+        the voucher's terms. UNAVAILABLE until then: WITHDRAWAL_QUEUED while others wait before it, NO_PRICE_YET before that
+        price, CAPITAL_LOCKED when too little was free for it; a part may have been filled then, as a withdrawal of its own.
         """
 
     @_abc_1.abstractmethod
