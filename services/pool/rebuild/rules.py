@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from kernel.book_comparison import Rule
+from services.pool.store_feed import LINES
 
 _BY_CHAIN: Final = "kind IN ('DEPOSIT', 'POLICY_CREATED', 'POLICY_SETTLED', 'POLICY_EXPIRED', 'FEES_WITHDRAWN', 'GAS')"
 _ACCOUNTS: Final = "account ~ '^(vault_cash|platform_fees|locked_collateral|gas_)'"
@@ -78,5 +79,15 @@ RULES: Final = (
 # How far the work has come and what providers are told of it, not what is in the books: begun anew. Decisions are read
 # again from the oracle's receipts, and what was not explained may be another thing then.
 WORKING: Final = frozenset(
-    {"cursor", "outbox", "lease", "request", "tier_lock", "unknown_event", "decision", "decision_cursor", "feed"}
+    {
+        "cursor",
+        "outbox",
+        "lease",
+        "request",
+        "tier_lock",
+        "unknown_event",
+        "decision",
+        "decision_cursor",
+        LINES.table.name,
+    }
 )
