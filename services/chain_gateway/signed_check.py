@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from kernel.errors import InvalidArgument
+from kernel.units import INT64_MAX
 from services.chain_gateway.contracts import Contracts
 from services.chain_gateway.signing import stored_call
 from services.chain_gateway.stacks.errors import CodecError, MissingSignature
@@ -39,6 +40,8 @@ def check_signed(contracts: Contracts, prepared: PreparedTransaction, data: byte
     least, most = (0, 0) if prepared.sponsored else (1, fee_cap_ustx)
     if not least <= transaction.origin.fee <= most:
         raise InvalidArgument.of(_FIELD, f"the fee is not within {least} and {most} uSTX", "FEE_OUT_OF_BOUNDS")
+    if transaction.origin.nonce > INT64_MAX:
+        raise InvalidArgument.of(_FIELD, f"the nonce is above {INT64_MAX}", "NONCE_OUT_OF_BOUNDS")
     try:
         verify_origin(transaction)
     except MissingSignature as error:

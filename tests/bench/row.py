@@ -26,6 +26,7 @@ ABOUT: Final[Mapping[str, str]] = {
     "ratio": "value / yardstick; null when either is zero or below",
     "goal": "a bound on what `goal_kind` says; null when there is none",
     "goal_kind": " | ".join(GoalKind),
+    "value_goal": "the most that `value` may be besides; null when nothing is said of it",
     "met": "whether the bound holds; true without a goal",
     "samples": "how many samples of each side stand behind the medians",
     "spread": "lowest and highest sample of ours; null when there is only one",
@@ -36,13 +37,16 @@ ABOUT: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True)
 class Goal:
-    """A bound."""
+    """A bound, and where it is one on the ratio perhaps another on the value."""
 
     kind: GoalKind
     bound: float
+    value_bound: float | None = None
 
     def is_met(self, value: float, ratio: float | None) -> bool:
-        """Whether the bound holds. A ratio that does not exist meets none."""
+        """Whether the bounds hold. A ratio that does not exist meets none."""
+        if self.value_bound is not None and value > self.value_bound:
+            return False
         if self.kind is GoalKind.VALUE_AT_MOST:
             return value <= self.bound
         if ratio is None:
@@ -55,9 +59,9 @@ def at_least(ratio: float) -> Goal:
     return Goal(GoalKind.RATIO_AT_LEAST, ratio)
 
 
-def at_most(ratio: float) -> Goal:
-    """Ours at most so many times the yardstick: for times."""
-    return Goal(GoalKind.RATIO_AT_MOST, ratio)
+def at_most(ratio: float, value: float | None = None) -> Goal:
+    """Ours at most so many times the yardstick, and at most `value` in the row's unit: for times."""
+    return Goal(GoalKind.RATIO_AT_MOST, ratio, value)
 
 
 def value_at_most(bound: float) -> Goal:
@@ -98,6 +102,7 @@ class Row:
             "ratio": None if self.ratio is None else _short(self.ratio),
             "goal": None if self.goal is None else self.goal.bound,
             "goal_kind": None if self.goal is None else str(self.goal.kind),
+            "value_goal": None if self.goal is None else self.goal.value_bound,
             "met": self.met,
             "samples": self.samples,
             "spread": _ends(self.spread),

@@ -37,6 +37,7 @@ def test_the_file_has_the_rows_as_promised(tmp_path: Path) -> None:
         "ratio": 2.0,
         "goal": 0.5,
         "goal_kind": "ratio at least",
+        "value_goal": None,
         "met": True,
         "samples": 3,
         "spread": [180.0, 210.0],

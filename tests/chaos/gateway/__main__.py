@@ -8,11 +8,12 @@ import contextlib
 import shutil
 import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import Final
 
 from tests.chaos.gateway.play import STORM_PART, play, say
-from tests.chaos.gateway.report import differences, show, summary
+from tests.chaos.gateway.report import broken, differences, show, summary
 from tests.chaos.gateway.shares import shortcomings
 
 _FOLDER: Final = Path("build") / "chaos"
@@ -36,6 +37,10 @@ def main() -> int:
     except (KeyboardInterrupt, asyncio.CancelledError):
         say("interrupted")
         return _INTERRUPTED
+    except Exception as error:  # noqa: BLE001 (the play itself broke: who reads the last line must hear of it)
+        traceback.print_exc()
+        print(broken(given.intents, given.seed, error), flush=True)
+        return 1
 
 
 async def _run(intents: int, seed: int, folder: Path) -> int:
@@ -51,7 +56,7 @@ async def _run(intents: int, seed: int, folder: Path) -> int:
     good = outcome.verdict.holds and not differences(outcome) and not missing
     if not good:
         say(f"logs: {folder}")
-    print(summary(outcome, seed), flush=True)
+    print(summary(outcome, missing, seed), flush=True)
     return 0 if good else 1
 
 

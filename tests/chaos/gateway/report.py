@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from tests.chaos.gateway.play import Outcome, say
@@ -42,14 +42,23 @@ def show(outcome: Outcome, missing: Iterable[str]) -> None:
         say(f"  ! and {len(found) - _SHOWN} more")
 
 
-def summary(outcome: Outcome, seed: int) -> str:
-    """One line of JSON."""
+def broken(intents: int, seed: int, error: BaseException) -> str:
+    """The same line for a play that did not come to its end: nothing is known of effects and gaps."""
+    why = f"{type(error).__name__}: {error}"[:300]
+    return json.dumps(
+        {"intents": intents, "effects": None, "gaps": None, "differences": None, "error": why, "seed": seed}
+    )
+
+
+def summary(outcome: Outcome, missing: Sequence[str], seed: int) -> str:
+    """One line of JSON; `shortcomings` are what the play itself left undone, and a play that has any fails."""
     verdict, weather = outcome.verdict, outcome.weather
     content: dict[str, Any] = {
         "intents": verdict.intents,
         "effects": verdict.effects,
         "gaps": verdict.gaps,
         "differences": len(differences(outcome)),
+        "shortcomings": list(missing),
         "wasted": verdict.wasted,
         "fillers": verdict.fillers,
         "replaced": outcome.gateway.replaced,

@@ -117,6 +117,7 @@ async def test_whatever_differs_from_what_was_prepared_is_refused(world: World, 
             _with(good, post_condition_mode=PostConditionMode.ALLOW),
         ],
         "FEE_OUT_OF_BOUNDS": [await sign(world, "provider", prepared, fee=10**9)],
+        "NONCE_OUT_OF_BOUNDS": [await sign(world, "provider", prepared, nonce=2**63)],
     }
     for expected, attempts in cases.items():
         for raw in attempts:
