@@ -107,6 +107,7 @@ async def test_every_way_in_which_a_voucher_ends_is_told(pool: RunningPool) -> N
     await pool.final(veto)
     name = f"deposits/{vetoed.name.rpartition('/')[2]}-0"
     await pool.gateway.pass_seconds(1)
+    await pool.gateway.pass_seconds(1)
     await pool.stub.PriceDeposit(pb.PriceDepositRequest(name=name), metadata=WORKFLOWS)
     answer = await told(pool)
     subjects = [one.withdrawal or one.deposit for one in answer.notifications]

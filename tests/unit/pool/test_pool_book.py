@@ -11,9 +11,11 @@ from kernel.pricing.volatility import VolatilityRules, expected_volatility
 from kernel.units import USD_E8, Token
 from services.pool.domain import shares
 from services.pool.domain.book import Book
+from services.pool.domain.shares import OpenPolicy
 from tests.unit.pool.pool_strategies import CREATED, expired, open_policies, prices, tokens
 
 PAST = PastVolatility(0.9, 0.6, 0.7, 0.5)
+_COLUMNS = OpenPolicy._fields[1:]
 # What a mark may be off by, of spot; see `mark_portfolio`.
 OFF = 5e-6
 
@@ -61,3 +63,15 @@ def test_volatilities_of_many_times_are_those_of_each(years: list[float]) -> Non
     assert found == [expected_volatility(PAST, time, rules) for time in sorted(years)]
     assert found == sorted(found, reverse=True)
     assert all(0.5 < one <= PAST.ewma for one in found)
+
+
+@given(data=st.data(), token=tokens, height=st.integers(CREATED - 2, CREATED + 2))
+def test_what_was_written_after_a_price_claims_what_it_brought(data: st.DataObject, token: Token, height: int) -> None:
+    """Its premium, unless its payout is decided: the others are valued as if it was not there."""
+    drawn = data.draw(st.lists(open_policies(token), max_size=6))
+    policies = [one._replace(created_burn_height=CREATED + data.draw(st.integers(-2, 2))) for one in drawn]
+    there = [one for one in policies if one.created_burn_height <= height or one.decided]
+    book, premiums = Book.of(token, policies).written_by(height)
+    assert premiums == sum(one.premium for one in policies) - sum(one.premium for one in there)
+    kept, known = ([getattr(one, name).tolist() for name in _COLUMNS] for one in (book, Book.of(token, there)))
+    assert kept == known
