@@ -38,8 +38,8 @@ class Statements:
             self.issued.append((statement, parameters[0] if many else parameters))
 
     def note_query(self, query: asyncpg.connection.LoggedQuery) -> None:
-        """A listener of the driver's, which hears what goes past the engine."""
-        if query.query.lstrip().upper().startswith(_VERBS):
+        """A listener of the driver's, which hears what goes past the engine, and the driver's own look at types."""
+        if query.query.lstrip().upper().startswith(_VERBS) and "typeinfo_tree" not in query.query:
             self.issued.append((query.query, query.args))
 
 
