@@ -1,16 +1,16 @@
-"""Contracts, policy service and ledger side by side, policies page by page of the ledger in the order of their ids."""
+"""Contracts, policy service and ledger side by side, page by page in the order of policies' ids."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from kernel.units import Token
-from services.pool import store, store_coverage, store_reports
+from services.pool import store, store_coverage, store_reports, store_stage
 from services.pool.domain import ledger
 from services.pool.domain.positions import compare_positions
 from services.pool.domain.reconciliation import (
@@ -25,65 +25,105 @@ from services.pool.domain.reconciliation import (
     compare_sums,
 )
 from services.pool.store_coverage import Cover
+from services.pool.store_stage import Book
 
 _PAGE: Final = 5_000
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What contracts and policy service say, and at which heights they say it."""
+    """What contracts and policy service say, and at which heights they say it; of each policy, their staged pages."""
 
     block_hash: str
     contracts: Contracts
     pending: Pending
     final_burn_height: int
     burn_height: int
-    policies: Mapping[str, PolicyFact]
     policies_burn_height: int
 
 
 @dataclass(frozen=True)
 class Compared:
-    """Every difference, and how many policies were looked at."""
+    """The differences, and how many policies were looked at."""
 
     differences: Sequence[Difference]
     policies: int
 
 
-async def compare_books(
-    session: AsyncSession,
-    snapshot: Snapshot,
-    burn_height: int,
-    faults: Sequence[tuple[str, str]],
-    page: int = _PAGE,
-) -> Compared:
-    """The snapshot beside the ledger as it stood at its final height, and rows beside accounts at `burn_height`.
+class Books:
+    """One snapshot beside the ledger as it stood at its final height, and rows beside accounts at `burn_height`.
 
-    `page` is how many of the ledger's policies are held at a time. Sums first, then policy by policy, then positions.
+    Everything is read in the session's transaction, which must see one moment: one of `Database.snapshot`, or one that
+    holds the cursor and all tiers.
     """
-    balances = await store.balances_at(session, snapshot.final_burn_height)
-    found = list(compare_sums(snapshot.contracts, snapshot.pending, _sums(balances)))
-    policies = await _compare_policies(session, snapshot, page, found)
-    positions = await store_reports.read_positions(session, burn_height, faults)
-    found.extend(compare_positions(await store.balances(session), positions))
-    return Compared(found, policies)
 
+    def __init__(
+        self,
+        session: AsyncSession,
+        report_id: str,
+        snapshot: Snapshot,
+        burn_height: int,
+        faults: Sequence[tuple[str, str]],
+    ) -> None:
+        self._session = session
+        self._report_id = report_id
+        self._snapshot = snapshot
+        self._burn_height = burn_height
+        self._faults = faults
 
-async def _compare_policies(session: AsyncSession, snapshot: Snapshot, page: int, found: list[Difference]) -> int:
-    """Adds the differences of policies to `found`; how many policies there are."""
-    # Ids are 32 hexadecimal digits: the database and we sort them alike, whatever its collation.
-    others = sorted({*snapshot.contracts.policies, *snapshot.policies})
-    after, start, number, more = "", 0, 0, True
-    while more:
-        covers = await store_coverage.covers_after(session, after, page)
-        more = len(covers) == page
-        after = covers[-1].policy_id if covers else after
-        end = bisect_right(others, after) if more else len(others)
-        booked = _booked(covers, snapshot.final_burn_height)
-        names = sorted({*booked.policies, *others[start:end]})
-        found.extend(compare_policies(names, snapshot.contracts, snapshot.pending, booked, snapshot.policies))
-        start, number = end, number + len(names)
-    return number
+    async def compare(self, covered: Mapping[Token, int], page: int = _PAGE) -> Compared:
+        """Sums first, then policy by policy, then positions; `page` is how many policies are held at a time.
+
+        Of a kind, the first 500 policies are told: what is held does not grow with the books.
+        """
+        found = await self._sums(covered)
+        told: Counter[str] = Counter()
+        after, number, more = "", 0, True
+        while more:
+            covers = await store_coverage.covers_after(self._session, after, page)
+            chain = await store_stage.facts_after(self._session, self._report_id, Book.CONTRACTS, after, page)
+            service = await store_stage.facts_after(self._session, self._report_id, Book.POLICIES, after, page)
+            # Ids are 32 hexadecimal digits: the database and we sort them alike, whatever its collation.
+            books = ([cover.policy_id for cover in covers], list(chain), list(service))
+            names = set().union(*books)
+            ends = [book[-1] for book in books if len(book) == page]
+            more = bool(ends)
+            if more:
+                after = min(ends)
+                names = {name for name in names if name <= after}
+            number += len(names)
+            for difference in self._policies(sorted(names), covers, chain, service):
+                told[difference.kind] += 1
+                if told[difference.kind] <= store_reports.MOST_OF_A_KIND:
+                    found.append(difference)
+        return Compared([*found, *await self._positions()], number)
+
+    async def compare_again(self, covered: Mapping[Token, int], policies: Collection[str]) -> list[Difference]:
+        """As `compare`, of these policies alone."""
+        covers = await store_coverage.covers_of(self._session, policies)
+        chain = await store_stage.facts_of(self._session, self._report_id, Book.CONTRACTS, policies)
+        service = await store_stage.facts_of(self._session, self._report_id, Book.POLICIES, policies)
+        found = [*await self._sums(covered), *self._policies(sorted(policies), covers, chain, service)]
+        return [*found, *await self._positions()]
+
+    async def _sums(self, covered: Mapping[Token, int]) -> list[Difference]:
+        balances = await store.balances_at(self._session, self._snapshot.final_burn_height)
+        return [*compare_sums(self._snapshot.contracts, covered, self._snapshot.pending, _sums(balances))]
+
+    def _policies(
+        self,
+        names: Iterable[str],
+        covers: Iterable[Cover],
+        chain: Mapping[str, PolicyFact],
+        service: Mapping[str, PolicyFact],
+    ) -> Iterator[Difference]:
+        booked = _booked(covers, self._snapshot.final_burn_height)
+        contracts = replace(self._snapshot.contracts, policies=chain)
+        return compare_policies(names, contracts, self._snapshot.pending, booked, service)
+
+    async def _positions(self) -> tuple[Difference, ...]:
+        positions = await store_reports.read_positions(self._session, self._burn_height, self._faults)
+        return compare_positions(await store.balances(self._session), positions)
 
 
 def _booked(covers: Iterable[Cover], burn_height: int) -> Booked:

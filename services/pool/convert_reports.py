@@ -17,12 +17,14 @@ from services.pool.comparison import Snapshot
 from services.pool.domain import chain_event as chain
 from services.pool.domain.likely_cause import SENTENCES
 from services.pool.domain.reconciliation import Contracts, Difference, Pending, PolicyFact, Sums
+from services.pool.staging import Page
+from services.pool.store_stage import Book
 
 _STATUS: Final = ("ACTIVE", "SETTLED", "EXPIRED")
 
 
 def snapshot(request: pb.CreateReconciliationRequest) -> Snapshot:
-    """What a reconciliation compares the ledger with."""
+    """What a reconciliation compares the ledger with, but for policies."""
     given = request.contracts
     return Snapshot(
         given.block_hash,
@@ -30,28 +32,63 @@ def snapshot(request: pb.CreateReconciliationRequest) -> Snapshot:
         pending(given.pending_events),
         final_burn_height(given),
         given.burn_height,
-        service_policies(request.policies),
         request.policies_projected_burn_height,
     )
 
 
+def whole_books(request: pb.CreateReconciliationRequest) -> tuple[Page, ...]:
+    """The policies of a request that has them all, each book as one page; none where they are staged."""
+    if not request.staged:
+        given = request.contracts
+        return (
+            Page(Book.CONTRACTS, 0, 0, given.block_hash, _contract_policies(given.policies)),
+            Page(Book.POLICIES, 0, 0, "", _service_policies(request.policies)),
+        )
+    if request.contracts.policies or request.policies:
+        raise InvalidArgument.of("staged", "policies are staged or in the request, not both")
+    return ()
+
+
+def page(request: pb.AddReconciliationPageRequest) -> Page:
+    """A page to stage."""
+    after = request.after_onchain_id
+    match request.WhichOneof("page"):
+        case "contracts":
+            given = request.contracts
+            follows, facts = given.next_after_onchain_id, _contract_policies(given.policies)
+            found = Page(Book.CONTRACTS, after, follows, given.block_hash, facts)
+        case "policies":
+            follows, facts = request.policies.next_after_onchain_id, _service_policies(request.policies.policies)
+            found = Page(Book.POLICIES, after, follows, "", facts)
+        case _:
+            raise InvalidArgument.of("page", "expected contracts or policies")
+    if after < 0:
+        raise InvalidArgument.of("after_onchain_id", "expected at least 0")
+    if found.next_after_onchain_id and found.next_after_onchain_id <= after:
+        raise InvalidArgument.of("page.next_after_onchain_id", "expected 0, or more than after_onchain_id")
+    return found
+
+
 def contracts(snapshot: chain_gateway_service_pb2.GetContractSnapshotResponse) -> Contracts:
-    """What the contracts say."""
+    """What the contracts say, but for policies."""
     sums, actual = {}, {}
     for balance in snapshot.balances:
         token = convert.token(balance.token, "contracts.balances.token")
         sums[token] = Sums(balance.accounted_base_units, balance.locked_base_units, balance.fees_base_units)
         actual[token] = balance.actual_base_units
-    policies = {
+    return Contracts(sums, actual, {})
+
+
+def _contract_policies(policies: Iterable[chain_gateway_service_pb2.ContractPolicy]) -> Mapping[str, PolicyFact]:
+    return {
         parse_resource_name("policies", policy.policy, "contracts.policies.policy"): PolicyFact(
             _status(policy.status),
             convert.token(policy.max_payout.token, "contracts.policies.max_payout"),
             policy.max_payout.base_units,
             policy.payout_base_units,
         )
-        for policy in snapshot.policies
+        for policy in policies
     }
-    return Contracts(sums, actual, policies)
 
 
 def _status(number: int) -> str:
@@ -105,8 +142,7 @@ def _effect(payload: chain.Payload) -> tuple[Token, Sums] | None:
     return None
 
 
-def service_policies(totals: Iterable[policy_service_pb2.PolicyTotal]) -> Mapping[str, PolicyFact]:
-    """What the policy service says, by policy id."""
+def _service_policies(totals: Iterable[policy_service_pb2.PolicyTotal]) -> Mapping[str, PolicyFact]:
     return {
         parse_resource_name("policies", total.policy, "policies.policy"): PolicyFact(
             policy_pb2.PolicyState.Name(total.state).removeprefix("POLICY_STATE_"),

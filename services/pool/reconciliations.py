@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import grpc
@@ -15,11 +15,14 @@ from kernel.clock import wall_now
 from kernel.database import Database
 from kernel.errors import FailedPrecondition
 from kernel.log import get_logger
-from services.pool import healing, metrics, store, store_journal, store_reports, tables
-from services.pool.comparison import Compared, Snapshot, compare_books
+from kernel.units import Token
+from services.pool import healing, metrics, store, store_journal, store_reports, store_stage, tables
+from services.pool.comparison import Books, Snapshot
 from services.pool.convert_reports import difference_json
 from services.pool.domain.likely_cause import LikelyCause
 from services.pool.domain.reconciliation import Difference
+from services.pool.staging import check_whole
+from services.pool.store_stage import Book
 
 # These the chain's events may put right.
 _FROM_EVENTS: Final = (LikelyCause.EVENT_MISSED, LikelyCause.UNEXPLAINED_PAYMENT)
@@ -33,65 +36,76 @@ class Reconciliations:
         self._gateway = gateway_grpc.ChainGatewayServiceStub(gateway)
 
     async def reconcile(self, report_id: str, snapshot: Snapshot) -> tables.Reconciliation:
-        """The report of this name, made now or before.
+        """The report of this name, made now or before, of books that are staged for it.
 
         FailedPrecondition BOOKS_BEHIND while ledger or policy service have not taken in what was final at the
-        snapshot, or the policy service is further than the ledger. Unavailable where the chain's events are needed and
-        the gateway does not answer.
+        snapshot, or the policy service is further than the ledger; RECONCILIATION_PAGE_MISSING, or Aborted
+        SNAPSHOT_PASSED, where the books are not staged. Unavailable where the chain's events are needed and the gateway
+        does not answer.
         """
+        report = await self._report(report_id, snapshot)
         async with self._database.transaction() as session:
+            await store_stage.lock(session, report_id)
+            await store_stage.end(session, report_id)
+        return report
+
+    async def _report(self, report_id: str, snapshot: Snapshot) -> tables.Reconciliation:
+        # All of it is read as of one moment, and nobody waits for it.
+        async with self._database.snapshot() as session:
             stored = await store_reports.get_report(session, report_id)
             if stored is not None:
                 return stored
-            # One statement, one view of the books: the projector need not wait for it.
+            await check_whole(session, report_id, snapshot.block_hash)
+            height = _followed(await store.read_cursor(session), snapshot).projected_burn_height
             faults = await store_journal.faults(session, store_reports.MOST_OF_A_KIND)
-            cursor = await _cursor(session, snapshot)
-            compared = await compare_books(session, snapshot, cursor.projected_burn_height, faults)
-        missed: Sequence[chain_event_pb2.ChainEvent] = ()
-        if any(difference.cause in _FROM_EVENTS for difference in compared.differences):
-            missed = await healing.missed_events(self._database, self._gateway, cursor.projected_burn_height)
+            covered = await store_stage.covered(session, report_id)
+            compared = await Books(session, report_id, snapshot, height, faults).compare(covered)
+        found, missed = compared.differences, list[chain_event_pb2.ChainEvent]()
+        if any(difference.cause in _FROM_EVENTS for difference in found):
+            missed = await healing.missed_events(self._database, self._gateway, height)
         async with self._database.transaction() as session:
-            return await _heal(session, report_id, snapshot, compared, missed, faults)
+            await store_stage.lock(session, report_id)
+            stored = await store_reports.get_report(session, report_id)
+            if stored is not None:
+                return stored
+            await check_whole(session, report_id, snapshot.block_hash)
+            if found:
+                found = await _heal(session, report_id, snapshot, _Found(found, missed, faults, covered))
+            row = _row(report_id, snapshot, found, compared.policies)
+            session.add(row)
+        _tell(found)
+        return row
 
 
-async def _heal(
-    session: AsyncSession,
-    report_id: str,
-    snapshot: Snapshot,
-    compared: Compared,
-    missed: Sequence[chain_event_pb2.ChainEvent],
-    faults: Sequence[tuple[str, str]],
-) -> tables.Reconciliation:
-    cursor = await _cursor(session, snapshot)
-    stored = await store_reports.get_report(session, report_id)
-    if stored is not None:
-        return stored
+@dataclass(frozen=True)
+class _Found:
+    """What was found without a lock, and the events that may explain it."""
+
+    differences: Sequence[Difference]
+    missed: Sequence[chain_event_pb2.ChainEvent]
+    faults: Sequence[tuple[str, str]]
+    covered: Mapping[Token, int]
+
+
+async def _heal(session: AsyncSession, report_id: str, snapshot: Snapshot, given: _Found) -> list[Difference]:
+    """What became of the differences. Under the locks only what differed is read again, and the sums."""
+    cursor = _followed(await store.read_cursor(session, lock=True), snapshot)
+    # Whoever prices or reserves waits, so that accounts and rows are read at one moment.
+    await store.lock_tiers(session)
     height, now = cursor.projected_burn_height, cursor.market_time or wall_now()
-    found = compared.differences
-    if found:
-        for event in missed:
-            await healing.take_in(session, event, now)
-        positions = await store_reports.read_positions(session, height)
-        await healing.end_what_is_over(session, positions, snapshot.contracts.policies.keys(), height, now)
-        await session.flush()
-        compared = await compare_books(session, snapshot, height, faults)
-        found = _told(found, compared.differences)
-    row = tables.Reconciliation(
-        id=report_id,
-        block_hash=snapshot.block_hash,
-        burn_height=snapshot.burn_height,
-        differences=[difference_json(difference) for difference in found],
-        policies_compared=compared.policies,
-        accounts_compared=3 * len(snapshot.contracts.sums),
-    )
-    session.add(row)
-    _tell(found)
-    return row
+    for event in given.missed:
+        await healing.take_in(session, event, now)
+    positions = await store_reports.read_positions(session, height)
+    empty = await store_stage.facts_of(session, report_id, Book.CONTRACTS, positions.empty_reservations)
+    await healing.end_what_is_over(session, positions, empty, height, now)
+    await session.flush()
+    subjects = (difference.subject.partition("/") for difference in given.differences)
+    policies = {identifier for collection, _, identifier in subjects if collection == "policies"}
+    books = Books(session, report_id, snapshot, height, given.faults)
+    return _told(given.differences, await books.compare_again(given.covered, policies))
 
 
-async def _cursor(session: AsyncSession, snapshot: Snapshot) -> tables.Cursor:
-    """The books' cursor; cursor and tiers stay locked until the end of the transaction."""
-    cursor = await store.read_cursor(session, lock=True)
+def _followed(cursor: tables.Cursor, snapshot: Snapshot) -> tables.Cursor:
     projected, policies = cursor.projected_burn_height, snapshot.policies_burn_height
     if min(projected, policies) < snapshot.final_burn_height or projected < policies:
         raise FailedPrecondition(
@@ -101,9 +115,18 @@ async def _cursor(session: AsyncSession, snapshot: Snapshot) -> tables.Cursor:
             ledger=projected,
             policies=policies,
         )
-    # Whoever prices or reserves waits, so that accounts and rows are read at one moment.
-    await store.lock_tiers(session)
     return cursor
+
+
+def _row(report_id: str, snapshot: Snapshot, found: Sequence[Difference], policies: int) -> tables.Reconciliation:
+    return tables.Reconciliation(
+        id=report_id,
+        block_hash=snapshot.block_hash,
+        burn_height=snapshot.burn_height,
+        differences=[difference_json(difference) for difference in found],
+        policies_compared=policies,
+        accounts_compared=3 * len(snapshot.contracts.sums),
+    )
 
 
 def _told(found: Sequence[Difference], left: Sequence[Difference]) -> list[Difference]:

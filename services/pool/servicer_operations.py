@@ -16,6 +16,7 @@ from kernel.rpc.interceptors import Context
 from kernel.temporal import START
 from services.pool import convert, convert_reports, store, store_reports, tables
 from services.pool.parts import Parts
+from services.pool.staging import add_page
 from workflows.contract import ReconcileInput, start_reconcile
 
 _LATEST: Final = "latest"
@@ -57,12 +58,23 @@ class OperationMethods(pool_service_pb2_grpc.PoolServiceServicer):
             await complete(session, tables.Request, principal, request, request.request_id, response)
         return response
 
+    async def AddReconciliationPage(
+        self, request: pb.AddReconciliationPageRequest, context: Context
+    ) -> pb.AddReconciliationPageResponse:
+        """Stages one page of one book."""
+        report_id = convert.reconciliation_id(request.name)
+        follows = await add_page(self._parts.database, report_id, convert_reports.page(request))
+        return pb.AddReconciliationPageResponse(next_after_onchain_id=follows)
+
     async def CreateReconciliation(
         self, request: pb.CreateReconciliationRequest, context: Context
     ) -> pb.CreateReconciliationResponse:
         """Compares, heals and stores; once per name."""
         report_id = convert.reconciliation_id(request.name)
-        row = await self._parts.reconciliations.reconcile(report_id, convert_reports.snapshot(request))
+        snapshot, books = convert_reports.snapshot(request), convert_reports.whole_books(request)
+        for page in books:
+            await add_page(self._parts.database, report_id, page)
+        row = await self._parts.reconciliations.reconcile(report_id, snapshot)
         return pb.CreateReconciliationResponse(reconciliation=convert_reports.reconciliation_message(row))
 
     async def RunReconciliation(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final, NamedTuple
 
 import sqlalchemy as sa
@@ -121,5 +122,13 @@ async def covers_after(session: AsyncSession, policy_id: str, limit: int) -> lis
     return [Cover(name, status, Token(token), *rest) for name, status, token, *rest in rows]
 
 
+async def covers_of(session: AsyncSession, ids: Collection[str]) -> list[Cover]:
+    """Those of these policies, in the order of their ids."""
+    rows = await run(session, _COVERS_OF, list(ids), REVERSED)
+    return [Cover(name, status, Token(token), *rest) for name, status, token, *rest in rows]
+
+
+_COVERS_OF: Final = f"""SELECT {", ".join(Cover._fields)} FROM pool.coverage
+    WHERE policy_id = ANY($1::text[]) AND status <> $2 ORDER BY policy_id"""
 _COVERS: Final = f"""SELECT {", ".join(Cover._fields)} FROM pool.coverage
     WHERE policy_id > $1 AND status <> $2 ORDER BY policy_id LIMIT $3"""

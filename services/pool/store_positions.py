@@ -102,15 +102,21 @@ async def withdrawals_of(
 
 async def lapsed_vouchers(session: AsyncSession, delivered_burn_height: int) -> Sequence[tables.Withdrawal]:
     """Priced withdrawals whose voucher can finally not be used any more; locked."""
-    statement = (
-        select(tables.Withdrawal)
-        .where(col(tables.Withdrawal.state).in_([constant(state) for state in _PAYABLE]))
-        .where(col(tables.Withdrawal.last_use_burn_height) <= delivered_burn_height)
-        .order_by(col(tables.Withdrawal.id))
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    )
+    statement = select(tables.Withdrawal).where(_lapsed(delivered_burn_height)).order_by(col(tables.Withdrawal.id))
+    return (await session.exec(statement.with_for_update().execution_options(populate_existing=True))).all()
+
+
+async def overdue_vouchers(session: AsyncSession, delivered_burn_height: int) -> Sequence[str]:
+    """The ids of `lapsed_vouchers`; nothing is locked."""
+    statement = select(tables.Withdrawal.id).where(_lapsed(delivered_burn_height)).order_by(col(tables.Withdrawal.id))
     return (await session.exec(statement)).all()
+
+
+def _lapsed(delivered_burn_height: int) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        col(tables.Withdrawal.state).in_([constant(state) for state in _PAYABLE]),
+        col(tables.Withdrawal.last_use_burn_height) <= delivered_burn_height,
+    )
 
 
 async def shares_of(session: AsyncSession, provider: str) -> dict[Key, int]:

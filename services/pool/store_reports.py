@@ -60,7 +60,7 @@ async def read_positions(session: AsyncSession, burn_height: int, faults: Sequen
         ),
         created_reservations=await _reservations(session, ReservationState.HELD, _covered()),
         empty_reservations=await _reservations(session, ReservationState.COMMITTED, ~_covered()),
-        overdue_vouchers=tuple(row.id for row in await store_positions.lapsed_vouchers(session, burn_height)),
+        overdue_vouchers=tuple(await store_positions.overdue_vouchers(session, burn_height)),
         faults=tuple(faults),
     )
 

@@ -44,7 +44,7 @@ class PolicyFact:
 
 @dataclass(frozen=True)
 class Contracts:
-    """The contracts at the snapshot's block. `actual` is what the vault really owns."""
+    """The contracts at the snapshot's block. `actual` is what the vault really owns; `policies` may be a page."""
 
     sums: Mapping[Token, Sums]
     actual: Mapping[Token, int]
@@ -81,10 +81,16 @@ class Difference:
     healed: bool = False
 
 
-def compare_sums(contracts: Contracts, pending: Pending, booked: Mapping[Token, Sums]) -> Iterator[Difference]:
-    """Every difference of the vault's accounts; `booked` is the ledger's at the snapshot's final height."""
+def compare_sums(
+    contracts: Contracts, covered: Mapping[Token, int], pending: Pending, booked: Mapping[Token, Sums]
+) -> Iterator[Difference]:
+    """Every difference of the vault's accounts.
+
+    `covered` is what the registry's open policies claim, base units; `booked` is the ledger's at the snapshot's final
+    height.
+    """
     for token in Token:
-        yield from _compare_token(token, contracts, pending, booked.get(token, Sums()))
+        yield from _compare_token(token, contracts, covered.get(token, 0), pending, booked.get(token, Sums()))
 
 
 def compare_policies(
@@ -100,7 +106,9 @@ def compare_policies(
         yield from _compare_with_service(policy_id, contracts, pending, booked, policies.get(policy_id))
 
 
-def _compare_token(token: Token, contracts: Contracts, pending: Pending, booked: Sums) -> Iterator[Difference]:
+def _compare_token(
+    token: Token, contracts: Contracts, covered: int, pending: Pending, booked: Sums
+) -> Iterator[Difference]:
     said = contracts.sums.get(token, Sums())
     expected = booked.plus(pending.effects.get(token, Sums()))
     for kind, chain, books in (
@@ -117,9 +125,6 @@ def _compare_token(token: Token, contracts: Contracts, pending: Pending, booked:
     if actual > said.accounted:
         cause = LikelyCause.SENT_TO_VAULT
         yield Difference("VAULT_EXCESS", token.name, str(actual - said.accounted), "", "", cause)
-    covered = sum(
-        fact.max_payout for fact in contracts.policies.values() if fact.token is token and fact.status == ACTIVE
-    )
     if covered != said.locked:
         cause = LikelyCause.CONTRACTS_DISAGREE
         yield Difference(

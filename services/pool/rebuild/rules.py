@@ -89,5 +89,7 @@ WORKING: Final = frozenset(
         "decision",
         "decision_cursor",
         LINES.table.name,
+        "reconciliation_book",
+        "reconciliation_fact",
     }
 )

@@ -15,8 +15,9 @@ from kernel.errors import FailedPrecondition, InvalidArgument, NotFound
 from kernel.ids import new_id
 from kernel.rpc.channels import remote_errors
 from kernel.units import Token
-from services.pool import convert_reports
-from services.pool.comparison import compare_books
+from services.pool import convert_reports, store_stage
+from services.pool.comparison import Books
+from services.pool.staging import add_page
 from tests.integration.pool.chain_snapshot import honest_request
 from tests.integration.pool.pool_service import OPERATOR, WORKFLOWS, RunningPool, amount_of, collateral_of
 
@@ -168,10 +169,14 @@ async def test_pages_of_any_size_find_the_same(pool: RunningPool) -> None:
     collateral = amount_of(Token.STX, 100)
     request.contracts.policies.add(onchain_id=9, policy=f"policies/{'e' * 32}", max_payout=collateral)
     compared = []
+    snapshot = convert_reports.snapshot(request)
+    for book in convert_reports.whole_books(request):
+        await add_page(pool.database, "staged", book)
     for page in (1, 2, 3, 6, 7, 8):
-        async with pool.database.transaction() as session:
-            snapshot = convert_reports.snapshot(request)
-            compared.append(await compare_books(session, snapshot, pool.gateway.burn_height - 1, (), page))
+        async with pool.database.snapshot() as session:
+            covered = await store_stage.covered(session, "staged")
+            books = Books(session, "staged", snapshot, pool.gateway.burn_height - 1, ())
+            compared.append(await books.compare(covered, page))
     assert [one for one in compared if one != compared[0]] == []
     assert compared[0].policies == 10
     names = [one.subject.removeprefix("policies/") for one in compared[0].differences if "POLICY" in one.kind]

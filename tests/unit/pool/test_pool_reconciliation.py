@@ -35,8 +35,9 @@ def _kinds(
 ) -> list[str]:
     pending = pending or Pending()
     names = sorted({*contracts.policies, *ledger.policies, *service})
+    covered = {Token.STX: sum(fact.max_payout for fact in contracts.policies.values() if fact.status == "ACTIVE")}
     found = (
-        *compare_sums(contracts, pending, _SUMS),
+        *compare_sums(contracts, covered, pending, _SUMS),
         *compare_policies(names, contracts, pending, ledger, service),
     )
     return [difference.kind for difference in found]

@@ -1707,6 +1707,60 @@ class RecordVoucherResponse(_message.Message):
 Global___RecordVoucherResponse: _TypeAlias = RecordVoucherResponse  # noqa: Y015
 
 @_typing.final
+class AddReconciliationPageRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    AFTER_ONCHAIN_ID_FIELD_NUMBER: _builtins.int
+    CONTRACTS_FIELD_NUMBER: _builtins.int
+    POLICIES_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`reconciliations/{id}`, chosen by the workflow."""
+    after_onchain_id: _builtins.int
+    """What the page was asked for after; zero for the first of its book."""
+    @_builtins.property
+    def contracts(self) -> _chain_gateway_service_pb2.GetContractSnapshotResponse: ...
+    @_builtins.property
+    def policies(self) -> _policy_service_pb2.ListPolicyTotalsResponse: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        after_onchain_id: _builtins.int = ...,
+        contracts: _chain_gateway_service_pb2.GetContractSnapshotResponse | None = ...,
+        policies: _policy_service_pb2.ListPolicyTotalsResponse | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["contracts", b"contracts", "page", b"page", "policies", b"policies"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_onchain_id", b"after_onchain_id", "contracts", b"contracts", "name", b"name", "page", b"page", "policies", b"policies"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_page: _TypeAlias = _typing.Literal["contracts", "policies"]  # noqa: Y015
+    _WhichOneofArgType_page: _TypeAlias = _typing.Literal["page", b"page"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_page) -> _WhichOneofReturnType_page | None: ...
+
+Global___AddReconciliationPageRequest: _TypeAlias = AddReconciliationPageRequest  # noqa: Y015
+
+@_typing.final
+class AddReconciliationPageResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NEXT_AFTER_ONCHAIN_ID_FIELD_NUMBER: _builtins.int
+    next_after_onchain_id: _builtins.int
+    """Where the next page of this book begins; zero when the book is whole, or the report is made."""
+    def __init__(
+        self,
+        *,
+        next_after_onchain_id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_after_onchain_id", b"next_after_onchain_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddReconciliationPageResponse: _TypeAlias = AddReconciliationPageResponse  # noqa: Y015
+
+@_typing.final
 class CreateReconciliationRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1714,16 +1768,20 @@ class CreateReconciliationRequest(_message.Message):
     CONTRACTS_FIELD_NUMBER: _builtins.int
     POLICIES_FIELD_NUMBER: _builtins.int
     POLICIES_PROJECTED_BURN_HEIGHT_FIELD_NUMBER: _builtins.int
+    STAGED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`reconciliations/{id}`, chosen by the workflow."""
     policies_projected_burn_height: _builtins.int
+    """The least of all pages."""
+    staged: _builtins.bool
+    """Both books came by AddReconciliationPage."""
     @_builtins.property
     def contracts(self) -> _chain_gateway_service_pb2.GetContractSnapshotResponse:
-        """All pages of one snapshot, joined."""
+        """All pages of one snapshot, joined; without policies where they are staged."""
 
     @_builtins.property
     def policies(self) -> _containers.RepeatedCompositeFieldContainer[_policy_service_pb2.PolicyTotal]:
-        """All pages of the policy service's totals, joined."""
+        """All pages of the policy service's totals, joined; none where they are staged."""
 
     def __init__(
         self,
@@ -1732,10 +1790,11 @@ class CreateReconciliationRequest(_message.Message):
         contracts: _chain_gateway_service_pb2.GetContractSnapshotResponse | None = ...,
         policies: _abc.Iterable[_policy_service_pb2.PolicyTotal] | None = ...,
         policies_projected_burn_height: _builtins.int = ...,
+        staged: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["contracts", b"contracts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contracts", b"contracts", "name", b"name", "policies", b"policies", "policies_projected_burn_height", b"policies_projected_burn_height"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contracts", b"contracts", "name", b"name", "policies", b"policies", "policies_projected_burn_height", b"policies_projected_burn_height", "staged", b"staged"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

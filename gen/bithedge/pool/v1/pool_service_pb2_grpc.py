@@ -140,6 +140,11 @@ class PoolServiceStub:
                 request_serializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.RecordVoucherRequest.SerializeToString,
                 response_deserializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.RecordVoucherResponse.FromString,
                 _registered_method=True)
+        self.AddReconciliationPage = channel.unary_unary(
+                '/bithedge.pool.v1.PoolService/AddReconciliationPage',
+                request_serializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.AddReconciliationPageRequest.SerializeToString,
+                response_deserializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.AddReconciliationPageResponse.FromString,
+                _registered_method=True)
         self.CreateReconciliation = channel.unary_unary(
                 '/bithedge.pool.v1.PoolService/CreateReconciliation',
                 request_serializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.CreateReconciliationRequest.SerializeToString,
@@ -312,6 +317,14 @@ class PoolServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AddReconciliationPage(self, request, context):
+        """Stages one page of what contracts or policy service say, for the reconciliation of this name. Pages of a book come
+        in order; the first begins its book anew, one that is there already changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateReconciliation(self, request, context):
         """Compares the ledger with what the contracts and the policy service say; stores the report.
         """
@@ -440,6 +453,11 @@ def add_PoolServiceServicer_to_server(servicer, server):
                     servicer.RecordVoucher,
                     request_deserializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.RecordVoucherRequest.FromString,
                     response_serializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.RecordVoucherResponse.SerializeToString,
+            ),
+            'AddReconciliationPage': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddReconciliationPage,
+                    request_deserializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.AddReconciliationPageRequest.FromString,
+                    response_serializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.AddReconciliationPageResponse.SerializeToString,
             ),
             'CreateReconciliation': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateReconciliation,
@@ -1025,6 +1043,33 @@ class PoolService:
             '/bithedge.pool.v1.PoolService/RecordVoucher',
             bithedge_dot_pool_dot_v1_dot_pool__service__pb2.RecordVoucherRequest.SerializeToString,
             bithedge_dot_pool_dot_v1_dot_pool__service__pb2.RecordVoucherResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddReconciliationPage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bithedge.pool.v1.PoolService/AddReconciliationPage',
+            bithedge_dot_pool_dot_v1_dot_pool__service__pb2.AddReconciliationPageRequest.SerializeToString,
+            bithedge_dot_pool_dot_v1_dot_pool__service__pb2.AddReconciliationPageResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -82,6 +82,10 @@ class PoolServiceStub:
     """
     RecordVoucher: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.RecordVoucherRequest, _pool_service_pb2.RecordVoucherResponse]
     """Stores the signed voucher and the transaction to sign; a step of the withdraw workflow."""
+    AddReconciliationPage: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.AddReconciliationPageRequest, _pool_service_pb2.AddReconciliationPageResponse]
+    """Stages one page of what contracts or policy service say, for the reconciliation of this name. Pages of a book come
+    in order; the first begins its book anew, one that is there already changes nothing.
+    """
     CreateReconciliation: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.CreateReconciliationRequest, _pool_service_pb2.CreateReconciliationResponse]
     """Compares the ledger with what the contracts and the policy service say; stores the report."""
     RunReconciliation: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.RunReconciliationRequest, _pool_service_pb2.RunReconciliationResponse]
@@ -143,6 +147,10 @@ class PoolServiceAsyncStub(PoolServiceStub):
     """
     RecordVoucher: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.RecordVoucherRequest, _pool_service_pb2.RecordVoucherResponse]  # type: ignore[assignment]
     """Stores the signed voucher and the transaction to sign; a step of the withdraw workflow."""
+    AddReconciliationPage: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.AddReconciliationPageRequest, _pool_service_pb2.AddReconciliationPageResponse]  # type: ignore[assignment]
+    """Stages one page of what contracts or policy service say, for the reconciliation of this name. Pages of a book come
+    in order; the first begins its book anew, one that is there already changes nothing.
+    """
     CreateReconciliation: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.CreateReconciliationRequest, _pool_service_pb2.CreateReconciliationResponse]  # type: ignore[assignment]
     """Compares the ledger with what the contracts and the policy service say; stores the report."""
     RunReconciliation: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.RunReconciliationRequest, _pool_service_pb2.RunReconciliationResponse]  # type: ignore[assignment]
@@ -327,6 +335,16 @@ class PoolServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_pool_service_pb2.RecordVoucherResponse, _abc.Awaitable[_pool_service_pb2.RecordVoucherResponse]]:
         """Stores the signed voucher and the transaction to sign; a step of the withdraw workflow."""
+
+    @_abc_1.abstractmethod
+    def AddReconciliationPage(
+        self,
+        request: _pool_service_pb2.AddReconciliationPageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pool_service_pb2.AddReconciliationPageResponse, _abc.Awaitable[_pool_service_pb2.AddReconciliationPageResponse]]:
+        """Stages one page of what contracts or policy service say, for the reconciliation of this name. Pages of a book come
+        in order; the first begins its book anew, one that is there already changes nothing.
+        """
 
     @_abc_1.abstractmethod
     def CreateReconciliation(
