@@ -50,20 +50,19 @@ def filter_from(request: pb.ListPoliciesRequest, holder: str | None) -> PolicyFi
         to_height=to_height or None,
         order=_ORDERS[request.order],
     )
-    if holder is None:
-        _check_indexed(wanted)
+    _check_indexed(wanted)
     return wanted
 
 
 def _check_indexed(wanted: PolicyFilter) -> None:
-    """Over all holders only lists that an index answers; any other would read every policy there is."""
-    by_expiration = wanted.order is Order.EXPIRATION
-    for field, is_asked, description in (
-        ("settlement_token", wanted.token is not None, "needs a holder"),
-        ("tier", wanted.tier is not None and by_expiration, "needs a holder in the order of expiration"),
-        ("from_expiration_burn_height", wanted.has_heights and not by_expiration, "needs a holder, or that order"),
+    """Only lists that an index answers; any other would read all that the holder has, or every policy there is."""
+    over_all, by_expiration = wanted.holder_principal is None, wanted.order is Order.EXPIRATION
+    for field, is_refused, description in (
+        ("settlement_token", over_all and wanted.token is not None, "needs a holder"),
+        ("tier", over_all and by_expiration and wanted.tier is not None, "needs a holder in the order of expiration"),
+        ("from_expiration_burn_height", wanted.has_heights and not by_expiration, "needs the order of expiration"),
     ):
-        if is_asked:
+        if is_refused:
             raise InvalidArgument.of(field, description, Reason.UNSUPPORTED_LIST)
 
 

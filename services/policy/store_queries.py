@@ -106,10 +106,6 @@ def _conditions(wanted: PolicyFilter) -> list[sa.ColumnElement[bool]]:
     conditions: list[sa.ColumnElement[bool]] = []
     if wanted.holder_principal is not None:
         conditions.append(POLICY.c.holder_principal == wanted.holder_principal)
-        if wanted.tier is not None:
-            conditions.append(POLICY.c.tier == int(wanted.tier))
-        if wanted.token is not None:
-            conditions.append(POLICY.c.token == int(wanted.token))
     if wanted.from_height:
         conditions.append(POLICY.c.expiration_burn_height >= wanted.from_height)
     if wanted.to_height is not None:
@@ -132,15 +128,15 @@ def _ordered(order: Order, columns: Sequence[sa.ColumnElement[Any]]) -> list[sa.
 
 def _starts(wanted: PolicyFilter) -> dict[str, sa.TableValuedAlias]:
     """By column, the values with which an index starts where it is ordered by the list's key only after them."""
-    is_over_all = wanted.holder_principal is None and wanted.order is not Order.EXPIRATION
-    by_tier = is_over_all and bool(wanted.tier or wanted.states)
-    starts = {}
-    if wanted.states or by_tier or wanted.order is Order.EXPIRATION:
-        starts["state"] = _each("states", [str(state) for state in wanted.states or PolicyState], sa.Text)
-    if by_tier:
-        starts["tier"] = _each(
-            "tiers", [int(tier) for tier in ([wanted.tier] if wanted.tier else Tier)], sa.SmallInteger
-        )
+    of_holder, by_expiration = wanted.holder_principal is not None, wanted.order is Order.EXPIRATION
+    is_narrowed = bool(wanted.states or wanted.tier or (wanted.token and of_holder))
+    if not (is_narrowed or by_expiration):
+        return {}
+    starts = {"state": _each("states", [str(state) for state in wanted.states or PolicyState], sa.Text)}
+    if of_holder or not by_expiration:
+        starts["tier"] = _each_of("tiers", wanted.tier, Tier)
+    if of_holder:
+        starts["token"] = _each_of("tokens", wanted.token, Token)
     return starts
 
 
@@ -158,6 +154,10 @@ def _merged(
     keys = run.correlate(*starts.values()).lateral("run")
     merged = sa.select(keys.c.id).select_from(*starts.values(), keys)
     return merged.order_by(*_ordered(order, [keys.c[column.name] for column in columns])).limit(limit).subquery("page")
+
+
+def _each_of(name: str, wanted: Tier | Token | None, kinds: type[Tier] | type[Token]) -> sa.TableValuedAlias:
+    return _each(name, [int(kind) for kind in ([wanted] if wanted else kinds)], sa.SmallInteger)
 
 
 def _each(name: str, values: Sequence[Any], kind: Any) -> sa.TableValuedAlias:

@@ -72,6 +72,24 @@ async def scanned(url: str, statements: Statements) -> dict[str, list[str]]:
         await connection.close()
 
 
+async def filtered(url: str, statements: Statements) -> int:
+    """How many rows selects read only to leave them out."""
+    connection = await asyncpg.connect(url)
+    try:
+        plans = [
+            await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", *values)
+            for statement, values in statements.issued
+        ]
+    finally:
+        await connection.close()
+    return sum(_left_out(json.loads(plan)[0]["Plan"]) for plan in plans)
+
+
+def _left_out(node: dict[str, Any]) -> int:
+    own = round(float(node.get("Rows Removed by Filter", 0)) * float(node["Actual Loops"]))
+    return own + sum(map(_left_out, node.get("Plans", ())))
+
+
 @dataclass(frozen=True)
 class Index:
     """An index as far as it matters how much of it is read: the table, the first column, and whether by its own

@@ -89,7 +89,9 @@ def in_order(policies: Sequence[policy_pb2.Policy], order: int) -> list[str]:
         {"order": OLDEST},
         {"order": BY_EXPIRATION},
         {"states": [ACTIVE], "order": BY_EXPIRATION, "from_expiration_burn_height": load.TIP + 300},
-        {"states": [ACTIVE, SETTLED], "to_expiration_burn_height": LATER},
+        {"states": [ACTIVE, SETTLED], "to_expiration_burn_height": LATER, "order": BY_EXPIRATION},
+        {"tier": BALANCED, "settlement_token": STX, "from_expiration_burn_height": SOON, "order": BY_EXPIRATION},
+        {"settlement_token": STX},
         {"states": [SETTLED], "tier": BALANCED},
         {"tier": BALANCED, "settlement_token": STX, "order": OLDEST},
         {"from_expiration_burn_height": SOON, "to_expiration_burn_height": LATER, "order": BY_EXPIRATION},
@@ -130,10 +132,12 @@ async def test_a_list_over_all_holders_is_what_was_asked_for(full_house: House, 
         ({"settlement_token": STX}, "settlement_token"),
         ({"tier": BALANCED, "order": BY_EXPIRATION}, "tier"),
         ({"to_expiration_burn_height": LATER}, "from_expiration_burn_height"),
+        ({"to_expiration_burn_height": LATER, "holder_principal": HOLDER}, "from_expiration_burn_height"),
     ],
 )
 async def test_what_no_index_answers_is_refused(full_house: House, asked: dict[str, Any], field: str) -> None:
-    """Over all holders a list that would read every policy is UNSUPPORTED_LIST, and says which field is too much."""
+    """A list that would read every policy, or every one of a holder's, is UNSUPPORTED_LIST, and says which field is
+    too much."""
     call = full_house.stub.ListPolicies(pb.ListPoliciesRequest(**asked), metadata=AS_OPERATOR)
     error = await refusal(call)
     assert (error.code, error.reason) == ("INVALID_ARGUMENT", "UNSUPPORTED_LIST")

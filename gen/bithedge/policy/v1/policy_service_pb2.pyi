@@ -464,8 +464,9 @@ Global___GetPolicyByOnchainIdResponse: _TypeAlias = GetPolicyByOnchainIdResponse
 
 @_typing.final
 class ListPoliciesRequest(_message.Message):
-    """With a holder every filter goes with every order. Over all holders, for operators and services: states and
-    tier by age, or states and expiration heights by expiration; UNSUPPORTED_LIST names what else was asked.
+    """With a holder states, tier and token go with every order, and expiration heights with that by expiration. Over all
+    holders, for operators and services: states and tier by age, or states and expiration heights by expiration.
+    UNSUPPORTED_LIST names what else was asked.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
