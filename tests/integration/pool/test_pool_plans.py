@@ -251,6 +251,7 @@ CASES: dict[str, Case] = {
     "store_coverage.reserved_by_token": one(lambda s, f: store_coverage.reserved_by_token(s)),
     "store_coverage.get_coverage": one(lambda s, f: store_coverage.get_coverage(s, f.policy)),
     "store_coverage.covers_after": one(lambda s, f: store_coverage.covers_after(s, f.policy, 1_000)),
+    "store_coverage.covers_of": one(lambda s, f: store_coverage.covers_of(s, [f.policy] * 200)),
     "store_decisions.read_cursor": one(lambda s, f: store_decisions.read_cursor(s)),
     "store_decisions.move_cursor": one(lambda s, f: store_decisions.move_cursor(s, "", "1")),
     "store_decisions.undecided_heights": one(lambda s, f: store_decisions.undecided_heights(s, TIP + 10_000)),
@@ -279,6 +280,7 @@ CASES: dict[str, Case] = {
         store_positions.withdrawals_of(s, f.provider, before, 51) for before in (None, f.withdrawal.id)
     ],
     "store_positions.lapsed_vouchers": one(lambda s, f: store_positions.lapsed_vouchers(s, TIP)),
+    "store_positions.overdue_vouchers": one(lambda s, f: store_positions.overdue_vouchers(s, TIP)),
     "store_positions.shares_of": one(lambda s, f: store_positions.shares_of(s, f.provider)),
     "store_positions.pending_shares": one(lambda s, f: store_positions.pending_shares(s, f.provider, *TIER)),
     "store_positions.unpriced_of": one(lambda s, f: store_positions.unpriced_of(s, f.provider)),
