@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -73,8 +74,8 @@ def of_tier(days: Sequence[DayEnd], tier: Tier) -> dict[str, list[DayEnd]]:
 def _figures(record: Record, tier: Tier, tokens: Sequence[Token]) -> TierFigures:
     ended = [one for one in record.ended if one.tier is tier and one.token in tokens]
     premiums, payouts = _sum_usd(ended)
-    worth = [value for _, value in equity(record, tier, tokens)]
-    years = len(worth) / _DAYS_PER_YEAR
+    days = equity(record, tier, tokens)
+    worth = [value for _, value in days]
     used = [record.most_utilization_bps.get((tier, token), 0) for token in tokens]
     return TierFigures(
         tier=tier.name,
@@ -82,7 +83,7 @@ def _figures(record: Record, tier: Tier, tokens: Sequence[Token]) -> TierFigures
         premiums_usd=premiums,
         payouts_usd=payouts,
         loss_ratio=payouts / premiums if premiums else 0.0,
-        annual_return=worth[-1] ** (1 / years) - 1 if worth else 0.0,
+        annual_return=_annual_return(days),
         worst_drawdown=_worst_drawdown(worth),
         maximum_utilization=max(used) / BPS,
     )
@@ -90,6 +91,15 @@ def _figures(record: Record, tier: Tier, tokens: Sequence[Token]) -> TierFigures
 
 def _sum_usd(ended: Sequence[Ended]) -> tuple[int, int]:
     return sum(one.premium_usd_e8 for one in ended) // USD_E8, sum(one.payout_usd_e8 for one in ended) // USD_E8
+
+
+def _annual_return(days: Sequence[tuple[str, float]]) -> float:
+    """By the calendar, whose days count whether recorded or not: the deposit is made as the first begins."""
+    if not days:
+        return 0.0
+    (first, _), (last, worth) = days[0], days[-1]
+    held = dt.date.fromisoformat(last) - dt.date.fromisoformat(first) + dt.timedelta(days=1)
+    return float(worth ** (_DAYS_PER_YEAR / held.days)) - 1.0
 
 
 def _worst_drawdown(worth: Sequence[float]) -> float:

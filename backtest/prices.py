@@ -16,11 +16,15 @@ from services.oracle.domain.history import DailyBar
 from services.oracle.domain.prices import Feed, Price, PriceStatus
 from services.oracle.domain.twap import LONGEST_WINDOW_SECONDS, WINDOW_SECONDS, Average, expiry_average
 from services.oracle.feeds.replay.path import price_at
-from services.oracle.feeds.replay.recorded import load_file, load_series
+from services.oracle.feeds.replay.recorded import HIGHEST_USD, load_file, load_series
 
 DATA: Final = Path(__file__).resolve().parents[1] / "data"
 # Volatility needs eleven days, and something should happen after them.
 FEWEST_DAYS: Final = 30
+# What a bitcoin cost at first: for less, the capital of a tier is more base units than there can be.
+_LOWEST_USD_E8: Final = USD_E8 // 1_000
+# Years that times and burn heights can be computed in, with room for the longest policy.
+_YEARS: Final = range(1970, 2200)
 # The relation of STX to BTC of the synthetic series in data/.
 _STX_FIRST_OPEN_USD: Final = 0.25
 _STX_BETA: Final = 0.9
@@ -53,6 +57,11 @@ class PriceHistory:
         bars = load_file(file, "PRICES").bars
         if len(bars) < FEWEST_DAYS:
             raise SettingsError(f"PRICES: {file.name} has {len(bars)} days, at least {FEWEST_DAYS} are needed")
+        if not (bars[0].day.year in _YEARS and bars[-1].day.year in _YEARS):
+            raise SettingsError(f"PRICES: {file.name} has days before {_YEARS[0]} or after {_YEARS[-1]}")
+        cheapest = min(bars, key=lambda bar: bar.low_usd_e8)
+        if cheapest.low_usd_e8 < _LOWEST_USD_E8:
+            raise SettingsError(f"PRICES: {file.name} has a price below {_LOWEST_USD_E8 / USD_E8} USD: {cheapest.day}")
         return cls(bars, _synthetic_stx(bars, seed), f"a synthetic series made from seed {seed}")
 
     def at(self, feed: Feed, time: dt.datetime) -> int | None:
@@ -87,6 +96,8 @@ def _synthetic_stx(bars: Sequence[DailyBar], seed: int) -> Sequence[DailyBar]:
         above = bar.high_usd_e8 / max(bar.open_usd_e8, bar.close_usd_e8)
         below = bar.low_usd_e8 / min(bar.open_usd_e8, bar.close_usd_e8)
         prices = (opened, max(opened, closed) * above, min(opened, closed) * below, closed)
+        if max(prices) > HIGHEST_USD:
+            raise SettingsError(f"PRICES: beside these prices STX/USD would pass {HIGHEST_USD} USD on {bar.day}")
         first, high, low, last = (max(round(price * USTX_PER_STX), 1) * (USD_E8 // USTX_PER_STX) for price in prices)
         found.append(DailyBar(bar.day, first, max(high, first, last), min(low, first, last), last))
         opened = closed

@@ -5,6 +5,7 @@ What it does not model: the chain's delays and fees, competition, and that large
 
 from __future__ import annotations
 
+import bisect
 import datetime as dt
 import heapq
 from collections import Counter
@@ -16,7 +17,7 @@ from backtest.demand import Demand, DemandModel, Habit, Request
 from backtest.pool import Pool, Written
 from backtest.prices import PriceHistory
 from kernel.errors import BitHedgeError, Unavailable
-from kernel.pricing import PastVolatility, VolatilityRules
+from kernel.pricing import PastVolatility, PricingError, VolatilityRules
 from kernel.units import USD_E8, Tier, Token, notional_usd_e8, payout, premium_base_units
 from services.oracle.domain.history import estimate_volatility
 from services.oracle.domain.prices import Feed
@@ -150,13 +151,13 @@ class Simulation:
         return int((time - self._start).total_seconds()) // _BLOCK_SECONDS
 
     def _past_volatility(self, time: dt.datetime) -> PastVolatility | None:
-        index = (time.date() - self._start.date()).days
-        known = [bar for bar in self._prices.bars[max(0, index - _HISTORY_DAYS) : index + 1] if bar.day < time.date()]
+        """None where the product quotes nothing: too few days, none of late, or a price that never moved."""
+        today = bisect.bisect_left(self._prices.bars, time.date(), key=lambda bar: bar.day)
         try:
-            found = estimate_volatility(known, time)
-        except Unavailable:
+            found = estimate_volatility(self._prices.bars[max(0, today - _HISTORY_DAYS) : today], time)
+            return PastVolatility(found.ewma, found.close_to_close_30d, found.close_to_close_90d, found.parkinson_30d)
+        except (Unavailable, PricingError):
             return None
-        return PastVolatility(found.ewma, found.close_to_close_30d, found.close_to_close_90d, found.parkinson_30d)
 
     def _offer(self, request: Request, time: dt.datetime, spot: Prices, past: PastVolatility) -> None:
         market = Market(spot.btc_e8, spot.stx_e8, 0, 0, past, spot.btc_e8, spot.stx_e8)

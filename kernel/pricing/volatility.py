@@ -16,7 +16,7 @@ from typing import Final
 
 import numpy as np
 
-from kernel.pricing.errors import PricingError, check_positive
+from kernel.pricing.errors import PricingError, check_not_negative, check_positive
 from kernel.pricing.normal import Array
 from kernel.units import Tier
 
@@ -37,7 +37,11 @@ _BOUNDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class PastVolatility:
-    """Realised volatility as the oracle estimates it: EWMA, close to close over 30 and 90 days, Parkinson 30 days."""
+    """Realised volatility as the oracle estimates it: EWMA, close to close over 30 and 90 days, Parkinson 30 days.
+
+    Zero where nothing moved in that window, as in bars that know closes only. PricingError where all are: a price that
+    never moved says nothing of how it will.
+    """
 
     ewma: float
     close_to_close_30d: float
@@ -45,8 +49,8 @@ class PastVolatility:
     parkinson_30d: float
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            check_positive(field.name, getattr(self, field.name))
+        if sum(check_not_negative(field.name, getattr(self, field.name)) for field in fields(self)) == 0.0:
+            raise PricingError("an estimate of zero in every window is none")
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ def known_tip(tip: gateway_pb2.Tip) -> KnownTip:
 
 
 def past_volatility(answer: oracle_pb2.GetVolatilityResponse) -> PastVolatility:
-    """The oracle's estimates; PricingError unless each is finite and positive."""
+    """The oracle's estimates; PricingError unless they are a `PastVolatility`."""
     return PastVolatility(answer.ewma, answer.close_to_close_30d, answer.close_to_close_90d, answer.parkinson_30d)
 
 

@@ -10,11 +10,12 @@ import pytest
 
 from backtest.__main__ import main
 from backtest.demand import Demand, DemandModel
+from backtest.figures import equity, tier_figures
 from backtest.holding import holdings
 from backtest.parameters import contract_defaults
 from backtest.pool import Insolvent, Pool, Written
 from backtest.prices import DATA, PriceHistory
-from backtest.simulation import Record, Simulation
+from backtest.simulation import DayEnd, Record, Simulation
 from kernel.pricing import PastVolatility
 from kernel.units import USD_E8, Tier, Token
 from services.oracle.domain.prices import Feed
@@ -34,6 +35,28 @@ def price_file(folder: Path, days: int) -> Path:
     path = folder / "falling.csv"
     path.write_text("\n".join(lines) + "\n")
     return path
+
+
+def content(*prices: str, days: int, first: dt.date = dt.date(2023, 1, 1), weekdays: int = 7) -> str:
+    """A CSV of so many days with `open,high,low,close` in turn, of which only so many in a week are recorded."""
+    lines = ["date,open,high,low,close"]
+    for number in range(days):
+        day = first + dt.timedelta(days=number)
+        if day.weekday() < weekdays:
+            lines.append(f"{day},{prices[number % len(prices)]}")
+    return "\n".join(lines) + "\n"
+
+
+def closes_only(*closes: int) -> tuple[str, ...]:
+    """Bars of a source that knows closes only."""
+    return tuple(",".join([str(close)] * 4) for close in closes)
+
+
+def run_content(folder: Path, text: str, model: DemandModel | None = None) -> Record:
+    """The back-test of a CSV's content."""
+    path = folder / "prices.csv"
+    path.write_text(text)
+    return Simulation(PriceHistory.load(path, 1), contract_defaults(), model or DemandModel(), 1).run()
 
 
 def run(folder: Path, seed: int, model: DemandModel | None = None) -> Record:
@@ -98,33 +121,77 @@ def test_the_command_writes_both_reports(tmp_path: Path, capsys: pytest.CaptureF
     assert [line.partition(":")[0] for line in lines[:3]] == [tier.name for tier in Tier]
     for words in ("policies", "premiums", "payouts", "loss ratio", "annual return", "worst drawdown", "utilization"):
         assert all(words in line for line in lines[:3])
-    content = json.loads((out / "report.json").read_text())
-    assert content["solvent"] and content["seed"] == 5 and content["prices"] == "falling.csv"
+    report = json.loads((out / "report.json").read_text())
+    assert report["solvent"] and report["seed"] == 5 and report["prices"] == "falling.csv"
     page = (out / "report.html").read_text()
     assert page.count("<svg") == 4
     assert "Where providers would not have ended ahead" in page
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("text", "said"),
     [
         ("date,open,high,low,close\n2020-01-01,1,2,1,1.5\n", "at least 30"),
         ("date,open,high,low,close\n2020-01-01,1,0,1,1.5\n", "impossible bar"),
         ("date,open,high,low\n2020-01-01,1,2,1\n", "malformed row"),
         ("date,open,high,low,close\n2020-01-02,1,2,1,1\n2020-01-01,1,2,1,1\n", "not ascending"),
         ("", "not ascending"),
+        (content(*closes_only(50_000), days=30, first=dt.date(2300, 1, 1)), "after 2199"),
+        (content("1,1,0.0001,1", days=30), "below 0.001"),
+        (content("1,1e12,1,1", days=30), "malformed row"),
+        (content("1,Infinity,1,1", days=30), "malformed row"),
+        (content("1,1,1," + "9" * 200_000, days=30), "is no CSV"),
+        (content("1,90000000,1,90000000", days=60), "STX/USD"),
     ],
 )
 def test_prices_that_cannot_be_used_are_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, said: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, said: str
 ) -> None:
     """A file that is no price history ends with one line that says why, and exit code 2."""
     file = tmp_path / "prices.csv"
-    file.write_text(content)
+    file.write_text(text)
     assert main(["--prices", str(file), "--out", str(tmp_path / "out")]) == 2
-    assert said in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert said in printed
+    assert printed.count("\n") == 1
     assert not (tmp_path / "out").exists()
     assert main(["--prices", str(tmp_path / "none.csv")]) == 2
+
+
+def test_prices_that_move_little_or_late_are_replayed(tmp_path: Path) -> None:
+    """Bars that know closes only, and eleven days without a move, are sold to once something moved; a price that never
+    moves at all is sold to nobody."""
+    moving = run_content(tmp_path, content(*closes_only(50_000, 51_000, 49_000), days=40))
+    assert moving.ended
+    still = content(*closes_only(50_000), days=11)
+    then = content(*closes_only(51_000, 49_000), days=40, first=dt.date(2023, 1, 12))
+    late = run_content(tmp_path, still + then.partition("\n")[2])
+    assert late.ended
+    never = run_content(tmp_path, content(*closes_only(50_000), days=40))
+    assert (never.ended, never.still_open, never.steps_checked) == ([], 0, 40 * 24)
+
+
+def test_a_history_with_gaps_is_sold_to_until_its_end(tmp_path: Path) -> None:
+    """Five years of weekdays, which miss over five hundred days: policies are written in the last month too."""
+    few = DemandModel(requests_per_day=2.0)
+    record = run_content(tmp_path, content("50000,51000,49000,50500", days=5 * 365, weekdays=5), few)
+    assert max(one.start_time for one in record.ended).date() > record.days[-1].day - dt.timedelta(days=30)
+
+
+def test_returns_are_by_the_calendar(tmp_path: Path) -> None:
+    """Two years of weekdays in which a share quadruples are 100% a year, and a period of 30 days ends 30 days later."""
+    record = Record()
+    for number in range(730):
+        day, worth = dt.date(2023, 1, 2) + dt.timedelta(days=number), 4_000_000 if number > 365 else 1_000_000
+        if day.weekday() < 5:
+            ends = (DayEnd(day, Tier.BALANCED, token, worth, 0, 0, 0, 0) for token in Token)
+            record.days.extend(ends)
+    figures = tier_figures(record, Tier.BALANCED)
+    assert figures.annual_return == pytest.approx(1.0)
+    rows = holdings("BALANCED", equity(record, Tier.BALANCED))
+    assert [row.days for row in rows] == [30, 90, 180, 365]
+    for row in rows:
+        assert dt.date.fromisoformat(row.worst_until) - dt.date.fromisoformat(row.worst_from) == dt.timedelta(row.days)
 
 
 def test_holding_periods_are_all_of_a_length() -> None:

@@ -86,11 +86,22 @@ def test_parameters_have_bounds(wrong: dict[str, float]) -> None:
         VolatilityRules(**wrong)
 
 
-@pytest.mark.parametrize("value", [0.0, -0.5, math.nan, math.inf])
+@pytest.mark.parametrize("value", [-0.5, math.nan, math.inf])
 def test_an_estimate_that_is_none_is_refused(value: float) -> None:
-    """Estimates are finite and positive."""
+    """Estimates are finite and not negative, and not all zero."""
     with pytest.raises(PricingError, match="parkinson_30d"):
         PastVolatility(0.5, 0.5, 0.5, value)
+    with pytest.raises(PricingError, match="every window"):
+        PastVolatility(0.0, 0.0, 0.0, 0.0)
+
+
+@given(st.sets(st.integers(0, 3), min_size=1, max_size=3), VOLATILITY, st.sampled_from(Tier), YEARS)
+def test_windows_in_which_nothing_moved_count_as_such(still: set[int], value: float, tier: Tier, years: float) -> None:
+    """Estimates of zero lower what is expected, which stays positive, and the floor holds."""
+    past = PastVolatility(*(0.0 if window in still else value for window in range(4)))
+    expected = expected_volatility(past, years, RULES)
+    assert 0.0 < expected <= value * (1 + 1e-12)
+    assert volatility_used(past, tier, SPOT, SPOT, years, RULES).value == max(expected, RULES.floor(tier))
 
 
 def test_the_time_of_more_blocks_is_surer() -> None:

@@ -135,7 +135,11 @@ GOOD = "2020-01-01,2.0,3.0,1.0,2.5"
         ["2020-01-01,2.0,3.0,0,2.5"],
         ["2020-01-01,2.0,3.0,-1,2.5"],
         ["2020-01-01,2.0,NaN,1.0,2.5"],
-        ["2020-01-01,2.0,3.0,1.0,2.000000001"],
+        ["2020-01-01,2.0,Infinity,1.0,2.5"],
+        ["2020-01-01,2.0,1e999999999,1.0,2.5"],
+        ["2020-01-01,2.0,100000000.1,1.0,2.5"],
+        ["2020-01-01,2.0,3.0,1e-999999999,2.5"],
+        ["2020-01-01,2.0,3.0,1.0," + "2" * 200_000],
         ["2020-01-01,2.0,3.0,1.0"],
         ["2020-13-01,2.0,3.0,1.0,2.5"],
         [GOOD, GOOD],
@@ -149,6 +153,15 @@ def test_a_bad_file_stops_the_start(tmp_path: Path, rows: list[str]) -> None:
     (tmp_path / "btc_usd_daily_x.csv").write_text("\n".join([header, *rows]) + "\n")
     with pytest.raises(SettingsError):
         load_series(tmp_path)
+
+
+def test_prices_are_rounded_to_eight_decimals(tmp_path: Path) -> None:
+    """Figures that went through binary fractions are read as what they stand for."""
+    path = tmp_path / "prices.csv"
+    path.write_text("date,open,high,low,close\n2020-01-01,7194.890000000001,7.2e3,7000.000000006,7100.1\n")
+    (bar,) = load_file(path, "PRICES").bars
+    read = (bar.open_usd_e8, bar.high_usd_e8, bar.low_usd_e8, bar.close_usd_e8)
+    assert read == (719_489_000_000, 720_000_000_000, 700_000_000_001, 710_010_000_000)
 
 
 def test_a_missing_file_stops_the_start(tmp_path: Path) -> None:

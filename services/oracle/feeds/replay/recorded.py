@@ -1,6 +1,6 @@
 """Recorded daily bars from CSV files: `{btc_usd,stx_usd}_daily_*.csv` with date, open, high, low, close in USD.
 
-A series is synthetic if its file's name says so.
+A series is synthetic if its file's name says so. Prices are rounded to eight decimals.
 """
 
 from __future__ import annotations
@@ -10,13 +10,17 @@ import datetime as dt
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
+from typing import Final
 
 from kernel.settings import SettingsError
 from kernel.units import USD_E8
 from services.oracle.domain.history import DailyBar
 from services.oracle.domain.prices import Feed
+
+# A thousand times what a bitcoin ever cost: beyond it amounts leave their range, and the file means something else.
+HIGHEST_USD: Final = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ def load_file(path: Path, setting: str) -> RecordedSeries:
             bars = [_bar(path.name, row) for row in csv.DictReader(file)]
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{setting}: {path} cannot be read: {error}") from error
+    except csv.Error as error:
+        raise SettingsError(f"{setting}: {path.name} is no CSV: {error}") from error
     except _MalformedRow as error:
         raise SettingsError(f"{setting}: {error}") from error
     if not bars or any(later.day <= earlier.day for earlier, later in itertools.pairwise(bars)):
@@ -62,7 +68,7 @@ def _bar(name: str, row: Mapping[str, str]) -> DailyBar:
     try:
         day = dt.date.fromisoformat(row["date"])
         opened, high, low, closed = (_usd_e8(row[column]) for column in ("open", "high", "low", "close"))
-    except (KeyError, ValueError, InvalidOperation, TypeError) as error:
+    except (KeyError, ValueError, ArithmeticError, TypeError) as error:
         raise _MalformedRow(f"{name} has a malformed row: {dict(row)}") from error
     if not 0 < low <= min(opened, closed) <= max(opened, closed) <= high:
         raise _MalformedRow(f"{name} has an impossible bar: {day}")
@@ -70,7 +76,7 @@ def _bar(name: str, row: Mapping[str, str]) -> DailyBar:
 
 
 def _usd_e8(text: str) -> int:
-    scaled = Decimal(text) * USD_E8
-    if scaled != scaled.to_integral_value():
-        raise ValueError("more than eight decimals")
-    return int(scaled)
+    price = Decimal(text)
+    if price > HIGHEST_USD:
+        raise ValueError(f"above {HIGHEST_USD} USD")
+    return round(price * USD_E8)
