@@ -29,7 +29,7 @@ _MOST_WAITING = 4
 
 @dataclass
 class _Waiting:
-    """`turn` is when it became first; `always_free` while all capital was free since then."""
+    """`turn` is when it became first, or when too little was last free; `always_free` while nothing is locked."""
 
     withdrawal: pb.Withdrawal
     turn: dt.datetime | None = None
@@ -45,6 +45,7 @@ class _History:
     waiting: list[_Waiting] = field(default_factory=list)
     rounds: dict[int, dt.datetime] = field(default_factory=dict)
     policy: transaction_pb2.QuoteTerms | None = None
+    outage: bool = False
     count: int = 0
     priced: int = 0
     exactly: int = 0
@@ -59,6 +60,7 @@ class _History:
         if good:
             self.rounds[self.pool.gateway.late] = self.pool.gateway.now()
         await self.pool.told_the_time()
+        self.outage ^= self.chance.random() < 0.1
         acts: list[Callable[[], Coroutine[Any, Any, None]]] = [*[self.ask] * 4, self.give_up, self.capital_moves]
         await self.chance.choice([*acts, self.somebody_asks_to_leave, self.somebody_asks_to_leave])()
         await self.follow()
@@ -76,8 +78,8 @@ class _History:
         await self.pool.invest(who, _CAPITAL)
 
     async def ask(self) -> None:
-        """A workflow, mostly of the first that waits."""
-        if self.waiting:
+        """A workflow, mostly of the first that waits; for long stretches none."""
+        if self.waiting and not self.outage:
             one = self.waiting[0] if self.chance.random() < 0.7 else self.chance.choice(self.waiting)
             name = one.withdrawal.name
             await self._call(self.pool.stub.PriceWithdrawal(pb.PriceWithdrawalRequest(name=name), metadata=WORKFLOWS))
@@ -95,13 +97,14 @@ class _History:
             await call
 
     async def capital_moves(self) -> None:
-        """A policy is written, or the one that is open ends."""
+        """A policy is written that locks most of what may be, or the one that is open ends."""
         self.count += 1
         if self.policy is not None:
             await self.pool.final(self.pool.expired(self.policy, self.count - 1))
             self.policy = None
             return
-        terms = self.pool.terms(2_000_000, premium_base_units=0, fee_base_units=0)
+        amount_sats = max((await self.pool.capital()).available_base_units // 150, 1)
+        terms = self.pool.terms(amount_sats, premium_base_units=0, fee_base_units=0)
         if (await self.pool.reserve(terms)).state == pb.RESERVATION_STATE_HELD:
             await self.pool.final(self.pool.created(terms, self.count))
             self.policy = terms
@@ -113,12 +116,22 @@ class _History:
             now = await get(self.pool, one.withdrawal)
             if now.state == pb.WITHDRAWAL_STATE_PRICED:
                 await self._check(one)
+            if now.state == pb.WITHDRAWAL_STATE_CANCELLED and one.turn and one.always_free:
+                assert one.turn >= max(self.rounds.values())
             if now.state != pb.WITHDRAWAL_STATE_REQUESTED:
                 self.waiting.remove(one)
         if self.waiting:
             first = self.waiting[0]
-            first.turn = first.turn or self.pool.gateway.now()
             first.always_free &= self.policy is None
+            if first.turn is None or await self._is_short_for(first.withdrawal):
+                first.turn = self.pool.gateway.now()
+
+    async def _is_short_for(self, withdrawal: pb.Withdrawal) -> bool:
+        """Whether what is left of it is worth more than is free; a policy at the money is worth little."""
+        asked, capital = await get(self.pool, withdrawal), await self.pool.capital()
+        free = capital.total_base_units - capital.locked_base_units - capital.reserved_base_units
+        assets = capital.total_base_units - capital.locked_base_units // 4
+        return (asked.shares - asked.filled_shares) * assets > capital.shares * free
 
     async def _check(self, one: _Waiting) -> None:
         identifier = one.withdrawal.name.rpartition("/")[2]
@@ -138,4 +151,4 @@ async def test_nobody_in_the_queue_is_priced_by_a_round_that_was_known_at_their_
         await pool.invest(who, _CAPITAL)
     for _ in range(_STEPS):
         await history.step()
-    assert history.priced > history.exactly > 10
+    assert history.priced > history.exactly > 3
