@@ -18,6 +18,7 @@ from workflows.activities.chain_gateway import ChainGatewayActivities
 from workflows.activities.oracle import OracleActivities
 from workflows.activities.policy import PolicyActivities
 from workflows.activities.pool import PoolActivities
+from workflows.activities.reconciliation import ReconciliationActivities
 from workflows.config import Settings, load_settings
 from workflows.schedules import create_schedules
 from workflows.worker import build_worker
@@ -34,7 +35,8 @@ def _activities(settings: Settings) -> list[object]:
         ChainGatewayActivities(gateway, policy, oracle),
         OracleActivities(oracle, policy),
         PolicyActivities(policy),
-        PoolActivities(pool, policy, gateway),
+        PoolActivities(pool, policy),
+        ReconciliationActivities(pool, policy, gateway),
     ]
 
 

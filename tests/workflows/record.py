@@ -44,7 +44,7 @@ SCENARIOS: Final[dict[str, Callable[[World], Awaitable[None]]]] = {
     "priced": pool.test_a_deposit_gets_its_shares_once_there_is_a_price,
     "voucher_refused": pool.test_a_refused_withdrawal_signs_no_voucher,
     "voucher_paid": functools.partial(pool.test_a_withdrawal_is_open_until_the_chain_decides, end="PAID"),
-    "two_pages": pool.test_pages_are_joined_into_one_comparison,
+    "two_pages": pool.test_pages_are_handed_on_one_by_one,
 }
 
 

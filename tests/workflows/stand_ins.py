@@ -149,10 +149,9 @@ class PoolStandIn(_Pool):
             withdrawal=pool_pb.Withdrawal(name=asked.name, state=pool_pb.WITHDRAWAL_STATE_READY)
         )
     )
+    AddReconciliationPage = Scripted(lambda _: pool_pb.AddReconciliationPageResponse())
     CreateReconciliation = Scripted(
-        lambda asked: pool_pb.CreateReconciliationResponse(
-            reconciliation=pool_pb.Reconciliation(name=asked.name, policies_compared=len(asked.policies))
-        )
+        lambda asked: pool_pb.CreateReconciliationResponse(reconciliation=pool_pb.Reconciliation(name=asked.name))
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import datetime as dt
 import uuid
 
@@ -11,10 +12,14 @@ from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as gateway_pb
 from bithedge.policy.v1 import policy_service_pb2 as policy_pb
 from bithedge.pool.v1 import pool_service_pb2 as pool_pb
 from bithedge.type.v1 import money_pb2
+from google.protobuf.message import Message
+from temporalio.testing import ActivityEnvironment
 
 from kernel.errors import Aborted, FailedPrecondition
 from tests.workflows.stand_ins import SIGNATURE, unavailable
 from tests.workflows.world import World, eventually
+from workflows import steps
+from workflows.activities.reconciliation import ReconciliationActivities
 from workflows.contract import (
     DepositLiquidityInput,
     ReconcileInput,
@@ -99,35 +104,87 @@ def _totals(after: int, next_after: int, height: int) -> policy_pb.ListPolicyTot
     )
 
 
-async def test_pages_are_joined_into_one_comparison(world: World) -> None:
-    """Two pages of each book: every policy once, the balances once, and the older of the two projected heights."""
+def _handed(world: World) -> list[tuple[str | None, int, list[int]]]:
+    """Each page that the pool got: its book, its place, its policies."""
+    return [
+        (book, page.after_onchain_id, [one.onchain_id for one in getattr(page, book or "").policies])
+        for page in world.script.asked("AddReconciliationPage")
+        for book in [page.WhichOneof("page")]
+    ]
+
+
+_PAGES = [("contracts", 0, [1, 2]), ("contracts", 2, [3, 4]), ("policies", 0, [1]), ("policies", 1, [2])]
+
+
+async def test_pages_are_handed_on_one_by_one(world: World) -> None:
+    """Two pages of each book: each as it was read, then the balances once and the older of the projected heights."""
     world.script.on("GetContractSnapshot", _snapshot(0, 2), _snapshot(2, 0))
     world.script.on("ListPolicyTotals", _totals(0, 1, 900), _totals(1, 0, 901))
     start = start_reconcile(ReconcileInput(f"reconciliations/{uuid.uuid4().hex}"))
     await world.start(start)
     result = await world.result(start.workflow_id)
-    assert result["policies_compared"] == 2
+    assert result["reconciliation"] == start.input.reconciliation
     pages = world.script.asked("GetContractSnapshot")
     assert [(page.after_onchain_id, page.block_hash) for page in pages] == [(0, ""), (2, "aa")]
-    assert [page.after_onchain_id for page in world.script.asked("ListPolicyTotals")] == [0, 1]
+    assert _handed(world) == _PAGES
     [compared] = world.script.asked("CreateReconciliation")
     assert compared.name == start.input.reconciliation
-    assert [policy.onchain_id for policy in compared.contracts.policies] == [1, 2, 3, 4]
+    assert (compared.staged, len(compared.contracts.policies), len(compared.policies)) == (True, 0, 0)
     assert len(compared.contracts.balances) == 1
-    assert [policy.onchain_id for policy in compared.policies] == [1, 2]
     assert compared.policies_projected_burn_height == 900
 
 
-async def test_books_that_are_behind_and_a_tip_that_moved_are_read_again(world: World) -> None:
-    """Each time everything is read anew, under the same name."""
+async def test_books_that_are_behind_and_a_tip_that_moved_are_asked_again(world: World) -> None:
+    """Whatever stands in the way, the same report is asked for until it is there, once both books are whole."""
     world.script.on("GetContractSnapshot", _snapshot(0, 2), Aborted("TIP_MOVED", "restart"))
-    world.script.on("CreateReconciliation", FailedPrecondition("BOOKS_BEHIND", "not yet"))
+    world.script.on(
+        "CreateReconciliation",
+        FailedPrecondition("BOOKS_BEHIND", "not yet"),
+        FailedPrecondition("RECONCILIATION_PAGE_MISSING", "forgotten"),
+    )
     start = start_reconcile(ReconcileInput(f"reconciliations/{uuid.uuid4().hex}"))
     await world.start(start)
     await world.result(start.workflow_id)
-    assert [page.block_hash for page in world.script.asked("GetContractSnapshot")] == ["", "aa", "", ""]
-    assert {asked.name for asked in world.script.asked("CreateReconciliation")} == {start.input.reconciliation}
-    assert len(world.script.asked("CreateReconciliation")) == 2
+    asked = world.script.asked("CreateReconciliation")
+    assert {one.name for one in asked} == {start.input.reconciliation}
+    assert (len(asked), {one.contracts.next_after_onchain_id for one in asked}) == (3, {0})
+
+
+async def _retry(world: World, *pages: Message) -> None:
+    """The activity as it is retried after an attempt that told of these pages."""
+    environment = ActivityEnvironment()
+    told = [page.SerializeToString().hex() for page in pages]
+    environment.info = dataclasses.replace(environment.info, heartbeat_details=told)
+    step = steps.ReconciliationStep("reconciliations/x")
+    await environment.run(ReconciliationActivities(world.channel, world.channel, world.channel).reconcile, step)
+
+
+@pytest.mark.parametrize(
+    ("told", "done"),
+    [
+        ([_snapshot(0, 2)], 1),
+        ([_snapshot(2, 0)], 2),
+        ([_snapshot(2, 0), _totals(0, 1, 900)], 3),
+        ([_snapshot(2, 0), _totals(1, 0, 900)], 4),
+    ],
+)
+async def test_a_retry_goes_on_where_the_attempt_before_was(world: World, told: list[Message], done: int) -> None:
+    """Killed after each of the four pages: what the pool has is not read again, and the older height is kept."""
+    world.script.on("GetContractSnapshot", _snapshot(2, 0))
+    world.script.on("ListPolicyTotals", *[_totals(0, 1, 900), _totals(1, 0, 901)][max(0, done - 2) :])
+    await _retry(world, *told)
+    assert _handed(world) == _PAGES[done:]
+    [compared] = world.script.asked("CreateReconciliation")
+    assert compared.policies_projected_burn_height == 900
+
+
+async def test_a_retry_whose_block_is_gone_begins_anew(world: World) -> None:
+    """The gateway has left the block of the pages: all is read from the beginning, in the same attempt."""
+    world.script.on("GetContractSnapshot", Aborted("SNAPSHOT_PASSED", "gone"), _snapshot(0, 2), _snapshot(2, 0))
+    world.script.on("ListPolicyTotals", _totals(0, 1, 900), _totals(1, 0, 901))
+    await _retry(world, _snapshot(0, 2))
+    assert _handed(world) == _PAGES
+    assert len(world.script.asked("CreateReconciliation")) == 1
 
 
 async def test_the_schedule_reconciles_by_itself_and_is_created_once(world: World) -> None:

@@ -37,6 +37,7 @@ from workflows.activities.chain_gateway import ChainGatewayActivities
 from workflows.activities.oracle import OracleActivities
 from workflows.activities.policy import PolicyActivities
 from workflows.activities.pool import PoolActivities
+from workflows.activities.reconciliation import ReconciliationActivities
 from workflows.contract import TASK_QUEUE, PolicyLabels, SearchAttribute, SignalName, Start, UpdateName
 from workflows.worker import build_worker
 
@@ -92,7 +93,8 @@ class World:
             ChainGatewayActivities(channel, channel, channel),
             OracleActivities(channel, channel),
             PolicyActivities(channel),
-            PoolActivities(channel, channel, channel),
+            PoolActivities(channel, channel),
+            ReconciliationActivities(channel, channel, channel),
         )
 
     async def start(self, start: Start) -> WorkflowHandle[Any, Any]:

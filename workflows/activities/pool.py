@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import grpc
-from bithedge.chain_gateway.v1 import chain_gateway_service_pb2, chain_gateway_service_pb2_grpc
 from bithedge.policy.v1 import policy_service_pb2, policy_service_pb2_grpc
 from bithedge.pool.v1 import pool_service_pb2 as pb
 from bithedge.pool.v1 import pool_service_pb2_grpc
@@ -13,18 +12,13 @@ from temporalio import activity
 from workflows import steps
 from workflows.failures import queue_calls, service_calls
 
-_PAGE = 200
-# The projectors have not yet followed the chain to the snapshot's height.
-BOOKS_BEHIND = "BOOKS_BEHIND"
-
 
 class PoolActivities:
     """Steps that the pool carries out; each is idempotent there."""
 
-    def __init__(self, pool: grpc.aio.Channel, policy: grpc.aio.Channel, gateway: grpc.aio.Channel) -> None:
+    def __init__(self, pool: grpc.aio.Channel, policy: grpc.aio.Channel) -> None:
         self._pool = pool_service_pb2_grpc.PoolServiceStub(pool)
         self._policy = policy_service_pb2_grpc.PolicyServiceStub(policy)
-        self._gateway = chain_gateway_service_pb2_grpc.ChainGatewayServiceStub(gateway)
 
     @activity.defn
     async def reserve_capacity(self, step: steps.PolicyStep) -> steps.ReservationResult:
@@ -76,45 +70,3 @@ class PoolActivities:
             withdrawal = (await self._pool.RecordVoucher(request)).withdrawal
         state = pb.WithdrawalState.Name(withdrawal.state).removeprefix("WITHDRAWAL_STATE_")
         return steps.WithdrawalResult(state, withdrawal.reason)
-
-    @activity.defn
-    async def reconcile(self, step: steps.ReconciliationStep) -> steps.ReconciliationResult:
-        """Reads contracts and policy books in pages, and has the pool compare them with its ledger."""
-        with service_calls(BOOKS_BEHIND):
-            request = pb.CreateReconciliationRequest(name=step.reconciliation)
-            request.contracts.CopyFrom(await self._read_contracts())
-            await self._read_policies(request)
-            report = (await self._pool.CreateReconciliation(request)).reconciliation
-        return steps.ReconciliationResult(report.name, len(report.differences), report.policies_compared)
-
-    async def _read_contracts(self) -> chain_gateway_service_pb2.GetContractSnapshotResponse:
-        policies: list[chain_gateway_service_pb2.ContractPolicy] = []
-        after, block_hash = 0, ""
-        while True:
-            activity.heartbeat()
-            page = await self._gateway.GetContractSnapshot(
-                chain_gateway_service_pb2.GetContractSnapshotRequest(
-                    after_onchain_id=after, page_size=_PAGE, block_hash=block_hash
-                )
-            )
-            policies.extend(page.policies)
-            after, block_hash = page.next_after_onchain_id, page.block_hash
-            if after == 0:
-                del page.policies[:]
-                page.policies.extend(policies)
-                return page
-
-    async def _read_policies(self, request: pb.CreateReconciliationRequest) -> None:
-        after = 0
-        heights: list[int] = []
-        while True:
-            activity.heartbeat()
-            page = await self._policy.ListPolicyTotals(
-                policy_service_pb2.ListPolicyTotalsRequest(after_onchain_id=after, page_size=_PAGE)
-            )
-            request.policies.extend(page.policies)
-            heights.append(page.projected_burn_height)
-            after = page.next_after_onchain_id
-            if after == 0:
-                request.policies_projected_burn_height = min(heights)
-                return

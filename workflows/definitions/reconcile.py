@@ -8,7 +8,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from workflows import steps
-    from workflows.activities.pool import PoolActivities
+    from workflows.activities.reconciliation import ReconciliationActivities
     from workflows.contract import ReconcileInput, WorkflowName
     from workflows.definitions.options import WAITING
 
@@ -22,9 +22,9 @@ class Reconcile:
         """What was found."""
         name = given.reconciliation or f"reconciliations/{workflow.uuid4().hex}"
         return await workflow.execute_activity_method(
-            PoolActivities.reconcile,
+            ReconciliationActivities.reconcile,
             steps.ReconciliationStep(name),
-            start_to_close_timeout=dt.timedelta(minutes=10),
+            start_to_close_timeout=dt.timedelta(hours=1),
             heartbeat_timeout=dt.timedelta(seconds=60),
             retry_policy=WAITING["retry_policy"],
         )

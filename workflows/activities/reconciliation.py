@@ -1,0 +1,131 @@
+"""Carries contracts and policy books to the pool page by page, and has it compare them with its ledger."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+
+import grpc
+from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as gateway_pb2
+from bithedge.chain_gateway.v1 import chain_gateway_service_pb2_grpc as gateway_grpc
+from bithedge.policy.v1 import policy_service_pb2 as policy_pb2
+from bithedge.policy.v1 import policy_service_pb2_grpc as policy_grpc
+from bithedge.pool.v1 import pool_service_pb2 as pb
+from bithedge.pool.v1 import pool_service_pb2_grpc as pool_grpc
+from temporalio import activity
+
+from kernel.errors import BitHedgeError
+from kernel.rpc.channels import remote_errors
+from workflows import steps
+from workflows.failures import service_calls
+
+_PAGE: Final = 200
+# The projectors have not yet followed the chain to the snapshot's height; a page that the pool forgot is read again.
+_AGAIN: Final = ("BOOKS_BEHIND", "RECONCILIATION_PAGE_MISSING")
+_HEARTBEAT_SECONDS: Final = 10.0
+# A million policies take the pool a minute or two; without an answer it is asked again, and makes one report.
+_COMPARISON_SECONDS: Final = 600.0
+
+
+@dataclass
+class _Read:
+    """How far both books are with the pool: their last pages, without the policies."""
+
+    contracts: gateway_pb2.GetContractSnapshotResponse | None = None
+    totals: policy_pb2.ListPolicyTotalsResponse | None = None
+
+    def beat(self) -> None:
+        """Tells whoever retries where to go on."""
+        activity.heartbeat(*(page.SerializeToString().hex() for page in (self.contracts, self.totals) if page))
+
+
+class ReconciliationActivities:
+    """One step, idempotent by the name of its reconciliation."""
+
+    def __init__(self, pool: grpc.aio.Channel, policy: grpc.aio.Channel, gateway: grpc.aio.Channel) -> None:
+        self._pool = pool_grpc.PoolServiceStub(pool)
+        self._policy = policy_grpc.PolicyServiceStub(policy)
+        self._gateway = gateway_grpc.ChainGatewayServiceStub(gateway)
+
+    @activity.defn
+    async def reconcile(self, step: steps.ReconciliationStep) -> steps.ReconciliationResult:
+        """Hands both books to the pool in pages and has it compare them.
+
+        A retry goes on where the attempt before it was; what does not fit any more is read from the beginning.
+        """
+        with service_calls(*_AGAIN):
+            before = _before()
+            if before.contracts is not None:
+                try:
+                    with remote_errors():
+                        return await self._reconcile(step.reconciliation, before)
+                except BitHedgeError as error:
+                    activity.logger.info("reconciliation reads again from the beginning: %s", error.reason)
+            return await self._reconcile(step.reconciliation, _Read())
+
+    async def _reconcile(self, name: str, read: _Read) -> steps.ReconciliationResult:
+        contracts = await self._hand_contracts(name, read)
+        totals = await self._hand_totals(name, read)
+        request = pb.CreateReconciliationRequest(
+            name=name,
+            contracts=contracts,
+            policies_projected_burn_height=totals.projected_burn_height,
+            staged=True,
+        )
+        beating = asyncio.ensure_future(_keep_beating(read))
+        try:
+            answer = await self._pool.CreateReconciliation(request, timeout=_COMPARISON_SECONDS)
+        finally:
+            beating.cancel()
+        report = answer.reconciliation
+        return steps.ReconciliationResult(report.name, len(report.differences), report.policies_compared)
+
+    async def _hand_contracts(self, name: str, read: _Read) -> gateway_pb2.GetContractSnapshotResponse:
+        while read.contracts is None or read.contracts.next_after_onchain_id:
+            last = read.contracts or gateway_pb2.GetContractSnapshotResponse()
+            after = last.next_after_onchain_id
+            page = await self._gateway.GetContractSnapshot(
+                gateway_pb2.GetContractSnapshotRequest(
+                    after_onchain_id=after, page_size=_PAGE, block_hash=last.block_hash
+                )
+            )
+            await self._hand(pb.AddReconciliationPageRequest(name=name, after_onchain_id=after, contracts=page))
+            del page.policies[:]
+            read.contracts = page
+            read.beat()
+        return read.contracts
+
+    async def _hand_totals(self, name: str, read: _Read) -> policy_pb2.ListPolicyTotalsResponse:
+        while read.totals is None or read.totals.next_after_onchain_id:
+            after = read.totals.next_after_onchain_id if read.totals else 0
+            page = await self._policy.ListPolicyTotals(
+                policy_pb2.ListPolicyTotalsRequest(after_onchain_id=after, page_size=_PAGE)
+            )
+            await self._hand(pb.AddReconciliationPageRequest(name=name, after_onchain_id=after, policies=page))
+            del page.policies[:]
+            if read.totals is not None:
+                page.projected_burn_height = min(page.projected_burn_height, read.totals.projected_burn_height)
+            read.totals = page
+            read.beat()
+        return read.totals
+
+    async def _hand(self, page: pb.AddReconciliationPageRequest) -> None:
+        await self._pool.AddReconciliationPage(page, timeout=_COMPARISON_SECONDS if not page.after_onchain_id else None)
+
+
+def _before() -> _Read:
+    """Where the attempt before this one was."""
+    pages = [bytes.fromhex(page) for page in activity.info().heartbeat_details]
+    read = _Read()
+    if pages:
+        read.contracts = gateway_pb2.GetContractSnapshotResponse.FromString(pages[0])
+    if len(pages) > 1:
+        read.totals = policy_pb2.ListPolicyTotalsResponse.FromString(pages[1])
+    return read
+
+
+async def _keep_beating(read: _Read) -> None:
+    while True:
+        read.beat()
+        await asyncio.sleep(_HEARTBEAT_SECONDS)
