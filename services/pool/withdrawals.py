@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from typing import Final
 
@@ -56,9 +57,15 @@ class Withdrawals:
         self._valuation = valuation
         self._tip = tip
 
+    def _now(self) -> dt.datetime:
+        """Market time; Unavailable while it is not heard of: by an old one, prices that are known would be later."""
+        if self._tip.lost_seconds:
+            raise Unavailable("MARKET_TIME_LOST", "no news of market time from the gateway")
+        return self._tip.now()
+
     async def request(self, session: AsyncSession, wanted: Request) -> tables.Withdrawal:
         """Puts a request at the end of its queue; FailedPrecondition if the provider has fewer shares to give."""
-        now = self._tip.now()
+        now = self._now()
         await store.lock_tiers(session, wanted.tier, wanted.token)
         held = (await store_positions.shares_of(session, wanted.provider)).get((wanted.tier, wanted.token), 0)
         pending = await store_positions.pending_shares(session, wanted.provider, wanted.tier, wanted.token)
@@ -98,7 +105,7 @@ class Withdrawals:
         session.add(row)
         if was_first:
             books = await store.tier_books(session, Tier(row.tier), Token(row.token))
-            await store_positions.begin_next_turn(session, row, self._tip.now(), books.withdrawable)
+            await store_positions.begin_next_turn(session, row, self._now(), books.withdrawable)
         return row
 
     async def price(self, withdrawal_id: str) -> tables.Withdrawal:
@@ -144,7 +151,7 @@ class Withdrawals:
                 session, row
             )
             if waits_first and row.free_at_turn is not None and free > row.free_at_turn:
-                row.request_market_time, row.free_at_turn = max(self._tip.now(), row.request_market_time), free
+                row.request_market_time, row.free_at_turn = max(self._now(), row.request_market_time), free
                 session.add(row)
 
     async def _fill(self, session: AsyncSession, row: tables.Withdrawal, observed: ObservedPrices) -> None:
@@ -166,7 +173,7 @@ class Withdrawals:
             part = _part(row, count)
             await self._owe(session, part, books, count, amount, prices)
             await _begin(session, part)
-        turn, left = max(self._tip.now(), observed.observe_time), books.withdrawable - amount
+        turn, left = max(self._now(), observed.observe_time), books.withdrawable - amount
         if row.state == WithdrawalState.REQUESTED:
             row.request_market_time, row.free_at_turn = turn, left
         else:

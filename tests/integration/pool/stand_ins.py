@@ -50,6 +50,7 @@ class StandInGateway(_GatewayBase):
         self.parameters = dict(PARAMETERS)
         self.burn_height = 100
         self.late = 0
+        self.tells_the_tip = True
         self._answers: list[pb.WatchEventsResponse] = []
         self._changed = asyncio.Condition()
         self._sequence = 0
@@ -125,6 +126,8 @@ class StandInGateway(_GatewayBase):
     async def WatchTip(self, request: pb.WatchTipRequest, context: Context) -> AsyncIterator[pb.WatchTipResponse]:
         """The tip and its changes."""
         while True:
+            if not self.tells_the_tip:
+                raise Unavailable("DOWN", "the gateway is down")
             yield pb.WatchTipResponse(tip=self.tip())
             async with self._changed:
                 await self._changed.wait()

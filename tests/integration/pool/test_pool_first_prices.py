@@ -11,8 +11,8 @@ from bithedge.pool.v1 import pool_service_pb2 as pb
 
 from kernel.errors import FailedPrecondition, Unavailable
 from kernel.rpc.channels import remote_errors
-from tests.integration.pool.pool_service import E8, RunningPool, provider
-from tests.integration.pool.withdrawal_words import get, request
+from tests.integration.pool.pool_service import E8, RunningPool, eventually, provider
+from tests.integration.pool.withdrawal_words import get, price, request
 
 _CAPITAL = 10_000_000_000
 
@@ -91,3 +91,24 @@ async def test_whose_price_is_known_does_not_give_up_any_more(pool: RunningPool)
         await _cancel(pool, asked)
     assert (late.value.reason, late.value.metadata["state"]) == ("WITHDRAWAL_NOT_WAITING", "PRICED")
     assert (await _kept(pool, "withdrawal", "SP-ALICE"))["btc_round"] == number
+
+
+async def test_nobody_asks_to_leave_at_a_market_time_that_has_passed(pool: RunningPool) -> None:
+    """While the gateway is lost a request, a price and a cancellation are told to come back; then they go through."""
+    await pool.invest("SP-ALICE", _CAPITAL)
+    asked = await request(pool, 1_000)
+    pool.gateway.tells_the_tip = False
+    await pool.gateway.pass_seconds(7_200)
+    await eventually(lambda: _is_lost(pool, True))
+    for call in (request(pool, 1_000, "w2"), _cancel(pool, asked), price(pool, asked)):
+        with pytest.raises(Unavailable) as lost, remote_errors():
+            await call
+        assert lost.value.reason == "MARKET_TIME_LOST"
+    pool.gateway.tells_the_tip = True
+    await eventually(lambda: _is_lost(pool, False))
+    assert (await price(pool, asked)).withdrawal.state == pb.WITHDRAWAL_STATE_PRICED
+    assert (await request(pool, 1_000, "w2")).state == pb.WITHDRAWAL_STATE_REQUESTED
+
+
+async def _is_lost(pool: RunningPool, lost: bool) -> bool:
+    return (pool.tip.lost_seconds > 0) is lost
