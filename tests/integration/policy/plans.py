@@ -92,16 +92,21 @@ def _left_out(node: dict[str, Any]) -> int:
 
 @dataclass(frozen=True)
 class Index:
-    """An index as far as it matters how much of it is read: the table, the first column, and whether by its own
-    condition it holds few of the table's rows."""
+    """An index as far as it matters how much of it is read: the table, the first column of which more than some values
+    are known, empty where there is none, and whether by its own condition it holds few of the table's rows."""
 
     table: str
-    first_column: str
+    key_column: str
     is_small: bool
 
 
+# A feed, a tier, a token or a state narrows nothing down: what follows it has to.
 _INDEXES: Final = """
-SELECT own.relname, of.relname, pg_get_indexdef(own.oid, 1, false),
+SELECT own.relname, of.relname,
+    coalesce((SELECT attname FROM pg_attribute WHERE attrelid = own.oid AND NOT EXISTS (
+        SELECT FROM pg_stats known WHERE schemaname = of.relnamespace::regnamespace::name AND tablename = of.relname
+        AND known.attname = pg_attribute.attname AND n_distinct BETWEEN 1 AND 10
+    ) ORDER BY attnum LIMIT 1), ''),
     indpred IS NOT NULL AND own.reltuples >= 0 AND own.reltuples * 20 <= of.reltuples
 FROM pg_index JOIN pg_class own ON own.oid = indexrelid JOIN pg_class of ON of.oid = indrelid
 """
@@ -115,7 +120,7 @@ _PASSING: Final = ("LockRows", "Subquery Scan", "Append", "Merge Append", "Resul
 def walked(node: dict[str, Any], indexes: Mapping[str, Index], *, is_page: bool = False) -> Iterator[str]:
     """The tables that a plan may read from end to end, also along an index.
 
-    A scan is good that looks for values of its index's first column or between two of them, or uses an index that
+    A scan is good that looks for values of its index's key column or between two of them, or uses an index that
     holds little; so are a range with few rows, and a walk along an index that a LIMIT ends (`is_page`) where nothing
     on the way can discard rows.
     """
@@ -133,9 +138,9 @@ def walked(node: dict[str, Any], indexes: Mapping[str, Index], *, is_page: bool 
 
 
 def _is_narrow(node: dict[str, Any], index: Index) -> bool:
-    """True if the condition is met by one value of the first column, by some, by those between two, or hardly ever."""
-    named = rf"\b{re.escape(index.first_column)}\b\)?(::[\w ]+)?"
-    condition = node.get("Index Cond", "")
+    """True if the condition is met by one value of the key column, by some, by those between two, or hardly ever."""
+    named = rf"\b{re.escape(index.key_column)}\b\)?(::[\w ]+)?"
+    condition = node.get("Index Cond", "") if index.key_column else ""
     if re.search(rf"{named} = ", condition) or (condition and node["Total Cost"] <= _CHEAP):
         return True
-    return all(re.search(rf"{named} {side}=? ", condition) for side in "<>")
+    return bool(condition) and all(re.search(rf"{named} {side}=? ", condition) for side in "<>")
