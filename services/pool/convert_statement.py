@@ -11,12 +11,12 @@ from bithedge.pool.v1 import pool_service_pb2 as pb
 from kernel.errors import InvalidArgument
 from services.pool.domain.statement import PeriodStatement
 
-# Thirty-five days of burn blocks: a month, whatever its length and the pace of blocks.
-LONGEST_PERIOD_BLOCKS: Final = 5_040
+# A year of burn blocks.
+LONGEST_PERIOD_BLOCKS: Final = 52_560
 
 
 def period(request: pb.GetPeriodStatementRequest, projected_burn_height: int) -> tuple[int, int]:
-    """The heights after which and up to which; InvalidArgument where they make no period of at most 5,040 blocks."""
+    """The heights after which and up to which; InvalidArgument where they make no period of at most 52,560 blocks."""
     start, end = request.start_burn_height, request.end_burn_height or projected_burn_height
     if start < 0:
         raise InvalidArgument.of("start_burn_height", "must not be negative")

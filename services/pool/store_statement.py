@@ -31,16 +31,18 @@ _STOOD: Final = sa.text(
         WHERE tier = :tier AND token = :token AND burn_height <= height ORDER BY burn_height DESC LIMIT 1) t ON true
     ORDER BY place"""
 )
+# Of the kinds that can change what is asked for: thousands of policies may expire at one height.
 _MOVEMENTS: Final = sa.text(
-    """SELECT * FROM (SELECT e.id, e.burn_height, e.kind,
-        coalesce((SELECT -sum(p.amount) FROM pool.posting p
-            WHERE p.entry_id = e.id AND p.token = :token AND p.account IN (:free, :locked)), 0) AS capital,
-        coalesce((SELECT sum(l.shares_delta) FROM pool.statement_line l
-            WHERE l.entry_id = e.id AND l.tier = :tier AND l.token = :token), 0) AS all_shares,
-        coalesce((SELECT sum(l.shares_delta) FROM pool.statement_line l
-            WHERE l.entry_id = e.id AND l.tier = :tier AND l.token = :token AND l.provider = :provider), 0) AS shares
-    FROM pool.journal_entry e WHERE e.burn_height = :height) c
-    WHERE capital <> 0 OR all_shares <> 0 ORDER BY id"""
+    """SELECT e.burn_height, e.kind, coalesce(p.capital, 0) AS capital, coalesce(l.all_shares, 0) AS all_shares,
+        coalesce(l.shares, 0) AS shares
+    FROM pool.journal_entry e
+    CROSS JOIN LATERAL (SELECT -sum(amount) AS capital FROM pool.posting
+        WHERE entry_id = e.id AND token = :token AND account IN (:free, :locked)) p
+    CROSS JOIN LATERAL (
+        SELECT sum(shares_delta) AS all_shares, sum(shares_delta) FILTER (WHERE provider = :provider) AS shares
+        FROM pool.statement_line WHERE entry_id = e.id AND tier = :tier AND token = :token) l
+    WHERE e.burn_height = ANY(CAST(:heights AS bigint[])) AND e.kind = ANY(CAST(:kinds AS text[]))
+        AND (p.capital <> 0 OR l.all_shares <> 0) ORDER BY e.burn_height, e.id"""
 )
 _SCALE: Final = 10**36
 
@@ -64,15 +66,19 @@ async def steps_between(
     """
     values = {"provider": provider, "tier": int(tier), "token": int(token), "start": start, "end": end}
     values |= {"free": ledger.free_capital(tier, token), "locked": ledger.locked_collateral(tier, token)}
+    values |= {"kinds": sorted(ledger.CAPITAL_KINDS)}
     connection = await session.connection()
     own = [int(row.burn_height) for row in await connection.execute(_OWN_HEIGHTS, values)]
     marks = [start, *(mark for height in own for mark in (height - 1, height)), end]
     stood = (await connection.execute(_STOOD, values | {"heights": marks})).all()
+    moved: dict[int, list[Movement]] = {height: [] for height in own}
+    for row in (await connection.execute(_MOVEMENTS, values | {"heights": own})).all() if own else ():
+        moved[row.burn_height].append(
+            Movement(EntryKind(row.kind), int(row.capital), int(row.all_shares), int(row.shares))
+        )
     steps: list[Movement | Quiet] = []
-    for at, height in enumerate(own):
-        steps.append(_quiet(stood[2 * at], stood[2 * at + 1]))
-        rows = await connection.execute(_MOVEMENTS, values | {"height": height})
-        steps += [Movement(EntryKind(row.kind), int(row.capital), int(row.all_shares), int(row.shares)) for row in rows]
+    for at, movements in enumerate(moved.values()):
+        steps += [_quiet(stood[2 * at], stood[2 * at + 1]), *movements]
     return [*steps, _quiet(stood[-2], stood[-1])]
 
 

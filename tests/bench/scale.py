@@ -33,18 +33,30 @@ SMALL, LARGE = (1_000, 100), (1_000_000, 100_000)
 KEYS: Final = 1_000
 # So many heights hold more than a page at either size.
 _WINDOW: Final = 6_000
+_MONTH: Final = 4_320
 _POLICY: Final = "/bithedge.policy.v1.PolicyService"
 _POOL: Final = "/bithedge.pool.v1.PoolService"
 _OTHERS: Final = ("CHAIN_GATEWAY_ADDRESS", "ORACLE_ADDRESS", "POOL_ADDRESS", "TEMPORAL_ADDRESS")
 
 
 @dataclass(frozen=True)
+class Deposit:
+    """Where a provider's shares changed, and when."""
+
+    provider: str
+    tier: int
+    token: int
+    burn_height: int
+
+
+@dataclass(frozen=True)
 class Keys:
-    """What is asked for: ids, holders and providers from all over a database."""
+    """What is asked for: ids, holders, providers, and their latest deposits, from all over a database."""
 
     ids: Sequence[str]
     holders: Sequence[str]
     providers: Sequence[str]
+    deposits: Sequence[Deposit]
 
 
 def _expiring(keys: Keys) -> list[Any]:
@@ -63,17 +75,17 @@ def _by_tier(keys: Keys) -> list[Any]:
 
 
 def _of_a_month(keys: Keys) -> list[Any]:
-    """The month before some height of the last year."""
-    months = range(TIP - 30_000, TIP, 30_000 // KEYS)
+    """A month in which the provider's shares changed; each time another."""
+    ends = range(0, _MONTH, _MONTH // KEYS)
     return [
         pool_pb2.GetPeriodStatementRequest(
-            provider_principal=one,
-            tier=1 + at % 3,  # type: ignore[arg-type]
-            token=1 + at % 2,  # type: ignore[arg-type]
-            start_burn_height=end - 4_320,
-            end_burn_height=end,
+            provider_principal=one.provider,
+            tier=one.tier,  # type: ignore[arg-type]
+            token=one.token,  # type: ignore[arg-type]
+            start_burn_height=min(one.burn_height + after, TIP) - _MONTH,
+            end_burn_height=min(one.burn_height + after, TIP),
         )
-        for at, (one, end) in enumerate(zip(itertools.cycle(keys.providers), months, strict=False))
+        for one, after in zip(itertools.cycle(keys.deposits), ends, strict=False)
     ]
 
 
@@ -182,7 +194,11 @@ async def _keys(url: str) -> Keys:
         providers = await connection.fetch(
             f"SELECT DISTINCT provider FROM pool.share_balance ORDER BY provider LIMIT {KEYS}"
         )
+        deposits = await connection.fetch(
+            "SELECT DISTINCT ON (provider) provider, tier, token, burn_height FROM pool.deposit "
+            f"ORDER BY provider, burn_height DESC LIMIT {KEYS}"
+        )
     finally:
         await connection.close()
     ids, holders = [row["id"] for row in policies], [row["holder_principal"] for row in policies]
-    return Keys(ids, holders, [row["provider"] for row in providers])
+    return Keys(ids, holders, [row["provider"] for row in providers], [Deposit(**row) for row in deposits])

@@ -5,19 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tests.load.policies import TIP
+from tests.load.providers import CROWDED
 
 if TYPE_CHECKING:
     from tests.load.bulk import Connection
 
 # Creations are spread evenly over this many burn blocks before the tip; ends follow them.
 _CREATED_WITHIN: Final = 42_000
+# What had expired by the crowded height was ended there, all at once.
 _COVERAGE: Final = f"""
 INSERT INTO pool.coverage (policy_id, onchain_id, tier, token, amount_sats, strike_e8, floor_e8, max_payout, premium,
     created_burn_height, expiration_burn_height, status, payout, ended_burn_height)
 SELECT id, onchain_id, tier, token, protected_amount_sats, strike_price_usd_e8, floor_price_usd_e8,
     max_payout_base_units, premium_base_units, created, expiration_burn_height,
     CASE WHEN state IN ('SETTLED', 'EXPIRED') THEN state ELSE 'ACTIVE' END, payout_base_units,
-    CASE WHEN state IN ('SETTLED', 'EXPIRED') THEN greatest(created, expiration_burn_height) + 7 END
+    CASE
+        WHEN state = 'EXPIRED' AND greatest(created, expiration_burn_height) + 7 < {CROWDED} THEN {CROWDED}
+        WHEN state IN ('SETTLED', 'EXPIRED') THEN greatest(created, expiration_burn_height) + 7
+    END
 FROM (
     SELECT *, {TIP} - 20 - {_CREATED_WITHIN} + (onchain_id * {_CREATED_WITHIN} / max(onchain_id) OVER ()) AS created
     FROM policy.policy WHERE onchain_id IS NOT NULL

@@ -23,6 +23,7 @@ import enum
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from kernel.units import Tier, Token, check_amount
 
@@ -43,6 +44,19 @@ class EntryKind(enum.StrEnum):
     UNATTRIBUTED = "UNATTRIBUTED"
     CORRECTION = "CORRECTION"
     REVERSAL = "REVERSAL"
+
+
+CAPITAL_KINDS: Final = frozenset(
+    (
+        EntryKind.SHARES_ISSUED,
+        EntryKind.POLICY_CREATED,
+        EntryKind.POLICY_SETTLED,
+        EntryKind.WITHDRAWAL_PRICED,
+        EntryKind.CORRECTION,
+        EntryKind.REVERSAL,
+    )
+)
+"""Kinds of entry that may change a tier's capital, free and locked together, or its shares."""
 
 
 @dataclass(frozen=True)

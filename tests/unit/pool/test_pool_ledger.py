@@ -41,9 +41,13 @@ class PoolHistory(RuleBasedStateMachine):
         return Cause(f"{self.count:064x}/0", self.count, _TIME)
 
     def post(self, entry: Entry) -> None:
-        """Adds an entry to the balances."""
+        """Adds an entry to the balances; only some kinds change a tier's capital."""
+        capital: dict[str, int] = defaultdict(int)
         for posting in entry.postings:
             self.balances[posting.account, posting.token] += posting.amount
+            if posting.account.startswith(("free_capital/", "locked_collateral/")):
+                capital[posting.account.partition("/")[2]] += posting.amount
+        assert entry.kind in ledger.CAPITAL_KINDS or not any(capital.values())
 
     def books(self, key: Key) -> TierBooks:
         """One tier."""

@@ -1006,7 +1006,7 @@ class GetPeriodStatementRequest(_message.Message):
     start_burn_height: _builtins.int
     """The events after this height,"""
     end_burn_height: _builtins.int
-    """up to this one; up to now if zero. At most 5,040 blocks."""
+    """up to this one; up to now if zero. At most 52,560 blocks."""
     def __init__(
         self,
         *,
