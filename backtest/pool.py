@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 
 from kernel.units import Tier, Token
@@ -150,12 +149,15 @@ class Pool:
         if not self._changed:
             return
         self._changed = False
+        largest = Counter[Token]()
+        for one in self.open.values():
+            largest[one.quote.terms.token] += one.quote.max_payout_base_units
         for token in Token:
             total = sum(amount for (_, other), amount in self._balances.items() if other is token)
             cash = self._balances[ledger.vault_cash(token), token]
             fees = -self._balances[ledger.platform_fees(token), token]
             locked = sum(self.books(tier, token).locked for tier in Tier)
-            owed = _largest_payouts(self.open.values(), token)
+            owed = largest[token]
             if total != 0:
                 raise Insolvent(f"{time}: the ledger of {token.name} sums to {total}")
             if locked != owed:
@@ -170,7 +172,3 @@ class Pool:
         self._changed = True
         for posting in entry.postings:
             self._balances[posting.account, posting.token] += posting.amount
-
-
-def _largest_payouts(policies: Iterable[Written], token: Token) -> int:
-    return sum(one.quote.max_payout_base_units for one in policies if one.quote.terms.token is token)
