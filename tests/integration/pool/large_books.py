@@ -44,6 +44,10 @@ _STATEMENTS: Final = (
     FROM generate_series(1, {_ROWS}) n""",
     f"""INSERT INTO pool.request (principal, method, request_id, body_sha256, response, create_time)
     SELECT 'SP' || n, 'm', n, '', '', now() - n * interval '1 second' FROM generate_series(1, {_ROWS}) n""",
+    """INSERT INTO pool.reconciliation_fact (reconciliation_id, book, policy_id, status, token, max_payout, payout)
+    SELECT report::text, book, policy_id, status, token, max_payout, payout
+    FROM (SELECT * FROM pool.coverage ORDER BY policy_id LIMIT 500) c, generate_series(1, 20) report,
+        unnest(ARRAY['contracts', 'policies']) book""",
     f"""INSERT INTO pool.reconciliation (id, block_hash, burn_height, differences, policies_compared,
         accounts_compared, create_time)
     SELECT lpad(n::text, 32, '0'), '', n, '[]', 0, 0, now() - n * interval '1 hour'

@@ -21,6 +21,7 @@ from services.pool import (
     store_pages,
     store_positions,
     store_reports,
+    store_stage,
     store_statement,
     tables,
 )
@@ -28,6 +29,7 @@ from services.pool.domain import chain_event as chain
 from services.pool.domain.collateral import ReservationState
 from services.pool.domain.decision import Decision
 from services.pool.domain.ledger import Cause, Entry, EntryKind, Posting
+from services.pool.domain.reconciliation import PolicyFact
 from services.pool.domain.shares import OpenPolicy
 from services.pool.store_journal import EntryFilter
 from tests.load.policies import TIP
@@ -104,6 +106,7 @@ def one(make: Callable[[AsyncSession, Full], Awaitable[Any]]) -> Case:
     return lambda session, full: [make(session, full)]
 
 
+CONTRACTS: Final = store_stage.Book.CONTRACTS
 TIER: Final = (BALANCED, STX)
 CASES: dict[str, Case] = {
     "store.read_cursor": one(lambda s, f: store.read_cursor(s, lock=True)),
@@ -165,6 +168,19 @@ CASES: dict[str, Case] = {
     "store_reports.get_report": one(lambda s, f: store_reports.get_report(s, "x")),
     "store_reports.latest_report": one(lambda s, f: store_reports.latest_report(s)),
     "store_reports.booked_events": one(lambda s, f: store_reports.booked_events(s, [f.event] * 200)),
+    "store_stage.lock": one(lambda s, f: store_stage.lock(s, "1")),
+    "store_stage.staged": one(lambda s, f: store_stage.staged(s, "1", CONTRACTS)),
+    "store_stage.begin": one(lambda s, f: store_stage.begin(s, "1", CONTRACTS)),
+    "store_stage.add": one(
+        lambda s, f: store_stage.add(
+            s, "1", CONTRACTS, store_stage.Staged("", 0), {f.policy: PolicyFact("ACTIVE", STX, 1, 0)}
+        )
+    ),
+    "store_stage.end": one(lambda s, f: store_stage.end(s, "1")),
+    "store_stage.abandoned": one(lambda s, f: store_stage.abandoned(s)),
+    "store_stage.facts_after": one(lambda s, f: store_stage.facts_after(s, "1", CONTRACTS, f.policy, 1_000)),
+    "store_stage.facts_of": one(lambda s, f: store_stage.facts_of(s, "1", CONTRACTS, [f.policy] * 1_000)),
+    "store_stage.covered": one(lambda s, f: store_stage.covered(s, "1")),
     "store_statement.holding_at": one(lambda s, f: store_statement.holding_at(s, f.provider, *TIER, 850_000)),
     "store_statement.steps_between": one(
         lambda s, f: store_statement.steps_between(s, f.provider, Tier(1), STX, 0, TIP)
