@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -21,13 +22,14 @@ from services.pool.staging import Page
 from services.pool.store_stage import Book
 
 _STATUS: Final = ("ACTIVE", "SETTLED", "EXPIRED")
+_BLOCK_HASH: Final = re.compile(r"(0x)?[0-9a-f]{1,64}")
 
 
 def snapshot(request: pb.CreateReconciliationRequest) -> Snapshot:
     """What a reconciliation compares the ledger with, but for policies."""
     given = request.contracts
     return Snapshot(
-        given.block_hash,
+        _block_hash(given),
         contracts(given),
         pending(given.pending_events),
         final_burn_height(given),
@@ -41,7 +43,7 @@ def whole_books(request: pb.CreateReconciliationRequest) -> tuple[Page, ...]:
     if not request.staged:
         given = request.contracts
         return (
-            Page(Book.CONTRACTS, 0, 0, given.block_hash, _contract_policies(given.policies)),
+            Page(Book.CONTRACTS, 0, 0, _block_hash(given), _contract_policies(given.policies)),
             Page(Book.POLICIES, 0, 0, "", _service_policies(request.policies)),
         )
     if request.contracts.policies or request.policies:
@@ -56,7 +58,7 @@ def page(request: pb.AddReconciliationPageRequest) -> Page:
         case "contracts":
             given = request.contracts
             follows, facts = given.next_after_onchain_id, _contract_policies(given.policies)
-            found = Page(Book.CONTRACTS, after, follows, given.block_hash, facts)
+            found = Page(Book.CONTRACTS, after, follows, _block_hash(given), facts)
         case "policies":
             follows, facts = request.policies.next_after_onchain_id, _service_policies(request.policies.policies)
             found = Page(Book.POLICIES, after, follows, "", facts)
@@ -67,6 +69,12 @@ def page(request: pb.AddReconciliationPageRequest) -> Page:
     if found.next_after_onchain_id and found.next_after_onchain_id <= after:
         raise InvalidArgument.of("page.next_after_onchain_id", "expected 0, or more than after_onchain_id")
     return found
+
+
+def _block_hash(given: chain_gateway_service_pb2.GetContractSnapshotResponse) -> str:
+    if not _BLOCK_HASH.fullmatch(given.block_hash):
+        raise InvalidArgument.of("contracts.block_hash", "expected 1 to 64 hexadecimal digits")
+    return given.block_hash
 
 
 def contracts(snapshot: chain_gateway_service_pb2.GetContractSnapshotResponse) -> Contracts:

@@ -137,15 +137,17 @@ async def test_another_block_begins_anew(pool: RunningPool) -> None:
 
 
 async def test_pages_that_cannot_be_are_refused(pool: RunningPool) -> None:
-    """No book, a place below zero, a next page that does not follow, and policies both staged and in the request."""
+    """No book, a place below zero, a next page that does not follow, a block that is none, and policies both staged and
+    in the request."""
     request = await _books(pool)
     page = next(_pages(request))
     bad = [pb.AddReconciliationPageRequest(name=request.name)]
-    for after, follows in ((-1, 0), (3, 3)):
+    for after, follows, block in ((-1, 0, "ab"), (3, 3, "ab"), (0, 0, ""), (0, 0, "\0")):
         bad.append(pb.AddReconciliationPageRequest())
         bad[-1].CopyFrom(page)
         bad[-1].after_onchain_id, bad[-1].contracts.next_after_onchain_id = after, follows
-    assert [type(await _refused(pool, one)) for one in bad] == [InvalidArgument] * 3
+        bad[-1].contracts.block_hash = block
+    assert [type(await _refused(pool, one)) for one in bad] == [InvalidArgument] * 5
     request.staged = True
     with pytest.raises(InvalidArgument):
         await _create(pool, request)
