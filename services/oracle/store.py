@@ -12,7 +12,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
 from kernel.clock import wall_now
-from kernel.database import notify
+from kernel.database import constant, notify
 from services.oracle.domain.prices import (
     Feed,
     JudgedObservation,
@@ -103,7 +103,7 @@ async def latest_ok_price(session: AsyncSession, feed: Feed) -> Price | None:
 
 
 def _ok(feed: Feed) -> SelectOfScalar[RoundRow]:
-    return select(RoundRow).where(RoundRow.feed == int(feed), RoundRow.status == str(PriceStatus.OK))
+    return select(RoundRow).where(RoundRow.feed == int(feed), col(RoundRow.status) == constant(PriceStatus.OK))
 
 
 async def first_ok_price_after(session: AsyncSession, feed: Feed, time: dt.datetime) -> Price | None:

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from kernel.database import constant
 from services.oracle.domain.prices import Feed, Price, PriceStatus, boundary_time, unix_seconds
 from services.oracle.domain.publication import PublicationCause, PublicationState
 from services.oracle.tables import PublicationRow
@@ -46,7 +47,7 @@ async def publication(session: AsyncSession, feed: Feed, number: int) -> Publica
 async def pending_publication(session: AsyncSession, feed: Feed) -> PublicationRow | None:
     """What holds the feed's slot."""
     statement = select(PublicationRow).where(
-        PublicationRow.feed == int(feed), PublicationRow.state == str(PublicationState.PENDING)
+        PublicationRow.feed == int(feed), col(PublicationRow.state) == constant(PublicationState.PENDING)
     )
     return (await session.exec(statement)).first()
 
