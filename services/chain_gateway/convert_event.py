@@ -100,7 +100,8 @@ def _names_nothing_of_ours(topic: str, printed: TupleValue) -> bool:
     return False
 
 
-def _amount(value: TupleValue, name: str) -> money_pb2.TokenAmount:
+def token_amount(value: TupleValue, name: str) -> money_pb2.TokenAmount:
+    """An amount of a tuple that names its token."""
     token = money_pb2.Token.Name(read.uint(value, "token"))  # type: ignore[arg-type]
     return money_pb2.TokenAmount(token=money_pb2.Token.Value(token), base_units=read.uint(value, name))
 
@@ -137,7 +138,7 @@ def _policy_settled(event: pb.ChainEvent, value: TupleValue) -> None:
     settled = event.policy_settled
     settled.onchain_id = read.uint(value, "id")
     settled.policy = resource_name("policies", read.identifier(value, "policy-id"))
-    settled.payout.CopyFrom(_amount(value, "payout"))
+    settled.payout.CopyFrom(token_amount(value, "payout"))
     settled.max_payout_base_units = read.uint(value, "max-payout")
     settled.btc_price_usd_e8 = read.uint(value, "btc-price-e8")
     settled.stx_price_usd_e8 = read.uint(value, "stx-price-e8")
@@ -148,7 +149,7 @@ def _policy_settled(event: pb.ChainEvent, value: TupleValue) -> None:
 
 def _policy_expired(event: pb.ChainEvent, value: TupleValue) -> None:
     expired = event.policy_expired
-    amount = _amount(value, "max-payout")
+    amount = token_amount(value, "max-payout")
     expired.onchain_id = read.uint(value, "id")
     expired.policy = resource_name("policies", read.identifier(value, "policy-id"))
     expired.token = amount.token
@@ -163,21 +164,21 @@ def _policy_refused(event: pb.ChainEvent, value: TupleValue) -> None:
 
 def _deposit(event: pb.ChainEvent, value: TupleValue) -> None:
     event.deposited.provider_principal = read.principal(value, "provider")
-    event.deposited.amount.CopyFrom(_amount(value, "amount"))
+    event.deposited.amount.CopyFrom(token_amount(value, "amount"))
     event.deposited.tier = money_pb2.Tier.Value(money_pb2.Tier.Name(read.uint(value, "tier")))  # type: ignore[arg-type]
 
 
 def _withdrawal(event: pb.ChainEvent, value: TupleValue) -> None:
     event.withdrawal.withdrawal = resource_name("withdrawals", read.identifier(value, "voucher-id"))
     event.withdrawal.provider_principal = read.principal(value, "provider")
-    event.withdrawal.amount.CopyFrom(_amount(value, "amount"))
+    event.withdrawal.amount.CopyFrom(token_amount(value, "amount"))
 
 
 def _withdrawal_delayed(event: pb.ChainEvent, value: TupleValue) -> None:
     delayed = event.withdrawal_delayed
     delayed.withdrawal = resource_name("withdrawals", read.identifier(value, "voucher-id"))
     delayed.provider_principal = read.principal(value, "provider")
-    delayed.amount.CopyFrom(_amount(value, "amount"))
+    delayed.amount.CopyFrom(token_amount(value, "amount"))
     delayed.ready_burn_height = read.uint(value, "ready-burn-height")
 
 
@@ -187,7 +188,7 @@ def _voucher_vetoed(event: pb.ChainEvent, value: TupleValue) -> None:
 
 def _fees_withdrawn(event: pb.ChainEvent, value: TupleValue) -> None:
     event.fees_withdrawn.recipient_principal = read.principal(value, "recipient")
-    event.fees_withdrawn.amount.CopyFrom(_amount(value, "amount"))
+    event.fees_withdrawn.amount.CopyFrom(token_amount(value, "amount"))
 
 
 def price_round(value: TupleValue) -> price_pb2.PriceRound:

@@ -149,6 +149,13 @@ def quote(field: str, terms: transaction_pb2.QuoteTerms, contracts: Contracts) -
     )
 
 
+def kept_tier(field: str, tier: int) -> int | None:
+    """The tier that is kept with a voucher; None for one that does not say it."""
+    if tier not in money_pb2.Tier.values():
+        raise InvalidArgument.of(field, "is no tier")
+    return tier or None
+
+
 def voucher(field: str, terms: pb.VoucherTerms, contracts: Contracts) -> TupleValue:
     """The message that a voucher signs."""
     return TupleValue(

@@ -83,6 +83,7 @@ class MessageSigner:
     async def sign_voucher(self, terms: pb.VoucherTerms) -> bytes:
         """The signature of a withdrawal's voucher; the same terms again answer the same one."""
         message = convert_terms.voucher("terms", terms, self._contracts)
+        tier = convert_terms.kept_tier("terms.tier", terms.tier)
         withdrawal = parse_resource_name("withdrawals", terms.withdrawal, "terms.withdrawal")
         stored = await self.stored_voucher(withdrawal, message)
         if stored is not None:
@@ -97,6 +98,7 @@ class MessageSigner:
             signer=account,
             signature=signature,
             expiration_burn_height=terms.expiration_burn_height,
+            tier=tier,
         )
         async with self._database.transaction() as session:
             await store_signed.put_first(session, row)

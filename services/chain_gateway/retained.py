@@ -18,7 +18,10 @@ _MAX_PAGE: Final = 2_000
 
 
 class Retained:
-    """Serves ListSignedQuotes and ListSettlementIntents. A page's token is the last id of the page before."""
+    """Serves ListSignedQuotes, ListSignedVouchers and ListSettlementIntents.
+
+    A page's token is the last id of the page before.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -31,6 +34,16 @@ class Retained:
         return pb.ListSignedQuotesResponse(
             signed_quotes=[convert_retained.signed_quote(row) for row in rows[:size]],
             next_page_token=rows[size - 1].policy_id if len(rows) > size else "",
+        )
+
+    async def signed_vouchers(self, request: pb.ListSignedVouchersRequest) -> pb.ListSignedVouchersResponse:
+        """A page of vouchers. InvalidArgument for a token that is none of ours."""
+        size, after = page_size(request.page_size, _PAGE, _MAX_PAGE), _after(request.page_token)
+        async with self._database.transaction() as session:
+            rows = await store_retained.signed_vouchers(session, after, size + 1)
+        return pb.ListSignedVouchersResponse(
+            signed_vouchers=[convert_retained.signed_voucher(row) for row in rows[:size]],
+            next_page_token=rows[size - 1].withdrawal_id if len(rows) > size else "",
         )
 
     async def settlement_intents(self, request: pb.ListSettlementIntentsRequest) -> pb.ListSettlementIntentsResponse:

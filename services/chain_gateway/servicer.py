@@ -70,6 +70,12 @@ class ChainGatewayServicer(ChainServicer):
         """Every quote that was signed, a page at a time."""
         return await self._retained.signed_quotes(request)
 
+    async def ListSignedVouchers(
+        self, request: pb.ListSignedVouchersRequest, context: Context
+    ) -> pb.ListSignedVouchersResponse:
+        """Every voucher that was signed, a page at a time."""
+        return await self._retained.signed_vouchers(request)
+
     async def ListSettlementIntents(
         self, request: pb.ListSettlementIntentsRequest, context: Context
     ) -> pb.ListSettlementIntentsResponse:

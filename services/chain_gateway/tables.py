@@ -231,7 +231,10 @@ class SignedQuote(SQLModel, table=True):
 
 
 class SignedVoucher(SQLModel, table=True):
-    """The one set of terms signed for a withdrawal; as `SignedQuote`."""
+    """The one set of terms signed for a withdrawal; as `SignedQuote`.
+
+    `tier` is that of the shares, which is not signed; null in rows from before it was stored.
+    """
 
     metadata = METADATA
     __tablename__ = "signed_voucher"
@@ -240,6 +243,7 @@ class SignedVoucher(SQLModel, table=True):
     signer: str
     signature: bytes = Field(sa_type=_BYTES)
     expiration_burn_height: int | None = Field(default=None, sa_type=_BIG)
+    tier: int | None = Field(default=None, sa_type=sa.SmallInteger)
     create_time: dt.datetime = Field(default_factory=wall_now, sa_type=_TIME)
 
 

@@ -7,7 +7,7 @@ import hashlib
 import re
 from typing import Final
 
-from bithedge.chain_gateway.v1 import chain_event_pb2, chain_gateway_service_pb2
+from bithedge.chain_gateway.v1 import chain_event_pb2
 from bithedge.oracle.v1 import oracle_service_pb2 as oracle_pb2
 from bithedge.pool.v1 import pool_service_pb2 as pb
 from bithedge.type.v1 import money_pb2, price_pb2, transaction_pb2
@@ -269,16 +269,6 @@ def withdrawal_message(row: tables.Withdrawal, ahead_in_queue: int = 0) -> pb.Wi
         prepared = transaction_pb2.PreparedTransaction.FromString(row.prepared_transaction)
         message.prepared_transaction.CopyFrom(prepared)
     return message
-
-
-def voucher_terms(row: tables.Withdrawal) -> chain_gateway_service_pb2.VoucherTerms:
-    """What the voucher of a priced withdrawal binds."""
-    return chain_gateway_service_pb2.VoucherTerms(
-        withdrawal=resource_name("withdrawals", row.id),
-        provider_principal=row.provider,
-        amount=amount_message(row.token, row.amount),
-        expiration_burn_height=row.voucher_expiration_burn_height,
-    )
 
 
 def line_message(row: tables.StatementLine) -> pb.StatementLine:

@@ -238,7 +238,8 @@ class Page:
             raise UnexplainedEvent("WITHDRAWAL_TERMS_DIFFER")
         tier = Tier(row.tier)
         line = store_journal.Line(row.provider, WITHDRAWAL, tier, paid.token, paid.amount)
-        if self._post(ledger.withdrawal_paid(cause, tier, paid.token, paid.amount), line) is None:
+        entry = ledger.withdrawal_paid(cause, tier, paid.token, paid.amount, restored=row.restored)
+        if self._post(entry, line) is None:
             return
         row.state, row.txid = WithdrawalState.PAID.value, cause.txid
         self._signal_ended(row)
@@ -247,6 +248,10 @@ class Page:
         """The amount of a voucher that can never be used re-enters, priced like a deposit that is final now."""
         if not may_become(WithdrawalState(row.state), WithdrawalState.LAPSED):
             raise UnexplainedEvent(f"WITHDRAWAL_{row.state}")
+        if row.restored:
+            # Nothing was set aside for it: the deposit that it was of is owed in full.
+            row.state, row.reason = WithdrawalState.LAPSED.value, reason
+            return
         tier, token = Tier(row.tier), Token(row.token)
         line = store_journal.Line(row.provider, VOUCHER_LAPSED, tier, token, row.amount)
         if self._post(ledger.voucher_ended(cause, tier, token, row.amount, reason), line) is None:

@@ -12,7 +12,7 @@ from kernel.ids import parse_resource_name
 from kernel.paging import page_size
 from kernel.rpc.caller import Caller, Role, current_caller
 from kernel.rpc.interceptors import Context
-from services.pool import convert, store_positions, tables
+from services.pool import convert, convert_vouchers, store_positions, tables
 from services.pool.domain.withdrawal import WithdrawalState
 from services.pool.parts import Parts
 from services.pool.withdrawals import Request, record_voucher
@@ -117,7 +117,7 @@ class LiquidityMethods(pool_service_pb2_grpc.PoolServiceServicer):
         row = await self._parts.withdrawals.price(parse_resource_name("withdrawals", request.name))
         response = pb.PriceWithdrawalResponse(withdrawal=convert.withdrawal_message(row), public_key=row.public_key)
         if row.state not in (WithdrawalState.REFUSED, WithdrawalState.CANCELLED):
-            response.voucher_terms.CopyFrom(convert.voucher_terms(row))
+            response.voucher_terms.CopyFrom(convert_vouchers.voucher_terms(row))
         return response
 
     async def RecordVoucher(self, request: pb.RecordVoucherRequest, context: Context) -> pb.RecordVoucherResponse:

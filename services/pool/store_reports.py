@@ -50,7 +50,10 @@ async def read_positions(session: AsyncSession, burn_height: int, faults: Sequen
     """What the rows say while the books stand at `burn_height`; `faults` are the journal's, read before."""
     return Positions(
         unpriced=await _sums(session, tables.Deposit, "amount", (store_positions.FINAL,), "state"),
-        payable=await _sums(session, tables.Withdrawal, "amount", _PAYABLE, "state"),
+        payable=await _sums(session, tables.Withdrawal, "amount", _PAYABLE, "state", restored=False),
+        restored_paid=await _sums(
+            session, tables.Withdrawal, "amount", (WithdrawalState.PAID.value,), "state", restored=True
+        ),
         covered=await _sums(session, tables.Coverage, "max_payout", (store_coverage.ACTIVE,), "status"),
         overdue_reservations=await _reservations(
             session,
@@ -66,12 +69,13 @@ async def read_positions(session: AsyncSession, burn_height: int, faults: Sequen
 
 
 async def _sums(
-    session: AsyncSession, table: Any, amount: str, states: tuple[str, ...], state: str
+    session: AsyncSession, table: Any, amount: str, states: tuple[str, ...], state: str, **other: bool
 ) -> dict[tuple[Tier, Token], int]:
     columns = table.__table__.c
     statement = (
         sa.select(columns.tier, columns.token, sa.func.sum(columns[amount]))
         .where(columns[state].in_([constant(one) for one in states]))
+        .where(*(columns[name].is_(value) for name, value in other.items()))
         .group_by(columns.tier, columns.token)
     )
     rows = (await (await session.connection()).execute(statement)).all()

@@ -180,6 +180,8 @@ class Withdrawal(PriceRecord, table=True):
     # Burned by its parts; the withdrawal itself is for the rest.
     filled_shares: int = Field(default=0, sa_type=sa.BigInteger)
     part_of: str = ""
+    # Made again from its voucher: how many shares were burned, and at which price, is not known.
+    restored: bool = False
     # Its place in the queue of its tier and token; given by the database.
     queue_number: int | None = Field(default=None, sa_column=sa.Column(sa.BigInteger, sa.Identity()))
     state: str

@@ -8,6 +8,8 @@ positive, what is owed for it negative, so that every entry, and all balances of
     free_capital/{tier}/{token}         the shareholders' capital that no open policy claims, premiums included
     locked_collateral/{tier}/{token}    the shareholders' capital pledged to open policies: the sum of max_payout
     withdrawals_payable/{tier}/{token}  priced withdrawals whose voucher is not used yet
+    payments_unpriced/{tier}/{token}    paid for vouchers that the books were made again from, which do not say how many
+                                        shares were burned (positive): to be set against the deposits of their providers
     platform_fees/{token}               the platform's part, in the vault
     suspense/{token}                    what the chain moved and no book explains; zero unless something is wrong
     gas_spent/STX, gas_funding/STX      fees of our own transactions (positive), paid by the backend's accounts, not
@@ -156,6 +158,12 @@ def withdrawals_payable(tier: Tier, token: Token) -> str:
     return f"withdrawals_payable/{tier.name}/{token.name}"
 
 
+@functools.cache
+def payments_unpriced(tier: Tier, token: Token) -> str:
+    """Paid for restored vouchers."""
+    return f"payments_unpriced/{tier.name}/{token.name}"
+
+
 def _postings(token: Token, amounts: Mapping[str, int]) -> tuple[Posting, ...]:
     return tuple(Posting(account, token, amount) for account, amount in amounts.items() if amount)
 
@@ -213,11 +221,11 @@ def withdrawal_priced(cause: Cause, tier: Tier, token: Token, amount: int) -> En
     return Entry(cause, EntryKind.WITHDRAWAL_PRICED, _postings(token, amounts))
 
 
-def withdrawal_paid(cause: Cause, tier: Tier, token: Token, amount: int) -> Entry:
-    """The voucher was used."""
+def withdrawal_paid(cause: Cause, tier: Tier, token: Token, amount: int, *, restored: bool = False) -> Entry:
+    """The voucher was used. Of a restored one the shares are not known, and nothing was set aside for it."""
     check_amount("amount", amount)
-    amounts = {withdrawals_payable(tier, token): amount, vault_cash(token): -amount}
-    return Entry(cause, EntryKind.WITHDRAWAL_PAID, _postings(token, amounts))
+    owed = payments_unpriced(tier, token) if restored else withdrawals_payable(tier, token)
+    return Entry(cause, EntryKind.WITHDRAWAL_PAID, _postings(token, {owed: amount, vault_cash(token): -amount}))
 
 
 def voucher_ended(cause: Cause, tier: Tier, token: Token, amount: int, reason: str) -> Entry:
@@ -247,7 +255,7 @@ def gas(cause: Cause, fee_ustx: int) -> Entry:
 
 def is_account(account: str, token: Token) -> bool:
     """Whether the chart has this account in this token."""
-    by_tier = (free_capital, locked_collateral, deposits_unpriced, withdrawals_payable)
+    by_tier = (free_capital, locked_collateral, deposits_unpriced, withdrawals_payable, payments_unpriced)
     known = {account_of(token) for account_of in (vault_cash, platform_fees, suspense)}
     known.update(account_of(tier, token) for account_of in by_tier for tier in Tier)
     return account in known or (token is Token.STX and account in ("gas_spent/STX", "gas_funding/STX"))
@@ -258,7 +266,7 @@ def may_stand(account: str, balance: int) -> bool:
     kind = account.partition("/")[0]
     if kind in ("suspense", "gas_spent", "gas_funding"):
         return True
-    return balance >= 0 if kind == "vault_cash" else balance <= 0
+    return balance >= 0 if kind in ("vault_cash", "payments_unpriced") else balance <= 0
 
 
 def correction(

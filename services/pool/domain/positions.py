@@ -17,11 +17,13 @@ Sums = Mapping[tuple[Tier, Token], int]
 class Positions:
     """Sums of rows, base units, and the ids of rows that stand where the chain no longer lets them.
 
+    `restored_paid` is of vouchers that were paid and whose shares are not known.
     `overdue_reservations` and `overdue_vouchers` are past their last height; `created_reservations` are HELD though
     their policy is covered; `empty_reservations` are COMMITTED though it is not. `faults` are (kind, subject).
     """
 
     unpriced: Sums = field(default_factory=dict)
+    restored_paid: Sums = field(default_factory=dict)
     payable: Sums = field(default_factory=dict)
     covered: Sums = field(default_factory=dict)
     overdue_reservations: tuple[str, ...] = ()
@@ -37,6 +39,7 @@ def compare_positions(balances: Mapping[tuple[str, Token], int], positions: Posi
 
 
 def _accounts(balances: Mapping[tuple[str, Token], int], positions: Positions) -> Iterator[Difference]:
+    restored = positions.restored_paid
     for token in Token:
         for tier in Tier:
             for kind, account, rows in (
@@ -48,6 +51,12 @@ def _accounts(balances: Mapping[tuple[str, Token], int], positions: Positions) -
                 if booked != expected:
                     says = f"{booked} for {expected}"
                     yield Difference(kind, account, "", says, "", LikelyCause.WRONG_ACCOUNT)
+            account = ledger.payments_unpriced(tier, token)
+            booked, paid = balances.get((account, token), 0), restored.get((tier, token), 0)
+            # Less, once a person has set some of it against the deposits of its providers.
+            if booked > paid:
+                says = f"{booked} for {paid}"
+                yield Difference("PAYMENTS_UNPRICED_DIFFER", account, "", says, "", LikelyCause.WRONG_ACCOUNT)
         left = balances.get((ledger.suspense(token), token), 0)
         if left:
             cause = LikelyCause.UNEXPLAINED_PAYMENT

@@ -15,6 +15,7 @@ from kernel.rpc.channels import remote_errors
 from services.pool import store, tables
 from services.pool.projector import Projector
 from services.pool.rebuild.reservations import restore_reservations
+from services.pool.rebuild.vouchers import restore_vouchers
 from services.pool.store_rebuild import hand_over
 
 _SCHEMA = "pool"
@@ -32,6 +33,7 @@ class Rebuild:
         """Drops the schema and makes it again; goes on where one was cut off."""
         async with schema_made_anew(database, _SCHEMA, self._migrations, tables.Lease):
             self._say(f"{await restore_reservations(database, self._gateway)} signed quotes")
+            self._say(f"{await restore_vouchers(database, self._gateway)} signed vouchers")
             await self._replay(database)
             async with database.transaction() as session:
                 await hand_over(session)

@@ -8,18 +8,20 @@ from kernel.book_comparison import Rule
 from services.pool.store_feed import LINES
 
 _BY_CHAIN: Final = "kind IN ('DEPOSIT', 'POLICY_CREATED', 'POLICY_SETTLED', 'POLICY_EXPIRED', 'FEES_WITHDRAWN', 'GAS')"
+# Of a payment the entry and its line are known, not from what its amount was taken.
+_ENTRIES: Final = f"({_BY_CHAIN} OR kind = 'WITHDRAWAL_PAID')"
 _ACCOUNTS: Final = "account ~ '^(vault_cash|platform_fees|locked_collateral|gas_)'"
-_LINE: Final = "kind = 'deposit'"
+_LINE: Final = "kind IN ('deposit', 'withdrawal')"
 _SIGNED: Final = "state <> 'REFUSED' AND reason <> 'CANCELLED'"
 
 RULES: Final = (
     Rule(
         "journal_entry",
-        f"SELECT * FROM pool.journal_entry WHERE {_BY_CHAIN}",
+        f"SELECT * FROM pool.journal_entry WHERE {_ENTRIES}",
         ("cause",),
         frozenset({"id"}),
     ),
-    Rule("journal_entry (other kinds)", f"SELECT 1 FROM pool.journal_entry WHERE NOT {_BY_CHAIN}"),
+    Rule("journal_entry (other kinds)", f"SELECT 1 FROM pool.journal_entry WHERE NOT {_ENTRIES}"),
     Rule(
         "posting",
         f"SELECT e.cause, p.* FROM pool.posting p JOIN pool.journal_entry e ON e.id = p.entry_id WHERE {_BY_CHAIN}",
@@ -65,7 +67,13 @@ RULES: Final = (
         ),
     ),
     Rule("deposit (of vouchers that ended)", "SELECT 1 FROM pool.deposit WHERE withdrawal_id IS NOT NULL"),
-    Rule("withdrawal", "SELECT 1 FROM pool.withdrawal"),
+    Rule(
+        "withdrawal",
+        "SELECT id, provider, tier, token, amount, voucher_expiration_burn_height, signature, txid"
+        " FROM pool.withdrawal WHERE state = 'PAID'",
+        ("id",),
+    ),
+    Rule("withdrawal (the rest)", "SELECT 1 FROM pool.withdrawal"),
     Rule(
         "reservation",
         f"SELECT * FROM pool.reservation WHERE {_SIGNED}",

@@ -72,6 +72,7 @@ async def test_what_was_signed_is_listed(world: World, gateway: RunningGateway) 
     assert {one.terms.policy: (one.terms, one.signature) for one in found if one.terms.policy in signed} == signed
     for method, kind in (
         ("ListSignedQuotes", pb.ListSignedQuotesRequest),
+        ("ListSignedVouchers", pb.ListSignedVouchersRequest),
         ("ListSettlementIntents", pb.ListSettlementIntentsRequest),
     ):
         with pytest.raises(grpc.aio.AioRpcError) as error:
@@ -152,8 +153,11 @@ async def test_a_voucher_pays_the_provider(world: World, gateway: RunningGateway
         provider_principal=world.provider.address,
         amount=money_pb2.TokenAmount(token=money_pb2.TOKEN_STX, base_units=1_000_000),
         expiration_burn_height=tip.burn_height + 12,
+        tier=money_pb2.TIER_AGGRESSIVE,
     )
     signature = (await gateway.stub.SignVoucher(pb.SignVoucherRequest(terms=terms), metadata=SERVICE)).signature
+    kept = await gateway.stub.ListSignedVouchers(pb.ListSignedVouchersRequest(), metadata=SERVICE)
+    assert (terms, signature) in [(one.terms, one.signature) for one in kept.signed_vouchers]
     request = pb.PrepareTransactionRequest(
         request_id=new_id(), withdraw=pb.WithdrawCall(terms=terms, signature=signature)
     )

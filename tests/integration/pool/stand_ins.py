@@ -51,6 +51,7 @@ class StandInGateway(_GatewayBase):
         self.burn_height = 100
         self.late = 0
         self.tells_the_tip = True
+        self.signed_vouchers: list[pb.SignedVoucher] = []
         self._answers: list[pb.WatchEventsResponse] = []
         self._changed = asyncio.Condition()
         self._sequence = 0
@@ -138,6 +139,16 @@ class StandInGateway(_GatewayBase):
         for name, value in self.parameters.items():
             response.parameters.add(name=name, value=value)
         return response
+
+    async def ListSignedVouchers(
+        self, request: pb.ListSignedVouchersRequest, context: Context
+    ) -> pb.ListSignedVouchersResponse:
+        """One voucher a page."""
+        place = int(request.page_token or 0)
+        more = str(place + 1) if place + 1 < len(self.signed_vouchers) else ""
+        return pb.ListSignedVouchersResponse(
+            signed_vouchers=self.signed_vouchers[place : place + 1], next_page_token=more
+        )
 
 
 class StandInOracle(_OracleBase):

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as gateway_pb2
 from bithedge.pool.v1 import pool_service_pb2 as pb
+from bithedge.type.v1 import money_pb2
 
 from kernel.database import migrate
 from kernel.units import Tier
 from services.pool.__main__ import MIGRATIONS
 from services.pool.projector import Projector
+from services.pool.rebuild.vouchers import restore_vouchers
 from tests.integration.pool import planted, withdrawal_words
 from tests.integration.pool.chain_snapshot import honest_request
 from tests.integration.pool.pool_service import WORKFLOWS, RunningPool
@@ -35,12 +38,14 @@ async def _rows(pool: RunningPool, statement: str) -> list[tuple[Any, ...]]:
 
 
 async def _rebuild(pool: RunningPool, database_url: str) -> None:
-    """Drops the schema and follows the chain from its first event to where the books stood."""
+    """Drops the schema, expects signed vouchers and follows the chain from its first event to where the books stood."""
     stood = int(await pool.scalar("SELECT cursor FROM pool.cursor"))
     async with pool.database.engine.begin() as connection:
         await connection.execute(sa.text("DROP SCHEMA pool CASCADE"))
     await pool.database.engine.dispose()
     await migrate(database_url, "pool", Path(MIGRATIONS))
+    for _ in range(2):
+        await restore_vouchers(pool.database, pool.gateway_channel)
     following = asyncio.ensure_future(Projector(pool.database, pool.gateway_channel).run())
     await pool.projected(stood)
     following.cancel()
@@ -67,12 +72,48 @@ async def test_books_made_again_from_the_chain_say_the_same(pool: RunningPool, d
     assert list(report.differences) == []
 
 
-async def test_what_the_chain_does_not_know_is_asked_for(pool: RunningPool, database_url: str) -> None:
-    """A voucher that was paid is in suspense until a person says whose it was; deposits wait for their shares."""
+async def _signed(pool: RunningPool, shares: int, request_id: str, tier: money_pb2.Tier.ValueType) -> pb.Withdrawal:
+    """A withdrawal whose voucher the gateway has signed and keeps, with a tier or without."""
+    asked = await withdrawal_words.request(pool, shares, request_id)
+    terms = (await withdrawal_words.price(pool, asked)).voucher_terms
+    assert terms.tier == money_pb2.TIER_BALANCED
+    terms.tier = tier
+    pool.gateway.signed_vouchers.append(gateway_pb2.SignedVoucher(terms=terms, signature=b"s" * 65))
+    return await withdrawal_words.record(pool, asked)
+
+
+async def test_vouchers_that_were_signed_explain_their_payments(pool: RunningPool, database_url: str) -> None:
+    """One was paid, one lapsed unused, one is paid after the rebuild: no difference, what is owed the same in sum."""
     await _play(pool)
-    asked = await withdrawal_words.request(pool, 10**6)
-    await withdrawal_words.price(pool, asked)
-    ready = await withdrawal_words.record(pool, asked)
+    paid, unused, late = [
+        await _signed(pool, 10**6, request_id, money_pb2.TIER_BALANCED) for request_id in ("w1", "w2", "w3")
+    ]
+    await pool.final(withdrawal_words.paid(pool, paid, paid.amount_base_units))
+    before = await _rows(pool, _CHAIN_BALANCES)
+    await _rebuild(pool, database_url)
+    assert await _rows(pool, _CHAIN_BALANCES) == before
+    assert (await pool.accounts())["payments_unpriced/BALANCED/STX"] == paid.amount_base_units
+    report = (await pool.stub.CreateReconciliation(honest_request(pool), metadata=WORKFLOWS)).reconciliation
+    assert list(report.differences) == []
+    await pool.final(withdrawal_words.paid(pool, late, late.amount_base_units), blocks=40)
+    states = [(await withdrawal_words.get(pool, one)).state for one in (paid, unused, late)]
+    assert states == [
+        pb.WITHDRAWAL_STATE_PAID,
+        pb.WITHDRAWAL_STATE_LAPSED,
+        pb.WITHDRAWAL_STATE_PAID,
+    ]
+    accounts = await pool.accounts()
+    assert accounts["payments_unpriced/BALANCED/STX"] == paid.amount_base_units + late.amount_base_units
+    assert accounts["deposits_unpriced/BALANCED/STX"] == -(10**12)
+    report = (await pool.stub.CreateReconciliation(honest_request(pool), metadata=WORKFLOWS)).reconciliation
+    assert list(report.differences) == []
+
+
+async def test_what_the_chain_does_not_know_is_asked_for(pool: RunningPool, database_url: str) -> None:
+    """A paid voucher of which no tier was kept is in suspense until a person says whose it was; deposits wait for their
+    shares."""
+    await _play(pool)
+    ready = await _signed(pool, 10**6, "w1", money_pb2.TIER_UNSPECIFIED)
     await pool.final(withdrawal_words.paid(pool, ready, ready.amount_base_units))
     cash = (await pool.accounts())["vault_cash/STX"]
     await _rebuild(pool, database_url)

@@ -1121,11 +1121,14 @@ class VoucherTerms(_message.Message):
     PROVIDER_PRINCIPAL_FIELD_NUMBER: _builtins.int
     AMOUNT_FIELD_NUMBER: _builtins.int
     EXPIRATION_BURN_HEIGHT_FIELD_NUMBER: _builtins.int
+    TIER_FIELD_NUMBER: _builtins.int
     withdrawal: _builtins.str
     """`withdrawals/{id}`."""
     provider_principal: _builtins.str
     expiration_burn_height: _builtins.int
     """Last height at which it can be used."""
+    tier: _money_pb2.Tier.ValueType
+    """Of the shares that were burned for it. Kept with what is signed, and no part of it."""
     @_builtins.property
     def amount(self) -> _money_pb2.TokenAmount: ...
     def __init__(
@@ -1135,10 +1138,11 @@ class VoucherTerms(_message.Message):
         provider_principal: _builtins.str = ...,
         amount: _money_pb2.TokenAmount | None = ...,
         expiration_burn_height: _builtins.int = ...,
+        tier: _money_pb2.Tier.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "expiration_burn_height", b"expiration_burn_height", "provider_principal", b"provider_principal", "withdrawal", b"withdrawal"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "expiration_burn_height", b"expiration_burn_height", "provider_principal", b"provider_principal", "tier", b"tier", "withdrawal", b"withdrawal"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1220,6 +1224,83 @@ class ListSignedQuotesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListSignedQuotesResponse: _TypeAlias = ListSignedQuotesResponse  # noqa: Y015
+
+@_typing.final
+class SignedVoucher(_message.Message):
+    """A voucher as it was signed; its tier is unspecified where it was signed before tiers were kept."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TERMS_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    signature: _builtins.bytes
+    """r, s and recovery id, 65 bytes."""
+    @_builtins.property
+    def terms(self) -> Global___VoucherTerms: ...
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        terms: Global___VoucherTerms | None = ...,
+        signature: _builtins.bytes = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "terms", b"terms"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "signature", b"signature", "terms", b"terms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignedVoucher: _TypeAlias = SignedVoucher  # noqa: Y015
+
+@_typing.final
+class ListSignedVouchersRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """500 unless given, 2000 at most."""
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSignedVouchersRequest: _TypeAlias = ListSignedVouchersRequest  # noqa: Y015
+
+@_typing.final
+class ListSignedVouchersResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIGNED_VOUCHERS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty when there are no more."""
+    @_builtins.property
+    def signed_vouchers(self) -> _containers.RepeatedCompositeFieldContainer[Global___SignedVoucher]: ...
+    def __init__(
+        self,
+        *,
+        signed_vouchers: _abc.Iterable[Global___SignedVoucher] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "signed_vouchers", b"signed_vouchers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSignedVouchersResponse: _TypeAlias = ListSignedVouchersResponse  # noqa: Y015
 
 @_typing.final
 class SettlementIntent(_message.Message):

@@ -95,6 +95,11 @@ class ChainGatewayServiceStub:
                 request_serializer=bithedge_dot_chain__gateway_dot_v1_dot_chain__gateway__service__pb2.ListSignedQuotesRequest.SerializeToString,
                 response_deserializer=bithedge_dot_chain__gateway_dot_v1_dot_chain__gateway__service__pb2.ListSignedQuotesResponse.FromString,
                 _registered_method=True)
+        self.ListSignedVouchers = channel.unary_unary(
+                '/bithedge.chain_gateway.v1.ChainGatewayService/ListSignedVouchers',
+                request_serializer=bithedge_dot_chain__gateway_dot_v1_dot_chain__gateway__service__pb2.ListSignedVouchersRequest.SerializeToString,
+                response_deserializer=bithedge_dot_chain__gateway_dot_v1_dot_chain__gateway__service__pb2.ListSignedVouchersResponse.FromString,
+                _registered_method=True)
         self.ListSettlementIntents = channel.unary_unary(
                 '/bithedge.chain_gateway.v1.ChainGatewayService/ListSettlementIntents',
                 request_serializer=bithedge_dot_chain__gateway_dot_v1_dot_chain__gateway__service__pb2.ListSettlementIntentsRequest.SerializeToString,
@@ -220,6 +225,13 @@ class ChainGatewayServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListSignedVouchers(self, request, context):
+        """Every voucher that was ever signed, in the order of withdrawal ids.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListSettlementIntents(self, request, context):
         """Every settlement of an activation that was ever asked for, in the order in which they were.
         """
@@ -331,6 +343,11 @@ def add_ChainGatewayServiceServicer_to_server(servicer, server):
                     servicer.ListSignedQuotes,
                     request_deserializer=bithedge_dot_chain__gateway_dot_v1_dot_chain__gateway__service__pb2.ListSignedQuotesRequest.FromString,
                     response_serializer=bithedge_dot_chain__gateway_dot_v1_dot_chain__gateway__service__pb2.ListSignedQuotesResponse.SerializeToString,
+            ),
+            'ListSignedVouchers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSignedVouchers,
+                    request_deserializer=bithedge_dot_chain__gateway_dot_v1_dot_chain__gateway__service__pb2.ListSignedVouchersRequest.FromString,
+                    response_serializer=bithedge_dot_chain__gateway_dot_v1_dot_chain__gateway__service__pb2.ListSignedVouchersResponse.SerializeToString,
             ),
             'ListSettlementIntents': grpc.unary_unary_rpc_method_handler(
                     servicer.ListSettlementIntents,
@@ -693,6 +710,33 @@ class ChainGatewayService:
             '/bithedge.chain_gateway.v1.ChainGatewayService/ListSignedQuotes',
             bithedge_dot_chain__gateway_dot_v1_dot_chain__gateway__service__pb2.ListSignedQuotesRequest.SerializeToString,
             bithedge_dot_chain__gateway_dot_v1_dot_chain__gateway__service__pb2.ListSignedQuotesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSignedVouchers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bithedge.chain_gateway.v1.ChainGatewayService/ListSignedVouchers',
+            bithedge_dot_chain__gateway_dot_v1_dot_chain__gateway__service__pb2.ListSignedVouchersRequest.SerializeToString,
+            bithedge_dot_chain__gateway_dot_v1_dot_chain__gateway__service__pb2.ListSignedVouchersResponse.FromString,
             options,
             channel_credentials,
             insecure,

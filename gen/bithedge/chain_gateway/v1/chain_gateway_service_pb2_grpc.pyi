@@ -57,6 +57,8 @@ class ChainGatewayServiceStub:
     """Signs the quote of a policy; one set of terms per policy, ever."""
     ListSignedQuotes: _grpc.UnaryUnaryMultiCallable[_chain_gateway_service_pb2.ListSignedQuotesRequest, _chain_gateway_service_pb2.ListSignedQuotesResponse]
     """Every quote that was ever signed, in the order of policy ids: what a consumer's books are made again from."""
+    ListSignedVouchers: _grpc.UnaryUnaryMultiCallable[_chain_gateway_service_pb2.ListSignedVouchersRequest, _chain_gateway_service_pb2.ListSignedVouchersResponse]
+    """Every voucher that was ever signed, in the order of withdrawal ids."""
     ListSettlementIntents: _grpc.UnaryUnaryMultiCallable[_chain_gateway_service_pb2.ListSettlementIntentsRequest, _chain_gateway_service_pb2.ListSettlementIntentsResponse]
     """Every settlement of an activation that was ever asked for, in the order in which they were."""
     SignVoucher: _grpc.UnaryUnaryMultiCallable[_chain_gateway_service_pb2.SignVoucherRequest, _chain_gateway_service_pb2.SignVoucherResponse]
@@ -101,6 +103,8 @@ class ChainGatewayServiceAsyncStub(ChainGatewayServiceStub):
     """Signs the quote of a policy; one set of terms per policy, ever."""
     ListSignedQuotes: _aio.UnaryUnaryMultiCallable[_chain_gateway_service_pb2.ListSignedQuotesRequest, _chain_gateway_service_pb2.ListSignedQuotesResponse]  # type: ignore[assignment]
     """Every quote that was ever signed, in the order of policy ids: what a consumer's books are made again from."""
+    ListSignedVouchers: _aio.UnaryUnaryMultiCallable[_chain_gateway_service_pb2.ListSignedVouchersRequest, _chain_gateway_service_pb2.ListSignedVouchersResponse]  # type: ignore[assignment]
+    """Every voucher that was ever signed, in the order of withdrawal ids."""
     ListSettlementIntents: _aio.UnaryUnaryMultiCallable[_chain_gateway_service_pb2.ListSettlementIntentsRequest, _chain_gateway_service_pb2.ListSettlementIntentsResponse]  # type: ignore[assignment]
     """Every settlement of an activation that was ever asked for, in the order in which they were."""
     SignVoucher: _aio.UnaryUnaryMultiCallable[_chain_gateway_service_pb2.SignVoucherRequest, _chain_gateway_service_pb2.SignVoucherResponse]  # type: ignore[assignment]
@@ -214,6 +218,14 @@ class ChainGatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_chain_gateway_service_pb2.ListSignedQuotesResponse, _abc.Awaitable[_chain_gateway_service_pb2.ListSignedQuotesResponse]]:
         """Every quote that was ever signed, in the order of policy ids: what a consumer's books are made again from."""
+
+    @_abc_1.abstractmethod
+    def ListSignedVouchers(
+        self,
+        request: _chain_gateway_service_pb2.ListSignedVouchersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_chain_gateway_service_pb2.ListSignedVouchersResponse, _abc.Awaitable[_chain_gateway_service_pb2.ListSignedVouchersResponse]]:
+        """Every voucher that was ever signed, in the order of withdrawal ids."""
 
     @_abc_1.abstractmethod
     def ListSettlementIntents(
