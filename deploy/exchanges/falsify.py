@@ -28,5 +28,8 @@ def falsified(book: Book, fault: Fault | None) -> Book:
             return dataclasses.replace(book, bid=None)
         case Fault.FUTURE:
             return dataclasses.replace(book, time=book.time + dt.timedelta(hours=1))
+        case Fault.ANCIENT:
+            # What programs write whose time was never set; nothing can be subtracted from it.
+            return dataclasses.replace(book, time=dt.datetime.min.replace(tzinfo=dt.UTC))
         case _:
             return book

@@ -24,6 +24,7 @@ class Fault(enum.StrEnum):
     CROSSED = "crossed"
     ONE_SIDED = "one_sided"
     FUTURE = "future"
+    ANCIENT = "ancient"
 
 
 HINDRANCES = frozenset({Fault.CUT_OFF, Fault.SLOW, Fault.RATE_LIMITED, Fault.SILENT, Fault.GARBAGE, Fault.NESTED})

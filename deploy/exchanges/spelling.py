@@ -31,4 +31,4 @@ def milliseconds(time: dt.datetime) -> int:
 
 def iso(time: dt.datetime) -> str:
     """ISO 8601 with microseconds and Z."""
-    return time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return time.isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -32,6 +32,7 @@ LIES = {
     Fault.CROSSED: Rejection.CROSSED_BOOK,
     Fault.ONE_SIDED: Rejection.MALFORMED,
     Fault.FUTURE: Rejection.FUTURE,
+    Fault.ANCIENT: Rejection.STALE,
     Fault.GARBAGE: Rejection.MALFORMED,
     Fault.NESTED: Rejection.MALFORMED,
 }
@@ -83,13 +84,13 @@ async def test_five_exchanges_say_what_was_recorded(exchanges: Exchanges, feed: 
 
 @pytest.mark.parametrize("name", NAMES)
 async def test_a_lie_is_rejected_by_name_and_nothing_else_changes(exchanges: Exchanges, name: str) -> None:
-    """NaN, text, negative, zero, huge, crossed, one-sided, future, garbage, endless nesting, one after the other: each
-    has its name, is counted, and while it lasts all other observations, of both feeds, are what they were; afterwards
-    it is believed."""
+    """NaN, text, negative, zero, huge, crossed, one-sided, future, ancient, garbage, endless nesting, one after the
+    other: each has its name, is counted, and while it lasts all other observations, of both feeds, are what they were;
+    afterwards it is believed."""
     before, stx = await exchanges.observe(), await exchanges.observe(Feed.STX_USD)
     without = {one: seen for one, seen in before.items() if one != name}
     for fault, rejection in LIES.items():
-        if fault is Fault.FUTURE and name == "kraken":
+        if fault in (Fault.FUTURE, Fault.ANCIENT) and name == "kraken":
             continue  # Its messages carry no time.
         faults = _faults(name, rejection)
         await exchanges.fault(name, fault, PAIRS[name])

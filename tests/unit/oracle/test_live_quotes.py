@@ -14,11 +14,21 @@ from hypothesis import strategies as st
 from kernel.units import INT64_MAX
 from services.oracle.domain.prices import Rejection
 from services.oracle.feeds.live.backoff import Backoff
-from services.oracle.feeds.live.history import Reading, ReadingHistory
+from services.oracle.feeds.live.follower import reading_of
+from services.oracle.feeds.live.history import KEPT, Reading, ReadingHistory
 from services.oracle.feeds.live.quote import Quote, ReadingFault, middle_e8, time_of_text, time_of_units
 
 AT = dt.datetime(2020, 3, 12, 6, tzinfo=dt.UTC)
 PRICES = st.decimals("0.00000001", "9999999999", allow_nan=False, allow_infinity=False, places=None)
+
+
+def nested(depth: int) -> object:
+    """A list in a list, so deep that its text cannot be made."""
+    value: object = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
 
 ANYTHING = st.one_of(
     st.none(),
@@ -27,6 +37,7 @@ ANYTHING = st.one_of(
     st.floats(),
     st.text(max_size=80),
     st.from_regex(r"[+-]?\d{0,70}\.?\d{0,70}([eE][+-]?\d{1,4})?", fullmatch=True),
+    st.sampled_from([10**9, 10**5_000, -(10**5_000), "\ud800", "9" * 5_000, nested(100_000)]),
     st.lists(st.integers(), max_size=2),
     st.dictionaries(st.text(max_size=2), st.integers(), max_size=1),
 )
@@ -100,6 +111,66 @@ def test_whatever_an_exchange_says_is_a_price_or_a_fault(bid: object, ask: objec
     with contextlib.suppress(ReadingFault):
         price = middle_e8(Quote(bid, ask, None))
     assert 0 < price <= INT64_MAX
+
+
+TIMES = st.one_of(
+    ANYTHING,
+    st.datetimes(timezones=st.timezones()).map(dt.datetime.isoformat),
+    st.sampled_from([-62_135_596_800_000_000, 253_402_300_799, "0001-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00"]),
+    st.sampled_from(["9999-12-31T23:59:59.999999-14:00", "2020-03-12T05:59:59+14:00", "2020-03-12T19:50:00+14:00"]),
+    st.integers(int(AT.timestamp()) - 1_000, int(AT.timestamp()) + 10),
+)
+
+
+def reading_or_fault(price: object, time: object, per_second: int) -> Reading | ReadingFault:
+    """What becomes of an answer with this price and time; ISO 8601 for `per_second` 0."""
+    try:
+        told = time_of_units(time, per_second) if per_second else time_of_text(time)
+        return reading_of(Quote(price, price, told), AT, 5)
+    except ReadingFault as fault:
+        return fault
+
+
+@given(price=ANYTHING | st.just("7925.5"), time=TIMES, per_second=st.sampled_from([0, 1, 1_000, 1_000_000]))
+@example(price="1", time="0001-01-01T00:00:00Z", per_second=0)
+@example(price="1", time="0001-01-01T00:00:00+14:00", per_second=0)
+@example(price="1", time=-62_135_596_800_000_000, per_second=1_000_000)
+def test_whatever_time_an_exchange_tells_is_in_bounds_or_a_fault(price: object, time: object, per_second: int) -> None:
+    """For any price and time that JSON can carry there is a reading of the last fifteen minutes, in UTC, that a
+    history takes, or a fault that can be written into any log."""
+    reading = reading_or_fault(price, time, per_second)
+    if isinstance(reading, ReadingFault):
+        assert str(reading).isascii()
+        return
+    history = ReadingHistory(60)
+    history.add(reading)
+    assert AT - KEPT <= reading.time <= AT
+    assert reading.time.utcoffset() == dt.timedelta()
+    assert history.at(AT).price_e8 == reading.price_e8 > 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "rejection"), [(-901, Rejection.STALE), (-900, None), (5, None), (6, Rejection.FUTURE)]
+)
+def test_the_time_of_an_exchange_has_two_bounds(seconds: int, rejection: Rejection | None) -> None:
+    """Fifteen minutes back, and as far ahead as clocks may differ, are a reading; a second more is a fault by name."""
+    quote = Quote("1", "1", (AT + dt.timedelta(seconds=seconds)).astimezone(dt.timezone(dt.timedelta(hours=14))))
+    if rejection is None:
+        assert reading_of(quote, AT, 5) == Reading(AT + dt.timedelta(seconds=min(seconds, 0)), 10**8)
+        return
+    with pytest.raises(ReadingFault) as refused:
+        reading_of(quote, AT, 5)
+    assert refused.value.rejection is rejection
+
+
+def test_a_source_that_changes_its_mind_with_every_message_fills_no_memory() -> None:
+    """Good and bad in turn, a hundred thousand times in fifteen minutes: the newest thirty minutes' worth are kept."""
+    history = ReadingHistory(60)
+    for place in range(100_000):
+        fault = Rejection.NOT_A_NUMBER if place % 2 else None
+        history.add(Reading(AT + dt.timedelta(microseconds=place), 1 + place, fault))
+    assert history.at(AT + dt.timedelta(microseconds=98_200)).price_e8 == 98_201
+    assert history.at(AT + dt.timedelta(microseconds=98_199)).fault is Rejection.NO_READING
 
 
 def test_a_locked_book_and_whole_numbers_are_prices() -> None:

@@ -38,7 +38,7 @@ class ExactMessages:
         self.retry_after_seconds = 0.0
         if code in _TOO_MANY:
             given = {name.lower(): value for name, value in (headers or {}).items()}.get("retry-after", "")
-            self.retry_after_seconds = float(given) if given.isdigit() else 0.0
+            self.retry_after_seconds = float(given) if given.isascii() and given.isdigit() else 0.0
             raise ccxt.RateLimitExceeded(f"{code} {reason}")
         return super().handle_errors(code, reason, url, method, headers, *rest)  # type: ignore[misc]
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import Final
 
 from kernel.units import USD_E8
@@ -16,7 +15,7 @@ from services.oracle.domain.prices import Rejection
 from services.oracle.feeds.live.ccxt_client import make_exchange, reading_faults
 from services.oracle.feeds.live.configuration import ExchangeSources, Timing
 from services.oracle.feeds.live.dialects import DIALECTS
-from services.oracle.feeds.live.quote import Quote, ReadingFault
+from services.oracle.feeds.live.quote import Quote, ReadingFault, number_of
 
 _BAR_DAYS: Final = 299
 
@@ -60,7 +59,7 @@ class Exchange:
         with reading_faults(self._ccxt):
             rows = await self._ccxt.fetch_ohlcv(symbol, "1d", int(since.timestamp()) * 1000, _BAR_DAYS)
             bars = [_bar(row) for row in rows]
-        return [bar for bar in bars if bar.day < now.date()]
+        return [bar for bar in bars if since.date() <= bar.day < now.date()]
 
     async def disconnect(self) -> None:
         """Closes the websockets; REST goes on."""
@@ -73,7 +72,7 @@ class Exchange:
 
 def _bar(row: Sequence[object]) -> DailyBar:
     day = dt.datetime.fromtimestamp(int(str(row[0])) // 1000, dt.UTC).date()
-    opened, high, low, closed = (int(Decimal(str(value)) * USD_E8) for value in row[1:5])
+    opened, high, low, closed = (int(number_of("candle", value) * USD_E8) for value in row[1:5])
     if not 0 < low <= min(opened, closed) <= max(opened, closed) <= high:
         raise ReadingFault(Rejection.MALFORMED, f"impossible bar of {day}")
     return DailyBar(day, opened, high, low, closed)

@@ -18,7 +18,7 @@ from services.oracle.domain.prices import Rejection
 from services.oracle.feeds.live.backoff import Backoff
 from services.oracle.feeds.live.configuration import Timing
 from services.oracle.feeds.live.exchange import Exchange
-from services.oracle.feeds.live.history import Reading, ReadingHistory
+from services.oracle.feeds.live.history import KEPT, Reading, ReadingHistory
 from services.oracle.feeds.live.quote import Quote, ReadingFault, middle_e8
 from services.oracle.metrics import READING_FAULTS, READINGS, WEBSOCKET_UP
 
@@ -142,18 +142,12 @@ class ExchangeFollower:
         except Unavailable:
             return
         try:
-            reading = self._read(quote, now)
+            reading = reading_of(quote, now, self._timing.future_seconds)
         except ReadingFault as fault:
             reading = Reading(now, 0, fault.rejection)
             self._count(symbol, transport, fault)
         self._histories[symbol].add(reading)
         READINGS.labels(self._name, symbol, transport).inc()
-
-    def _read(self, quote: Quote, now: dt.datetime) -> Reading:
-        """The exchange's own time counts, unless it is a little ahead of market time; else the receipt."""
-        if quote.time is not None and quote.time - now > dt.timedelta(seconds=self._timing.future_seconds):
-            raise ReadingFault(Rejection.FUTURE, f"{quote.time.isoformat()} at {now.isoformat()}")
-        return Reading(now if quote.time is None else min(quote.time, now), middle_e8(quote))
 
     def _failed(self, symbol: str, transport: str, fault: ReadingFault) -> None:
         """A pair could not be read. An answer that is none counts at once, a lost connection when the last is old."""
@@ -169,6 +163,21 @@ class ExchangeFollower:
 
     def _count(self, symbol: str, transport: str, fault: ReadingFault) -> None:
         READING_FAULTS.labels(self._name, symbol, transport, str(fault.rejection)).inc()
+
+
+def reading_of(quote: Quote, now: dt.datetime, future_seconds: float) -> Reading:
+    """What a quote is at a market time: the exchange's own time counts, unless it is a little ahead; else the receipt.
+
+    ReadingFault for a quote that is no price, and for a time that is out of bounds: FUTURE, or STALE, for with the
+    first moment of the calendar nothing could be reckoned.
+    """
+    if quote.time is None:
+        return Reading(now, middle_e8(quote))
+    ahead = quote.time - now
+    if ahead > dt.timedelta(seconds=future_seconds) or ahead < -KEPT:
+        rejection = Rejection.FUTURE if ahead > dt.timedelta() else Rejection.STALE
+        raise ReadingFault(rejection, f"{quote.time.isoformat()} at {now.isoformat()}")
+    return Reading(min(quote.time.astimezone(dt.UTC), now), middle_e8(quote))
 
 
 def _first(faults: BaseExceptionGroup[ReadingFault]) -> ReadingFault:

@@ -9,7 +9,10 @@ from typing import Final
 
 from services.oracle.domain.prices import Rejection
 
-_KEPT: Final = dt.timedelta(minutes=15)
+KEPT: Final = dt.timedelta(minutes=15)
+"""How long a reading is kept after its time; nothing older is of use to a round."""
+# One of each second, and as many changes between good and bad: no source fills the memory.
+_MOST_KEPT: Final = 2 * 15 * 60
 
 
 @dataclass(frozen=True)
@@ -27,17 +30,18 @@ class ReadingHistory:
 
     def __init__(self, max_age_seconds: float) -> None:
         self._max_age = dt.timedelta(seconds=max_age_seconds)
-        self._readings: deque[Reading] = deque()
+        self._readings: deque[Reading] = deque(maxlen=_MOST_KEPT)
         self._trouble: tuple[dt.datetime, Rejection] | None = None
 
     def add(self, reading: Reading) -> None:
-        """A reading came. One is kept of each second of market time, and every change between good and bad."""
+        """A reading came. One is kept of each second of market time, and every change between good and bad, as long
+        as there are not more of them than seconds."""
         last = self._readings[-1] if self._readings else None
         if last is not None and last.fault == reading.fault and _second(last.time) == _second(reading.time):
             self._readings.pop()
         self._readings.append(reading)
         self._trouble = None
-        while self._readings[0].time < reading.time - _KEPT:
+        while self._readings[0].time < reading.time - KEPT:
             self._readings.popleft()
 
     def fail(self, time: dt.datetime, fault: Rejection) -> None:

@@ -11,7 +11,7 @@ import asyncio
 import datetime as dt
 from collections.abc import Callable, Sequence
 
-from kernel.units import BPS, USD_E8
+from kernel.units import BPS, INT64_MAX, USD_E8
 from services.oracle.domain.aggregation import Aggregate, AggregationRules, aggregate
 from services.oracle.domain.history import DailyBar
 from services.oracle.domain.prices import Feed, Observation, PriceStatus, Rejection
@@ -89,6 +89,8 @@ class LivePrices:
         if rate.status is not PriceStatus.OK or rate.first_observe_time is None:
             return Observation(one.source, 0, one.observe_time, one.simulated, Rejection.NO_CONVERSION)
         price = one.price_usd_e8 * rate.price_usd_e8 // USD_E8
+        if price > INT64_MAX:
+            return Observation(one.source, 0, one.observe_time, one.simulated, Rejection.OUT_OF_RANGE)
         time = min(one.observe_time, rate.first_observe_time)
         return Observation(one.source, price, time, one.simulated, converted_by=f"{currency}/USD")
 

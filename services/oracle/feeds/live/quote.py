@@ -20,6 +20,8 @@ _NUMBER: Final = re.compile(r"[+-]?\d{1,60}(\.\d{0,60})?([eE][+-]?\d{1,3})?", re
 # Below ten billion a price in units of 1e-8 fits 64 bits; what is smaller than 1e-30 is no price either.
 _LARGEST_EXPONENT: Final = 9
 _SMALLEST_EXPONENT: Final = -30
+_BEYOND: Final = 10 ** (_LARGEST_EXPONENT + 1)
+_LONGEST_TIME: Final = 60
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -27,7 +29,8 @@ class ReadingFault(Exception):
     """A reading that is no price, by the name under which its source is rejected."""
 
     def __init__(self, rejection: Rejection, message: str, retry_after_seconds: float = 0.0) -> None:
-        super().__init__(f"{rejection}: {message}")
+        # What a source said may hold what no log can write, such as half a surrogate pair.
+        super().__init__(f"{rejection}: {message}".encode("ascii", "backslashreplace").decode("ascii"))
         self.rejection = rejection
         self.retry_after_seconds = retry_after_seconds
 
@@ -47,7 +50,7 @@ def middle_e8(quote: Quote) -> int:
     ReadingFault: MALFORMED for a side that is missing, NOT_A_NUMBER (so are more than 60 digits before or behind the
     point), OUT_OF_RANGE, NOT_POSITIVE, CROSSED_BOOK.
     """
-    bid, ask = _number("bid", quote.bid), _number("ask", quote.ask)
+    bid, ask = number_of("bid", quote.bid), number_of("ask", quote.ask)
     if min(bid, ask) <= 0:
         raise ReadingFault(Rejection.NOT_POSITIVE, f"bid {bid}, ask {ask}")
     if bid > ask:
@@ -58,29 +61,45 @@ def middle_e8(quote: Quote) -> int:
     return price
 
 
-def _number(side: str, value: object) -> Decimal:
+def number_of(what: str, value: object) -> Decimal:
+    """A figure as an exchange spelled it, exact, of a size that a price may have; faults as of `middle_e8`."""
     if value is None or value == "":
-        raise ReadingFault(Rejection.MALFORMED, f"no {side}")
-    if isinstance(value, bool) or not isinstance(value, str | int) or not _NUMBER.fullmatch(str(value)):
-        raise ReadingFault(Rejection.NOT_A_NUMBER, f"{side} {str(value)[:40]!r}")
+        raise ReadingFault(Rejection.MALFORMED, f"no {what}")
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        # Its text is not asked for: that of lists in lists has no bound.
+        raise ReadingFault(Rejection.NOT_A_NUMBER, f"{what} of type {type(value).__name__}")
+    if isinstance(value, int) and abs(value) >= _BEYOND:
+        raise ReadingFault(Rejection.OUT_OF_RANGE, f"{what} of {value.bit_length()} bits")
+    if not _NUMBER.fullmatch(str(value)):
+        raise ReadingFault(Rejection.NOT_A_NUMBER, f"{what} {str(value)[:40]!r}")
     number = Decimal(value)
     if number and not _SMALLEST_EXPONENT <= number.adjusted() <= _LARGEST_EXPONENT:
-        raise ReadingFault(Rejection.OUT_OF_RANGE, f"{side} {str(value)[:40]}")
+        raise ReadingFault(Rejection.OUT_OF_RANGE, f"{what} {str(value)[:40]}")
     return number
 
 
 def time_of_units(value: object, per_second: int) -> dt.datetime:
     """A time from a count since 1970 (`per_second` 1, 1,000 or 1,000,000); MALFORMED for anything else."""
     try:
-        return _EPOCH + dt.timedelta(microseconds=int(str(value)) * (1_000_000 // per_second))
+        return _EPOCH + dt.timedelta(microseconds=int(_text(value)) * (1_000_000 // per_second))
     except (ValueError, OverflowError) as error:
-        raise ReadingFault(Rejection.MALFORMED, f"time {str(value)[:40]!r}") from error
+        raise ReadingFault(Rejection.MALFORMED, f"no time of 1/{per_second} s: {error}"[:200]) from error
 
 
 def time_of_text(value: object) -> dt.datetime:
     """A time from ISO 8601, UTC where no zone is given; MALFORMED for anything else."""
     try:
-        time = dt.datetime.fromisoformat(str(value))
+        time = dt.datetime.fromisoformat(_text(value))
     except ValueError as error:
-        raise ReadingFault(Rejection.MALFORMED, f"time {str(value)[:40]!r}") from error
+        raise ReadingFault(Rejection.MALFORMED, f"no time in ISO 8601: {error}"[:200]) from error
     return time if time.tzinfo is not None else time.replace(tzinfo=dt.UTC)
+
+
+def _text(value: object) -> str:
+    """ValueError for what is neither text nor a whole number, or is longer than any time."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ValueError(f"of type {type(value).__name__}")
+    text = str(value)
+    if len(text) > _LONGEST_TIME:
+        raise ValueError(f"{len(text)} characters")
+    return text
