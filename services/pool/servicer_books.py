@@ -24,8 +24,8 @@ from services.pool.parts import Parts
 
 _PAGE_SIZE: Final = 50
 _LARGEST_PAGE: Final = 200
-# A week: a statement of the past reads all that was posted since.
-_OPEN_BLOCKS: Final = 1_008
+# A day: a statement of the past reads all that was posted since.
+_OPEN_BLOCKS: Final = 144
 
 
 class BookMethods(pool_service_pb2_grpc.PoolServiceServicer):

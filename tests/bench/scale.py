@@ -25,6 +25,7 @@ from tests.bench.processes import Identity, Metadata, running_identity, running_
 from tests.bench.workbench import Workbench
 from tests.integration.policy import harness
 from tests.load.policies import TIP
+from tests.load.providers import CROWDED
 from tests.load.seed import seed
 from tests.postgres import create_database
 
@@ -195,8 +196,9 @@ async def _keys(url: str) -> Keys:
             f"SELECT DISTINCT provider FROM pool.share_balance ORDER BY provider LIMIT {KEYS}"
         )
         deposits = await connection.fetch(
-            "SELECT DISTINCT ON (provider) provider, tier, token, burn_height FROM pool.deposit "
-            f"ORDER BY provider, burn_height DESC LIMIT {KEYS}"
+            "SELECT * FROM (SELECT DISTINCT ON (provider) provider, tier, token, burn_height FROM pool.deposit "
+            "ORDER BY provider, burn_height DESC) AS latest "
+            f"ORDER BY burn_height = {CROWDED} DESC, provider LIMIT {KEYS}"
         )
     finally:
         await connection.close()

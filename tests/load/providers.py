@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from tests.load.bulk import Connection
 
 DEPOSITS_PER_PROVIDER: Final = 2
-# Of the two the later came within so many blocks before the tip; of every twentieth provider, at a height at which
-# thousands of policies ended.
+# Of the two the later came within so many blocks before the tip; that of fifty providers at most at a height at which
+# much of what expired ended.
 _LATER_WITHIN: Final = 34_000
 CROWDED: Final = TIP - 10_000
 # What two deposits of each provider bring covers ten policies for each of them.
@@ -20,7 +20,7 @@ INSERT INTO pool.deposit (id, provider, tier, token, amount, state, shares, txid
     btc_round, stx_round, btc_price_e8, stx_price_e8, create_time)
 SELECT md5('deposit' || n), 'ST' || upper(substr(md5('provider' || n % $1) || md5('p'), 1, 38)), 1 + n % 3, 1 + n % 2,
     50000000000 + n % 1000, 'PRICED', 50000000000 + n % 1000, '0x' || md5('t' || n) || md5('x' || n),
-    CASE WHEN n < $1 THEN 800000 + n / 1000 WHEN n % 20 = 0 THEN {CROWDED}
+    CASE WHEN n < $1 THEN 800000 + n / 1000 WHEN n % 20 = 0 AND n < $1 + 1000 THEN {CROWDED}
         ELSE {TIP} - 1 - (n * 7919) % {_LATER_WITHIN} END,
     '2025-01-01'::timestamptz + n * interval '1 minute', n, n, 100000 * 100000000::bigint, 200000000,
     '2025-01-01'::timestamptz + n * interval '1 minute'

@@ -94,10 +94,10 @@ async def test_balances_of_any_height_can_be_asked_for(pool: RunningPool) -> Non
 
 
 async def test_only_an_operator_looks_far_back(pool: RunningPool) -> None:
-    """What lies more than a week back costs much to find: a stranger and a provider are refused, an operator is not."""
+    """What lies more than a day back costs much to find: a stranger and a provider are refused, an operator is not."""
     await pool.final(pool.deposited("SP-ALICE", 1_000))
     first = pool.gateway.burn_height - 1
-    await pool.final(pool.deposited("SP-BOB", 500), blocks=1_010)
+    await pool.final(pool.deposited("SP-BOB", 500), blocks=146)
     request = pb.GetPoolStatementRequest(burn_height=first)
     with pytest.raises(Unauthenticated), remote_errors():
         await pool.stub.GetPoolStatement(request)

@@ -410,7 +410,7 @@ class GetPoolStatementRequest(_message.Message):
     burn_height: _builtins.int
     """Balances as they stood when the chain's events up to this height were in the books; now if zero. FAILED_PRECONDITION
     for a height that the books have not reached. What is reserved is said for now alone. The further back the more is
-    read: beyond 1,008 blocks it needs the role operator.
+    read: beyond 144 blocks it needs the role operator.
     """
     def __init__(
         self,
