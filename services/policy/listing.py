@@ -83,7 +83,7 @@ class Listing:
     async def totals(self, request: pb.ListPolicyTotalsRequest) -> pb.ListPolicyTotalsResponse:
         """What the books say of every policy that is or was on chain, with the height they are at."""
         size = page_size(request.page_size, _PAGE, _MAX_TOTALS_PAGE)
-        async with self._database.reading() as session:
+        async with self._database.snapshot() as session:
             projection = await read_projection(session, Stream.FINAL)
             policies = await list_onchain(session, request.after_onchain_id, size + 1)
         return pb.ListPolicyTotalsResponse(

@@ -32,7 +32,11 @@ _PAGE: Final = 5_000
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What contracts and policy service say, and at which heights they say it; of each policy, their staged pages."""
+    """What contracts and policy service say, and at which heights they say it; of each policy, their staged pages.
+
+    The policy service goes on while its pages are read: all of them are at `policies_burn_height` at least, and at
+    `policies_latest_burn_height` at most.
+    """
 
     block_hash: str
     contracts: Contracts
@@ -40,6 +44,7 @@ class Snapshot:
     final_burn_height: int
     burn_height: int
     policies_burn_height: int
+    policies_latest_burn_height: int
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ def snapshot(request: pb.CreateReconciliationRequest) -> Snapshot:
         final_burn_height(given),
         given.burn_height,
         request.policies_projected_burn_height,
+        max(request.policies_projected_burn_height, request.policies_latest_burn_height),
     )
 
 

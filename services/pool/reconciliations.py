@@ -107,13 +107,15 @@ async def _heal(session: AsyncSession, report_id: str, snapshot: Snapshot, given
 
 def _followed(cursor: tables.Cursor, snapshot: Snapshot) -> tables.Cursor:
     projected, policies = cursor.projected_burn_height, snapshot.policies_burn_height
-    if min(projected, policies) < snapshot.final_burn_height or projected < policies:
+    latest = snapshot.policies_latest_burn_height
+    if min(projected, policies) < snapshot.final_burn_height or projected < latest:
         raise FailedPrecondition(
             "BOOKS_BEHIND",
             "the books have not followed the chain to the snapshot yet",
             final_burn_height=snapshot.final_burn_height,
             ledger=projected,
             policies=policies,
+            latest_policies=latest,
         )
     return cursor
 

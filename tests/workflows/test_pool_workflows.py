@@ -117,7 +117,7 @@ _PAGES = [("contracts", 0, [1, 2]), ("contracts", 2, [3, 4]), ("policies", 0, [1
 
 
 async def test_pages_are_handed_on_one_by_one(world: World) -> None:
-    """Two pages of each book: each as it was read, then the balances once and the older of the projected heights."""
+    """Two pages of each book: each as it was read, then the balances once and both projected heights."""
     world.script.on("GetContractSnapshot", _snapshot(0, 2), _snapshot(2, 0))
     world.script.on("ListPolicyTotals", _totals(0, 1, 900), _totals(1, 0, 901))
     start = start_reconcile(ReconcileInput(f"reconciliations/{uuid.uuid4().hex}"))
@@ -131,7 +131,7 @@ async def test_pages_are_handed_on_one_by_one(world: World) -> None:
     assert compared.name == start.input.reconciliation
     assert (compared.staged, len(compared.contracts.policies), len(compared.policies)) == (True, 0, 0)
     assert len(compared.contracts.balances) == 1
-    assert compared.policies_projected_burn_height == 900
+    assert (compared.policies_projected_burn_height, compared.policies_latest_burn_height) == (900, 901)
 
 
 async def test_books_that_are_behind_and_a_tip_that_moved_are_asked_again(world: World) -> None:
@@ -150,32 +150,34 @@ async def test_books_that_are_behind_and_a_tip_that_moved_are_asked_again(world:
     assert (len(asked), {one.contracts.next_after_onchain_id for one in asked}) == (3, {0})
 
 
-async def _retry(world: World, *pages: Message) -> None:
+async def _retry(world: World, *pages: Message, latest: int | None = None) -> None:
     """The activity as it is retried after an attempt that told of these pages."""
     environment = ActivityEnvironment()
-    told = [page.SerializeToString().hex() for page in pages]
+    told = [page.SerializeToString().hex() for page in pages] + ([] if latest is None else [str(latest)])
     environment.info = dataclasses.replace(environment.info, heartbeat_details=told)
     step = steps.ReconciliationStep("reconciliations/x")
     await environment.run(ReconciliationActivities(world.channel, world.channel, world.channel).reconcile, step)
 
 
 @pytest.mark.parametrize(
-    ("told", "done"),
+    ("told", "latest", "done"),
     [
-        ([_snapshot(0, 2)], 1),
-        ([_snapshot(2, 0)], 2),
-        ([_snapshot(2, 0), _totals(0, 1, 900)], 3),
-        ([_snapshot(2, 0), _totals(1, 0, 900)], 4),
+        ([_snapshot(0, 2)], None, 1),
+        ([_snapshot(2, 0)], None, 2),
+        ([_snapshot(2, 0), _totals(0, 1, 900)], 900, 3),
+        ([_snapshot(2, 0), _totals(1, 0, 900)], 901, 4),
     ],
 )
-async def test_a_retry_goes_on_where_the_attempt_before_was(world: World, told: list[Message], done: int) -> None:
-    """Killed after each of the four pages: what the pool has is not read again, and the older height is kept."""
+async def test_a_retry_goes_on_where_the_attempt_before_was(
+    world: World, told: list[Message], latest: int | None, done: int
+) -> None:
+    """Killed after each of the four pages: what the pool has is not read again, and both heights are kept."""
     world.script.on("GetContractSnapshot", _snapshot(2, 0))
     world.script.on("ListPolicyTotals", *[_totals(0, 1, 900), _totals(1, 0, 901)][max(0, done - 2) :])
-    await _retry(world, *told)
+    await _retry(world, *told, latest=latest)
     assert _handed(world) == _PAGES[done:]
     [compared] = world.script.asked("CreateReconciliation")
-    assert compared.policies_projected_burn_height == 900
+    assert (compared.policies_projected_burn_height, compared.policies_latest_burn_height) == (900, 901)
 
 
 async def test_a_retry_whose_block_is_gone_begins_anew(world: World) -> None:

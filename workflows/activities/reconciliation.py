@@ -30,14 +30,19 @@ _COMPARISON_SECONDS: Final = 600.0
 
 @dataclass
 class _Read:
-    """How far both books are with the pool: their last pages, without the policies."""
+    """How far both books are with the pool: their last pages, without the policies.
+
+    The totals have the least height of their pages, `latest` is the greatest.
+    """
 
     contracts: gateway_pb2.GetContractSnapshotResponse | None = None
     totals: policy_pb2.ListPolicyTotalsResponse | None = None
+    latest: int = 0
 
     def beat(self) -> None:
         """Tells whoever retries where to go on."""
-        activity.heartbeat(*(page.SerializeToString().hex() for page in (self.contracts, self.totals) if page))
+        pages = [page.SerializeToString().hex() for page in (self.contracts, self.totals) if page]
+        activity.heartbeat(*pages, *([str(self.latest)] if self.totals else []))
 
 
 class ReconciliationActivities:
@@ -72,6 +77,7 @@ class ReconciliationActivities:
             contracts=contracts,
             policies_projected_burn_height=totals.projected_burn_height,
             staged=True,
+            policies_latest_burn_height=read.latest,
         )
         beating = asyncio.ensure_future(_keep_beating(read))
         try:
@@ -104,6 +110,7 @@ class ReconciliationActivities:
             )
             await self._hand(pb.AddReconciliationPageRequest(name=name, after_onchain_id=after, policies=page))
             del page.policies[:]
+            read.latest = max(read.latest, page.projected_burn_height)
             if read.totals is not None:
                 page.projected_burn_height = min(page.projected_burn_height, read.totals.projected_burn_height)
             read.totals = page
@@ -116,12 +123,13 @@ class ReconciliationActivities:
 
 def _before() -> _Read:
     """Where the attempt before this one was."""
-    pages = [bytes.fromhex(page) for page in activity.info().heartbeat_details]
+    told = list(activity.info().heartbeat_details)
     read = _Read()
-    if pages:
-        read.contracts = gateway_pb2.GetContractSnapshotResponse.FromString(pages[0])
-    if len(pages) > 1:
-        read.totals = policy_pb2.ListPolicyTotalsResponse.FromString(pages[1])
+    if told:
+        read.contracts = gateway_pb2.GetContractSnapshotResponse.FromString(bytes.fromhex(told[0]))
+    if len(told) > 1:
+        read.totals = policy_pb2.ListPolicyTotalsResponse.FromString(bytes.fromhex(told[1]))
+        read.latest = int(told[2]) if len(told) > 2 else read.totals.projected_burn_height
     return read
 
 

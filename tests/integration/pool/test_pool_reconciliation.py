@@ -132,11 +132,13 @@ async def test_books_behind_the_snapshot_are_asked_again_later(pool: RunningPool
     """Neither ledger nor policy service may lag what was final, nor the service be ahead of the ledger."""
     await pool.final(pool.deposited("SP-ALICE", 10**12))
     snapshot = _snapshot(pool, 10**12, 0, 0)
-    lagging, ahead, early = _request(pool, snapshot), _request(pool, snapshot), _request(pool, snapshot)
+    lagging, ahead, early, torn = [_request(pool, snapshot) for _ in range(4)]
     lagging.policies_projected_burn_height -= 1
     ahead.policies_projected_burn_height += 1
     early.contracts.final_burn_height += 1
-    for request in (lagging, ahead, early):
+    # A later page of the policy service was read when it was further than the first, and than the ledger.
+    torn.policies_latest_burn_height = torn.policies_projected_burn_height + 1
+    for request in (lagging, ahead, early, torn):
         with pytest.raises(FailedPrecondition) as behind, remote_errors():
             await _reconcile(pool, request)
         assert behind.value.reason == "BOOKS_BEHIND"

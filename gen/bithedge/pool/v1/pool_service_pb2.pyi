@@ -1769,12 +1769,15 @@ class CreateReconciliationRequest(_message.Message):
     POLICIES_FIELD_NUMBER: _builtins.int
     POLICIES_PROJECTED_BURN_HEIGHT_FIELD_NUMBER: _builtins.int
     STAGED_FIELD_NUMBER: _builtins.int
+    POLICIES_LATEST_BURN_HEIGHT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`reconciliations/{id}`, chosen by the workflow."""
     policies_projected_burn_height: _builtins.int
     """The least of all pages."""
     staged: _builtins.bool
     """Both books came by AddReconciliationPage."""
+    policies_latest_burn_height: _builtins.int
+    """The greatest of all pages, which the ledger must have reached too; that of all where it is zero."""
     @_builtins.property
     def contracts(self) -> _chain_gateway_service_pb2.GetContractSnapshotResponse:
         """All pages of one snapshot, joined; without policies where they are staged."""
@@ -1791,10 +1794,11 @@ class CreateReconciliationRequest(_message.Message):
         policies: _abc.Iterable[_policy_service_pb2.PolicyTotal] | None = ...,
         policies_projected_burn_height: _builtins.int = ...,
         staged: _builtins.bool = ...,
+        policies_latest_burn_height: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["contracts", b"contracts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contracts", b"contracts", "name", b"name", "policies", b"policies", "policies_projected_burn_height", b"policies_projected_burn_height", "staged", b"staged"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contracts", b"contracts", "name", b"name", "policies", b"policies", "policies_latest_burn_height", b"policies_latest_burn_height", "policies_projected_burn_height", b"policies_projected_burn_height", "staged", b"staged"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
