@@ -50,7 +50,8 @@ def main(arguments: Sequence[str]) -> int:
     write_report(given.out, record, prices, found, alternatives)
     for tier in Tier:
         print(tier_figures(record, tier).line())
-    print(f"solvent at each of {record.steps_checked:,} steps; report: {given.out / 'report.html'}")
+    print(f"solvent at each of {record.steps_checked:,} steps; {record.days_not_quoted} days without a volatility")
+    print(f"report: {given.out / 'report.html'}")
     return 0
 
 

@@ -127,6 +127,7 @@ def summary(record: Record, stx_source: str, seed: int, prices: str) -> dict[str
         ],
         "premiums_for_scarce_capital_usd": record.scarcity_usd_e8 // USD_E8,
         "refused_requests": dict(sorted(record.refusals.items())),
+        "days_not_quoted": record.days_not_quoted,
         "expiries_decided_by_a_person": record.decided_by_person,
         "open_at_the_end": record.still_open,
     }

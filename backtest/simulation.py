@@ -78,6 +78,8 @@ class Record:
     scarcity_usd_e8: int = 0
     steps_checked: int = 0
     decided_by_person: int = 0
+    # Days of which the past gave no volatility to quote on.
+    days_not_quoted: int = 0
     still_open: int = 0
 
 
@@ -116,6 +118,7 @@ class Simulation:
         while time <= end:
             if time.hour == 0:
                 past = self._past_volatility(time)
+                self._record.days_not_quoted += past is None
             self._step(time, past)
             if time.hour == 23:
                 self._close_day(time)

@@ -185,13 +185,14 @@ def test_prices_that_move_little_or_late_are_replayed(tmp_path: Path) -> None:
     late = run_content(tmp_path, still + then.partition("\n")[2], few)
     assert late.ended
     never = run_content(tmp_path, content(*closes_only(50_000), days=40), few)
-    assert (never.ended, never.still_open, never.steps_checked) == ([], 0, 40 * 24)
+    assert (never.ended, never.still_open, never.days_not_quoted) == ([], 0, 40)
 
 
 def test_a_history_with_gaps_is_sold_to_until_its_end(tmp_path: Path) -> None:
     """Five years of weekdays, which miss over five hundred days: policies are written in the last weeks too."""
     few = DemandModel(requests_per_day=0.5)
     record = run_content(tmp_path, content("50000,51000,49000,50500", days=5 * 365, weekdays=5), few)
+    assert record.days_not_quoted == 15
     assert max(one.start_time for one in record.ended).date() > record.days[-1].day - dt.timedelta(days=60)
 
 
