@@ -8,8 +8,9 @@ from kernel.book_comparison import Rule
 from services.pool.store_feed import LINES
 
 _BY_CHAIN: Final = "kind IN ('DEPOSIT', 'POLICY_CREATED', 'POLICY_SETTLED', 'POLICY_EXPIRED', 'FEES_WITHDRAWN', 'GAS')"
-# Of a payment the entry and its line are known, not from what its amount was taken.
-_ENTRIES: Final = f"({_BY_CHAIN} OR kind = 'WITHDRAWAL_PAID')"
+# Of a payment the entry, its line and the cash are known, not from what its amount was taken.
+_PAYMENT: Final = "kind = 'WITHDRAWAL_PAID'"
+_ENTRIES: Final = f"({_BY_CHAIN} OR {_PAYMENT})"
 _ACCOUNTS: Final = "account ~ '^(vault_cash|platform_fees|locked_collateral|gas_)'"
 _LINE: Final = "kind IN ('deposit', 'withdrawal')"
 _SIGNED: Final = "state <> 'REFUSED' AND reason <> 'CANCELLED'"
@@ -24,7 +25,8 @@ RULES: Final = (
     Rule("journal_entry (other kinds)", f"SELECT 1 FROM pool.journal_entry WHERE NOT {_ENTRIES}"),
     Rule(
         "posting",
-        f"SELECT e.cause, p.* FROM pool.posting p JOIN pool.journal_entry e ON e.id = p.entry_id WHERE {_BY_CHAIN}",
+        "SELECT e.cause, p.* FROM pool.posting p JOIN pool.journal_entry e ON e.id = p.entry_id"
+        f" WHERE {_BY_CHAIN} OR {_PAYMENT} AND p.account ~ '^vault_cash'",
         ("cause", "account", "token"),
         frozenset({"id", "entry_id"}),
     ),

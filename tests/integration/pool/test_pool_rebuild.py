@@ -15,6 +15,7 @@ from kernel.database import migrate
 from kernel.units import Tier
 from services.pool.__main__ import MIGRATIONS
 from services.pool.projector import Projector
+from services.pool.rebuild.rules import RULES
 from services.pool.rebuild.vouchers import restore_vouchers
 from tests.integration.pool import planted, withdrawal_words
 from tests.integration.pool.chain_snapshot import honest_request
@@ -30,6 +31,9 @@ _CHAIN_BALANCES = (
     "SELECT CASE WHEN account ~ '^(vault_cash|platform_fees|locked_collateral)' THEN account ELSE 'owed' END,"
     " token, sum(balance) FROM pool.account_balance GROUP BY 1, 2 ORDER BY 1, 2"
 )
+
+_POSTING_RULE = next(rule for rule in RULES if rule.name == "posting")
+_CASH_POSTINGS = f"SELECT cause, account, amount FROM ({_POSTING_RULE.select}) ruled ORDER BY 1, 2"
 
 
 async def _rows(pool: RunningPool, statement: str) -> list[tuple[Any, ...]]:
@@ -89,9 +93,10 @@ async def test_vouchers_that_were_signed_explain_their_payments(pool: RunningPoo
         await _signed(pool, 10**6, request_id, money_pb2.TIER_BALANCED) for request_id in ("w1", "w2", "w3")
     ]
     await pool.final(withdrawal_words.paid(pool, paid, paid.amount_base_units))
-    before = await _rows(pool, _CHAIN_BALANCES)
+    before = [await _rows(pool, statement) for statement in (_CHAIN_BALANCES, _CASH_POSTINGS)]
+    assert ("vault_cash/STX", -paid.amount_base_units) in [row[1:] for row in before[1]]
     await _rebuild(pool, database_url)
-    assert await _rows(pool, _CHAIN_BALANCES) == before
+    assert [await _rows(pool, statement) for statement in (_CHAIN_BALANCES, _CASH_POSTINGS)] == before
     assert (await pool.accounts())["payments_unpriced/BALANCED/STX"] == paid.amount_base_units
     report = (await pool.stub.CreateReconciliation(honest_request(pool), metadata=WORKFLOWS)).reconciliation
     assert list(report.differences) == []
