@@ -182,7 +182,7 @@ CASES: dict[str, Case] = {
     "store_stage.facts_of": one(lambda s, f: store_stage.facts_of(s, "1", CONTRACTS, [f.policy] * 1_000)),
     "store_stage.covered": one(lambda s, f: store_stage.covered(s, "1")),
     "store_statement.holding_at": one(lambda s, f: store_statement.holding_at(s, f.provider, *TIER, 850_000)),
-    "store_statement.steps_between": one(
-        lambda s, f: store_statement.steps_between(s, f.provider, Tier(1), STX, 0, TIP)
-    ),
+    "store_statement.steps_between": lambda s, f: [
+        store_statement.steps_between(s, f.provider, tier, token, 0, TIP) for tier in Tier for token in Token
+    ],
 }

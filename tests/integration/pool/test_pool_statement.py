@@ -57,6 +57,23 @@ async def test_a_statement_says_what_happened_between_two_heights(pool: RunningP
         assert abs(one.rest_delta_base_units) <= 2
 
 
+async def test_what_expires_beside_a_deposit_changes_nothing(pool: RunningPool) -> None:
+    """At one height a policy expires, another is bought and the provider adds capital: premium and deposit show."""
+    await pool.invest("SP-ALICE", 6_000_000_000)
+    terms, others = (pool.terms(1_000_000, premium_base_units=premium) for premium in (800, 500))
+    await pool.reserve(terms)
+    await pool.reserve(others)
+    await pool.final(pool.created(terms, 1))
+    start = pool.gateway.burn_height - 1
+    added = pool.deposited("SP-ALICE", 1_000_000)
+    await pool.final(pool.created(others, 2), pool.expired(terms, 1), added)
+    await pool.price(added)
+    found = await _statement(pool, start, 0)
+    assert (found.opening_base_units, found.deposits_base_units) == (6_000_000_800, 1_000_000)
+    assert (found.premiums_base_units, found.payouts_base_units) == (500, 0)
+    assert abs(found.rest_delta_base_units) <= 1
+
+
 async def test_how_tiers_stood_is_the_same_when_it_is_made_anew(pool: RunningPool) -> None:
     """Kept entry by entry, also after one for a height long past, it is what a rebuild finds; nobody else writes it."""
     await pool.invest("SP-ALICE", 6_000_000_000)
