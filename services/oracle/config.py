@@ -188,6 +188,20 @@ def _by_source(variable: str, entries: Sequence[str], most: int) -> Mapping[str,
     return found
 
 
+@dataclass(frozen=True)
+class VerifySettings:
+    """What receipts are checked against where the command does not say: the oracle's public key or address, and the
+    deployer of the contracts."""
+
+    oracle_key: str = ""
+    contract_deployer: str = ""
+
+
+def verify_settings() -> VerifySettings:
+    """Reads the environment of whoever checks a receipt."""
+    return read_settings(VerifySettings, os.environ)
+
+
 def settings() -> Settings:
     """Reads the environment; SettingsError names what is missing or wrong."""
     return read_settings(Settings, os.environ)

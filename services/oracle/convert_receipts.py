@@ -8,6 +8,7 @@ from typing import Final
 
 from bithedge.oracle.v1 import oracle_service_pb2 as pb
 from bithedge.type.v1 import price_pb2
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from kernel.errors import InvalidArgument
 from kernel.ids import parse_resource_name
@@ -42,6 +43,8 @@ _STATUSES: Final = {
 }
 # Each reads the rounds of two hours.
 _MOST_PREVIEWS: Final = 50
+# 9999-12-31T23:59:59Z: what a Timestamp may be.
+_LAST_SECOND: Final = 253_402_300_799
 Sign = Callable[[Price], bytes]
 
 
@@ -112,6 +115,7 @@ def signed_message(receipt: price_pb2.SettlementReceipt) -> tuple[str, Message]:
 def evidence_of(response: pb.GetReceiptResponse) -> Evidence:
     """What a receipt is shown with. InvalidArgument naming the field for what no oracle would have sent."""
     receipt = response.receipt
+    _time("receipt.observe_time", receipt.observe_time)
     if receipt.observe_time.nanos:
         raise InvalidArgument.of("receipt.observe_time", "is not in whole seconds")
     is_activation = receipt.WhichOneof("purpose") == "activation"
@@ -122,7 +126,7 @@ def evidence_of(response: pb.GetReceiptResponse) -> Evidence:
     return Evidence(
         {Feed.BTC_USD: receipt.btc_price_usd_e8, Feed.STX_USD: receipt.stx_price_usd_e8},
         receipt.observe_time.seconds,
-        response.request_market_time.ToDatetime(dt.UTC) if is_activation else None,
+        _time("request_market_time", response.request_market_time) if is_activation else None,
         _by_feed("rounds", response.rounds),
         _by_feed("passed_rounds", response.passed_rounds),
     )
@@ -141,6 +145,8 @@ def _round(field: str, message: pb.ReceiptRound) -> Round:
     status = _STATUSES.get(price.status)
     if status is None:
         raise InvalidArgument.of(f"{field}.price.status", "is not known")
+    if not 0 < price.round <= _LAST_SECOND:
+        raise InvalidArgument.of(f"{field}.price.round", "is no time")
     times = [one.observation.observe_time for one in observations if one.used]
     return Round(
         Price(
@@ -150,7 +156,7 @@ def _round(field: str, message: pb.ReceiptRound) -> Round:
             price.reason,
             price.price_usd_e8,
             price.confidence_usd_e8,
-            price.observe_time.ToDatetime(dt.UTC) if price.HasField("observe_time") else None,
+            _time(f"{field}.price.observe_time", price.observe_time) if price.HasField("observe_time") else None,
             min(times, default=None),
             price.burn_height,
             price.synthetic,
@@ -159,11 +165,18 @@ def _round(field: str, message: pb.ReceiptRound) -> Round:
     )
 
 
+def _time(field: str, told: Timestamp) -> dt.datetime:
+    """InvalidArgument unless from 1970 to 9999: what the binary form carries may be anything."""
+    if not (0 <= told.seconds <= _LAST_SECOND and 0 <= told.nanos < 1_000_000_000):
+        raise InvalidArgument.of(field, "is no time from 1970 to 9999")
+    return told.ToDatetime(dt.UTC)
+
+
 def _judged(field: str, message: pb.Observation) -> JudgedObservation:
     if message.used == bool(message.rejection):
         raise InvalidArgument.of(f"{field}.observations", f"{message.source} was used and rejected, or neither")
     if message.rejection and message.rejection not in set(Rejection):
         raise InvalidArgument.of(f"{field}.observations", f"{message.rejection} is no reason to reject")
-    time = message.observe_time.ToDatetime(dt.UTC)
+    time = _time(f"{field}.observations.observe_time", message.observe_time)
     observation = Observation(message.source, message.price_usd_e8, time, message.simulated)
     return JudgedObservation(observation, Rejection(message.rejection) if message.rejection else None, message.vote_ppm)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -15,6 +14,7 @@ from kernel.units import Token, pays
 from services.oracle import store
 from services.oracle import store_receipts as receipts
 from services.oracle.burn_blocks import BurnBlock, BurnBlocks
+from services.oracle.domain.evidence import LONGEST_EVIDENCE
 from services.oracle.domain.prices import Feed, Price, Round, unix_seconds
 from services.oracle.domain.twap import LONGEST_WINDOW_SECONDS, Average, expiry_average
 from services.oracle.messages import activation_message, expiry_message
@@ -22,7 +22,6 @@ from services.oracle.signing import ACTIVATION_RECEIPT, EXPIRY_RECEIPT, OracleSi
 from services.oracle.tables import ReceiptRow
 
 # Of rounds that did not decide: more than an average of rounds a second apart has.
-_LONGEST_EVIDENCE: Final = 10_000
 
 
 @dataclass(frozen=True)
@@ -218,7 +217,7 @@ class Receipts:
             average = expiry_average([one.price for one in used], row.observe_seconds, self._interval_seconds)
             window = LONGEST_WINDOW_SECONDS if average is None else average.window_seconds
             after, before = row.observe_seconds - window, row.observe_seconds + self._interval_seconds
-        prices = await store.prices_before(session, feed, after, before, _LONGEST_EVIDENCE)
+        prices = await store.prices_before(session, feed, after, before, LONGEST_EVIDENCE)
         numbers = {price.round for price in prices} - {one.price.round for one in used}
         return await store.rounds_of(session, feed, sorted(numbers))
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from services.oracle.domain.prices import (
     Feed,
@@ -24,6 +25,9 @@ from services.oracle.domain.prices import (
 )
 from services.oracle.domain.twap import expiry_average, rounds_in
 from services.oracle.domain.votes import weighted_median
+
+LONGEST_EVIDENCE: Final = 10_000
+"""The most rounds of a feed that a receipt is shown with."""
 
 
 class EvidenceMismatch(ValueError):
@@ -74,7 +78,9 @@ def _check_first(feed: Feed, evidence: Evidence, request: dt.datetime, interval_
     _expect(chosen.price_usd_e8 == evidence.prices[feed], f"{where} is not at the receipt's price")
     _expect(_is_later(chosen, request), f"{where} is not OK with all its observations later than the request")
     first = unix_seconds(request) // interval_seconds * interval_seconds + interval_seconds
-    passed = _passed(feed, evidence, range(first, chosen.round, interval_seconds))
+    between = range(first, chosen.round, interval_seconds)
+    _expect(len(between) <= LONGEST_EVIDENCE, f"{where} is {len(between)} rounds after the request")
+    passed = _passed(feed, evidence, between)
     for price in passed:
         _expect(not _is_later(price, request), f"{feed.symbol} round {price.round} came first and would decide")
     return f"{where} is the first OK round after the request; {len(passed)} before it were not usable"
@@ -142,6 +148,7 @@ def _check_votes(where: str, price: Price, observations: Sequence[JudgedObservat
     weighed = any(judged.vote_ppm for judged in observations)
     votes = [(judged, judged.vote_ppm if weighed else int(judged.used)) for judged in observations]
     voters = [(judged, vote) for judged, vote in votes if vote]
+    _expect(all(vote >= 0 for _, vote in votes), f"{where}: a vote is negative")
     _expect(all(vote > 0 for judged, vote in votes if judged.used), f"{where}: a source was used without a vote")
     median = weighted_median([judged.observation.price_usd_e8 for judged, _ in voters], [vote for _, vote in voters])
     _expect(median == price.price_usd_e8, f"{where}: the votes give {median}, not {price.price_usd_e8}")
