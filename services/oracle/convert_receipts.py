@@ -48,8 +48,8 @@ _LAST_SECOND: Final = 253_402_300_799
 Sign = Callable[[Price], bytes]
 
 
-def receipt_response(found: FoundReceipt, sign: Sign) -> pb.GetReceiptResponse:
-    """A receipt with its evidence; OK rounds are signed by `sign`."""
+def receipt_response(found: FoundReceipt, sign: Sign, deployer: str, chain_id: int) -> pb.GetReceiptResponse:
+    """A receipt with its evidence; OK rounds are signed by `sign`, for a deployer's contracts on a chain."""
     used, passed = ([_receipt_round(one, sign) for one in _in_order(some)] for some in (found.used, found.passed))
     request = found.row.request_market_time
     return pb.GetReceiptResponse(
@@ -58,6 +58,8 @@ def receipt_response(found: FoundReceipt, sign: Sign) -> pb.GetReceiptResponse:
         rounds=used,
         passed_rounds=passed,
         request_market_time=None if request is None else timestamp(request),
+        contract_deployer=deployer,
+        chain_id=chain_id,
     )
 
 

@@ -122,6 +122,11 @@ class Publisher:
         """The oracle's signature of a stored OK round; the same whenever it is asked for."""
         return self._signer.sign(PRICE_ROUND, round_message(price))
 
+    @property
+    def signed_for(self) -> tuple[str, int]:
+        """Address of the deployer and id of the chain that every signature is for."""
+        return self._signer.deployer.text, self._signer.chain_id
+
     async def signed(self, feed: Feed, number: int) -> tuple[Price, bytes]:
         """A publication with its signature; NotFound if there is none, Unavailable while it is not signed."""
         row = await self._find(feed, number)

@@ -96,7 +96,7 @@ class OracleServicer(OverrideMethods, HistoryMethods):
     async def GetReceipt(self, request: pb.GetReceiptRequest, context: Context) -> pb.GetReceiptResponse:
         """A receipt and all that it was made from, as it was stored."""
         found = await self.receipts.find(convert.receipt_purpose(request))
-        return convert_receipts.receipt_response(found, self.publisher.signature_of)
+        return convert_receipts.receipt_response(found, self.publisher.signature_of, *self.publisher.signed_for)
 
     async def ListReceipts(self, request: pb.ListReceiptsRequest, context: Context) -> pb.ListReceiptsResponse:
         """What decides payouts, in the order in which it was decided."""

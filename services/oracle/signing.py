@@ -50,6 +50,7 @@ class ContractAddress:
         if version not in _ADDRESS_VERSIONS.get(network, ()):
             raise SettingsError(f"CONTRACT_DEPLOYER is not an address of NETWORK {network!r}: {text!r}")
         self.data = bytes([version]) + payload[:20]
+        self.text = text
 
     def contract(self, name: str) -> bytes:
         """A contract principal of this account in consensus form."""
@@ -90,8 +91,8 @@ class OracleSigner:
     def __init__(self, key: bytes, chain_id: int, deployer: ContractAddress) -> None:
         """`key` is the 32-byte private key; ValueError if it is none."""
         self._key = PrivateKey(key)
-        self._chain_id = chain_id
-        self._deployer = deployer
+        self.chain_id = chain_id
+        self.deployer = deployer
 
     @property
     def public_key(self) -> bytes:
@@ -100,7 +101,7 @@ class OracleSigner:
 
     def digest(self, kind: str, message: Mapping[str, Field]) -> bytes:
         """The 32 bytes that are signed for a message of one of the three kinds."""
-        return structured_digest(kind, message, self._chain_id, self._deployer)
+        return structured_digest(kind, message, self.chain_id, self.deployer)
 
     def sign(self, kind: str, message: Mapping[str, Field]) -> bytes:
         """65 bytes r || s || recovery id, low-s; the same for the same message, always (RFC 6979)."""

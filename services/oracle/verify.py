@@ -109,7 +109,11 @@ def verify(response: pb.GetReceiptResponse, pinned: Pinned) -> Sequence[str]:
     if min(response.receipt.btc_price_usd_e8, response.receipt.stx_price_usd_e8) <= 0:
         raise EvidenceMismatch("the receipt's prices are not positive")
     pinned.check_signature("receipt", kind, message, response.receipt.signature)
-    said = [f"{kind}: signed by {pinned.key_words} for this chain and contract"]
+    if response.contract_deployer and (
+        (response.contract_deployer, response.chain_id) != (pinned.deployer.text, pinned.chain_id)
+    ):
+        raise EvidenceMismatch(f"it says to be for {response.contract_deployer} on chain {response.chain_id}")
+    said = [f"{kind}: signed by {pinned.key_words} for {pinned.deployer.text} on chain {pinned.chain_id}"]
     evidence = convert.evidence_of(response)
     signed = [
         _check_signed(shown, one, pinned)
@@ -146,9 +150,9 @@ def _arguments(given: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m services.oracle.verify", description=__doc__.split("\n\n")[1])
     parser.add_argument("receipt", help="file with a GetReceiptResponse, JSON or binary; - for standard input")
     parser.add_argument("--oracle-key", help="public key, 66 hexadecimal digits, or Stacks address; else ORACLE_KEY")
-    parser.add_argument("--contract-deployer", help="Stacks address; else CONTRACT_DEPLOYER")
+    parser.add_argument("--contract-deployer", help="Stacks address; else CONTRACT_DEPLOYER, else as the receipt says")
     parser.add_argument("--network", choices=sorted(_CHAIN_IDS), help="that of the deployer's address unless given")
-    parser.add_argument("--chain-id", type=int, help="that of the network unless given")
+    parser.add_argument("--chain-id", type=int, help="as the receipt says unless given")
     parser.add_argument("--observation-seconds", type=int, default=60, help="seconds between rounds; 60 unless given")
     return parser.parse_args(given)
 
@@ -157,11 +161,13 @@ def _pinned(chosen: argparse.Namespace, response: pb.GetReceiptResponse) -> Pinn
     """From the command, else the environment, else what the receipt itself shows; SettingsError for what is no key,
     deployer or number."""
     told = verify_settings()
-    deployer_text = chosen.contract_deployer or told.contract_deployer
+    deployer_text = chosen.contract_deployer or told.contract_deployer or _own_deployer(response)
     if not deployer_text:
-        raise SettingsError("--contract-deployer or CONTRACT_DEPLOYER is required")
-    network = chosen.network or ("mainnet" if deployer_text[:2] in ("SP", "SM") else "testnet")
-    chain_id = _CHAIN_IDS[network] if chosen.chain_id is None else chosen.chain_id
+        raise SettingsError("the receipt does not say for whose contracts: --contract-deployer or CONTRACT_DEPLOYER")
+    network = chosen.network or _network_of(deployer_text)
+    chain_id = chosen.chain_id
+    if chain_id is None:
+        chain_id = response.chain_id if response.contract_deployer else _CHAIN_IDS[network]
     if not 0 <= chain_id < _UINT_END or chosen.observation_seconds < 1:
         raise SettingsError("--chain-id must not be negative, --observation-seconds must be positive")
     deployer = ContractAddress(deployer_text, network)
@@ -172,6 +178,19 @@ def _pinned(chosen: argparse.Namespace, response: pb.GetReceiptResponse) -> Pinn
         raise SettingsError("--oracle-key or ORACLE_KEY is neither a public key of 66 digits nor an address")
     found = key or _own_key(response, chain_id, deployer)
     return Pinned(found, network, chain_id, deployer, chosen.observation_seconds, bool(key))
+
+
+def _network_of(address: str) -> str:
+    return "mainnet" if address[:2] in ("SP", "SM") else "testnet"
+
+
+def _own_deployer(response: pb.GetReceiptResponse) -> str:
+    """Of the receipt itself, empty if it says none; EvidenceMismatch for what is no address."""
+    told = response.contract_deployer
+    try:
+        return told and ContractAddress(told, _network_of(told)).text
+    except SettingsError:
+        raise EvidenceMismatch("contract_deployer: is no Stacks address") from None
 
 
 def _own_key(response: pb.GetReceiptResponse, chain_id: int, deployer: ContractAddress) -> str:

@@ -21,6 +21,7 @@ from services.oracle.signing import ContractAddress
 from services.oracle.verify import main, verify
 from tests.integration.oracle.evidence import made_receipts, pinned_to, refusal
 from tests.integration.oracle.harness import (
+    CHAIN_ID,
     DEPLOYER,
     START,
 )
@@ -144,6 +145,36 @@ async def test_the_command_reads_both_forms(
     assert "not for this content" in told[0]
     assert main([str(tmp_path / "none"), *options, key]) == main([str(as_json), *options, "key"]) == 2
     assert capsys.readouterr().err.count("nothing was checked: ") == 2
+
+
+async def test_the_file_alone_is_enough(
+    database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing but the file: it says for whose contracts it is, holds, and the key that nothing vouches for is named;
+    for others than it says, or none that there can be, it is refused, and without the entry nothing is checked."""
+    monkeypatch.delenv("CONTRACT_DEPLOYER", raising=False)
+    monkeypatch.delenv("ORACLE_KEY", raising=False)
+    activation, _, key = await made_receipts(database_url)
+    path = tmp_path / "receipt.json"
+
+    def answer(**changes: Any) -> int:
+        path.write_text(json_format.MessageToJson(activation) if not changes else _with(activation, changes))
+        return main([str(path)])
+
+    assert answer() == 0
+    said = capsys.readouterr().out
+    assert f"NOT PINNED. Everything is signed by {key}" in said
+    assert f"for {DEPLOYER} on chain {CHAIN_ID}" in said
+    other = "ST000000000000000000002AMW42H"
+    assert [answer(contract_deployer=one) for one in (other, "ST\n", "")] == [1, 1, 2]
+    assert answer(chain_id=1) == 1
+
+
+def _with(response: pb.GetReceiptResponse, changes: dict[str, Any]) -> str:
+    copy = pb.GetReceiptResponse.FromString(response.SerializeToString())
+    for name, value in changes.items():
+        setattr(copy, name, value)
+    return json_format.MessageToJson(copy)
 
 
 async def test_what_the_command_does_not_say_is_in_the_environment_or_said_to_be_missing(

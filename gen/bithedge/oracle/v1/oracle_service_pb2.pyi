@@ -1075,6 +1075,13 @@ class GetReceiptResponse(_message.Message):
     ROUNDS_FIELD_NUMBER: _builtins.int
     PASSED_ROUNDS_FIELD_NUMBER: _builtins.int
     REQUEST_MARKET_TIME_FIELD_NUMBER: _builtins.int
+    CONTRACT_DEPLOYER_FIELD_NUMBER: _builtins.int
+    CHAIN_ID_FIELD_NUMBER: _builtins.int
+    contract_deployer: _builtins.str
+    """Whose contracts on which chain the signatures are for, so that the answer can be checked by itself: the Stacks
+    address of their deployer, and the chain's id.
+    """
+    chain_id: _builtins.int
     @_builtins.property
     def receipt(self) -> _price_pb2.SettlementReceipt: ...
     @_builtins.property
@@ -1103,10 +1110,12 @@ class GetReceiptResponse(_message.Message):
         rounds: _abc.Iterable[Global___ReceiptRound] | None = ...,
         passed_rounds: _abc.Iterable[Global___ReceiptRound] | None = ...,
         request_market_time: _timestamp_pb2.Timestamp | None = ...,
+        contract_deployer: _builtins.str = ...,
+        chain_id: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt", "request_market_time", b"request_market_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["passed_rounds", b"passed_rounds", "prices", b"prices", "receipt", b"receipt", "request_market_time", b"request_market_time", "rounds", b"rounds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain_id", b"chain_id", "contract_deployer", b"contract_deployer", "passed_rounds", b"passed_rounds", "prices", b"prices", "receipt", b"receipt", "request_market_time", b"request_market_time", "rounds", b"rounds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
