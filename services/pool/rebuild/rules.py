@@ -99,7 +99,5 @@ WORKING: Final = frozenset(
         "decision",
         "decision_cursor",
         LINES.table.name,
-        "reconciliation_book",
-        "reconciliation_fact",
     }
 )
