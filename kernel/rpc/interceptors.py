@@ -61,16 +61,10 @@ class GuardedServer:
         guard = _Guard(method, self._rules, self._verifier)
 
         async def serve(request: Any, context: Context) -> Any:
-            start = time.perf_counter()
-            try:
+            async with _Observed(guard, context):
                 token = guard.admit(context)
                 guard.let_in(await guard.verify(token) if token else None)
-                answer = await behaviour(request, context)
-            except BaseException as error:
-                await guard.failed(start, context, error)
-                raise
-            guard.served(start)
-            return answer
+                return await behaviour(request, context)
 
         return serve
 
@@ -78,8 +72,7 @@ class GuardedServer:
         guard = _Guard(method, self._rules, self._verifier)
 
         async def serve(request: Any, context: Context) -> AsyncIterator[Any]:
-            start = time.perf_counter()
-            try:
+            async with _Observed(guard, context):
                 token = guard.admit(context)
                 guard.let_in(await guard.verify(token) if token else None)
                 answers = behaviour(request, context)
@@ -89,10 +82,6 @@ class GuardedServer:
                 else:
                     async for response in answers:
                         yield response
-            except BaseException as error:
-                await guard.failed(start, context, error)
-                raise
-            guard.served(start)
 
         return serve
 
@@ -147,6 +136,25 @@ class _Guard:
         elif isinstance(error, Exception) and not isinstance(error, grpc.aio.AbortError):
             get_logger().error("failed", exc_info=error)
             await context.abort(grpc.StatusCode.INTERNAL, "internal error")
+
+
+class _Observed:
+    """One call, from its start to how it ended."""
+
+    __slots__ = ("_context", "_guard", "_start")
+
+    def __init__(self, guard: _Guard, context: Context) -> None:
+        self._guard = guard
+        self._context = context
+
+    async def __aenter__(self) -> None:
+        self._start = time.perf_counter()
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            self._guard.served(self._start)
+        else:
+            await self._guard.failed(self._start, self._context, error)
 
 
 def _code(error: BaseException) -> str:

@@ -82,8 +82,7 @@ def test_a_play_without_faults_proves_nothing(kills: int, forks: int, injected: 
 
 
 def test_few_draws_excuse_an_odd_share() -> None:
-    """None of twenty may be chance, none of two hundred is not, nor is no fault of a kind unless there were few."""
+    """None of twenty may be chance, none of two hundred is not, nor is no fault of a kind."""
     assert is_share(0, 20, 0.2)
     assert not is_share(0, 200, 0.2)
-    assert "there was no fault of kind broadcast" in shortcomings(1, 1, {"broadcast": 20, "http": 9}, {"http.500": 3})
-    assert shortcomings(1, 1, {"broadcast": 3, "http": 9}, {"http.500": 3}) == []
+    assert "there was no fault of kind broadcast" in shortcomings(1, 1, {"broadcast": 3, "http": 9}, {"http.500": 3})
