@@ -62,7 +62,7 @@ async def last_confirmed(session: AsyncSession, feed: Feed) -> Price | None:
     """The confirmed publication with the greatest round."""
     statement = (
         select(PublicationRow)
-        .where(PublicationRow.feed == int(feed), PublicationRow.state == str(PublicationState.CONFIRMED))
+        .where(PublicationRow.feed == int(feed), col(PublicationRow.state) == constant(PublicationState.CONFIRMED))
         .order_by(col(PublicationRow.round).desc())
         .limit(1)
     )

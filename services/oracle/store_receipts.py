@@ -34,7 +34,7 @@ async def receipt(session: AsyncSession, purpose: str) -> ReceiptRow | None:
 
 async def receipt_in_the_money(session: AsyncSession, policy_id: str) -> ReceiptRow | None:
     """The one receipt in the money of a policy."""
-    statement = select(ReceiptRow).where(ReceiptRow.policy_id == policy_id, col(ReceiptRow.in_the_money).is_(True))
+    statement = select(ReceiptRow).where(ReceiptRow.policy_id == policy_id, col(ReceiptRow.in_the_money) == sa.true())
     return (await session.exec(statement)).first()
 
 

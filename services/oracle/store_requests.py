@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from kernel.database import constant
 from services.oracle.tables import ActivationRequestRow, CursorRow, PolicyTermsRow
 
 _STREAM: Final = "events"
@@ -46,7 +47,7 @@ async def open_requests(session: AsyncSession, limit: int) -> Sequence[Activatio
     """Requests without an answer, oldest first."""
     statement = (
         select(ActivationRequestRow)
-        .where(ActivationRequestRow.outcome == "")
+        .where(col(ActivationRequestRow.outcome) == constant(""))
         .order_by(col(ActivationRequestRow.market_time))
         .limit(limit)
     )

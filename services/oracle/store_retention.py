@@ -38,8 +38,12 @@ async def remove_observations(session: AsyncSession, feed: Feed, after: int, unt
     """Removes the observations of rounds numbered after `after` up to `until`, except of those that were published or
     that a receipt was made from or passed over, and notes that this was done; how many were removed."""
     seen = ObservationRow
+    # The bounds follow from those of what is removed: nobody reads all that was ever published.
     published = sa.exists().where(
-        col(PublicationRow.feed) == col(seen.feed), col(PublicationRow.round) == col(seen.round)
+        col(PublicationRow.feed) == int(feed),
+        col(PublicationRow.round) == col(seen.round),
+        col(PublicationRow.round) > after,
+        col(PublicationRow.round) <= until,
     )
     evidence = sa.func.oracle.receipt_evidence(
         col(ReceiptRow.request_market_time),

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any, Final
 
 import asyncpg
 import sqlalchemy as sa
+from sqlmodel.ext.asyncio.session import AsyncSession
 
-from kernel.database import Database
+from kernel.database import Database, driver_connection
 
 # Of statements that are prepared Postgres may use one plan for all values: it must be as good.
 _GENERIC: Final = """
@@ -52,6 +55,30 @@ def noting(database: Database) -> Iterator[Statements]:
         yield statements
     finally:
         sa.event.remove(engine, "before_cursor_execute", statements.note)
+
+
+def functions_of(stores: Iterable[ModuleType]) -> list[str]:
+    """Every coroutine that these modules offer, as `module.function`."""
+    return [
+        f"{module.__name__.rpartition('.')[2]}.{name}"
+        for module in stores
+        for name, function in inspect.getmembers(module, inspect.iscoroutinefunction)
+        if function.__module__ == module.__name__ and not name.startswith("_")
+    ]
+
+
+async def sent(database: Database, calls: Callable[[AsyncSession], Iterable[Awaitable[Any]]]) -> Statements:
+    """What some calls send, through the engine and past it; of what they do in the session nothing stays."""
+    with noting(database) as statements:
+        async with AsyncSession(database.engine) as session:
+            driver = await driver_connection(session)
+            driver.add_query_logger(statements.note_query)
+            for call in calls(session):
+                await call
+            await session.flush()
+            driver.remove_query_logger(statements.note_query)
+            await session.rollback()
+    return statements
 
 
 async def scanned(url: str, statements: Statements) -> dict[str, list[str]]:

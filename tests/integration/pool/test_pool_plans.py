@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Final
 
 import asyncpg
@@ -14,7 +13,7 @@ import sqlalchemy as sa
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from kernel.database import Database, driver_connection
+from kernel.database import Database
 from kernel.outbox import OutboxRecord, Relay
 from services.pool import (
     store,
@@ -29,7 +28,7 @@ from services.pool import (
     store_statement,
     tables,
 )
-from tests.integration.policy.plans import Statements, noting, scanned
+from tests.integration.policy.plans import Statements, functions_of, noting, scanned, sent
 from tests.integration.pool import large_books
 from tests.integration.pool.store_calls import CASES, Full
 
@@ -87,38 +86,15 @@ async def full(module_database_url: str) -> AsyncIterator[Full]:
 
 def case_names() -> list[str]:
     """Every coroutine that a store offers, but for the exceptions."""
-    found = [
-        f"{_short(module)}.{name}"
-        for module in STORES
-        for name, function in inspect.getmembers(module, inspect.iscoroutinefunction)
-        if function.__module__ == module.__name__ and not name.startswith("_")
-    ]
+    found = functions_of(STORES)
     assert set(EXCEPTED) <= set(found)
     return [name for name in found if name not in EXCEPTED]
-
-
-def _short(module: ModuleType) -> str:
-    return module.__name__.rpartition(".")[2]
-
-
-async def noted(full: Full, calls: Callable[[AsyncSession, Full], list[Awaitable[Any]]]) -> Statements:
-    """What some calls send, through the engine and past it; nothing of it stays."""
-    with noting(full.database) as statements:
-        async with AsyncSession(full.database.engine) as session:
-            driver = await driver_connection(session)
-            driver.add_query_logger(statements.note_query)
-            for call in calls(session, full):
-                await call
-            await session.flush()
-            driver.remove_query_logger(statements.note_query)
-            await session.rollback()
-    return statements
 
 
 @pytest.mark.parametrize("name", case_names())
 async def test_the_store_never_reads_a_large_table_from_end_to_end(full: Full, name: str) -> None:
     """Of each function of the store, and of each list that it can be asked for, every plan goes by an index."""
-    statements = await noted(full, CASES[name])
+    statements = await sent(full.database, lambda session: CASES[name](session, full))
     assert statements.issued, f"{name} issued nothing"
     found = await scanned(full.url, statements)
     assert {statement: tables for statement, tables in found.items() if set(tables) - SMALL} == {}
@@ -127,7 +103,7 @@ async def test_the_store_never_reads_a_large_table_from_end_to_end(full: Full, n
 def test_no_store_is_forgotten() -> None:
     """Every module of SQL is looked at, or named as one that is not."""
     found = {path.stem for path in Path(inspect.getfile(store)).parent.glob("store*.py")}
-    assert found == {_short(module) for module in STORES} | NOT_HERE
+    assert found == {module.__name__.rpartition(".")[2] for module in STORES} | NOT_HERE
 
 
 async def test_the_outbox_is_read_by_index(full: Full) -> None:
