@@ -17,7 +17,7 @@ from services.chain_gateway import clarity_fields as read
 from services.chain_gateway import store_events
 from services.chain_gateway.contract_reads import ContractReads
 from services.chain_gateway.contracts import REGISTRY, VAULT, Contracts
-from services.chain_gateway.convert_event import chain_event
+from services.chain_gateway.convert_event import chain_event, quote_terms
 from services.chain_gateway.nodes import NodePool
 from services.chain_gateway.stacks.clarity import ClarityValue, ListValue, TupleValue, UInt
 from services.chain_gateway.stacks.errors import CodecError
@@ -131,11 +131,15 @@ def _balance(token: money_pb2.Token.ValueType, value: TupleValue) -> pb.VaultBal
 
 def _policy(onchain_id: int, entry: TupleValue) -> pb.ContractPolicy:
     token = money_pb2.Token.ValueType(read.uint(entry, "token"))
-    return pb.ContractPolicy(
+    policy = pb.ContractPolicy(
         onchain_id=onchain_id,
         policy=resource_name("policies", read.identifier(entry, "policy-id")),
         status=read.uint(entry, "status"),
         max_payout=money_pb2.TokenAmount(token=token, base_units=read.uint(entry, "max-payout")),
         payout_base_units=read.uint(entry, "payout"),
         expiration_burn_height=read.uint(entry, "expiration-burn-height"),
+        created_burn_height=read.uint(entry, "created-burn-height"),
+        grace_blocks=read.uint(entry, "grace-blocks"),
     )
+    quote_terms(policy.terms, entry)
+    return policy

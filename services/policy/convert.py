@@ -279,4 +279,7 @@ def policy_total(policy: Policy) -> pb.PolicyTotal:
         state=state_value(policy.state),
         max_payout=amount(policy.token, policy.max_payout_base_units),
         payout_base_units=policy.payout_base_units,
+        terms=quote_terms(policy),
+        created_burn_height=policy.creation_burn_height,
+        grace_blocks=policy.grace_blocks,
     )

@@ -10,7 +10,7 @@ from typing import Final
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from kernel.units import Token
-from services.pool import store, store_coverage, store_reports, store_stage
+from services.pool import store, store_coverage, store_reports, store_stage, store_terms
 from services.pool.domain import ledger
 from services.pool.domain.positions import compare_positions
 from services.pool.domain.reconciliation import (
@@ -24,6 +24,7 @@ from services.pool.domain.reconciliation import (
     compare_policies,
     compare_sums,
 )
+from services.pool.domain.terms import compare_terms
 from services.pool.store_coverage import Cover
 from services.pool.store_stage import Book
 
@@ -101,6 +102,7 @@ class Books:
                 told[difference.kind] += 1
                 if told[difference.kind] <= store_reports.MOST_OF_A_KIND:
                     found.append(difference)
+        found += await self._terms()
         return Compared([*found, *await self._positions()], number)
 
     async def compare_again(self, covered: Mapping[Token, int], policies: Collection[str]) -> list[Difference]:
@@ -109,7 +111,7 @@ class Books:
         chain = await store_stage.facts_of(self._session, self._report_id, Book.CONTRACTS, policies)
         service = await store_stage.facts_of(self._session, self._report_id, Book.POLICIES, policies)
         found = [*await self._sums(covered), *self._policies(sorted(policies), covers, chain, service)]
-        return [*found, *await self._positions()]
+        return [*found, *await self._terms_of(policies), *await self._positions()]
 
     async def _sums(self, covered: Mapping[Token, int]) -> list[Difference]:
         balances = await store.balances_at(self._session, self._snapshot.final_burn_height)
@@ -125,6 +127,23 @@ class Books:
         booked = _booked(covers, self._snapshot.final_burn_height)
         contracts = replace(self._snapshot.contracts, policies=chain)
         return compare_policies(names, contracts, self._snapshot.pending, booked, service)
+
+    async def _terms(self) -> list[Difference]:
+        """Of 500 policies in each book at most; a policy whose creation is not final yet has no terms to compare."""
+        most, created = store_reports.MOST_OF_A_KIND, self._snapshot.pending.created
+        final = self._snapshot.final_burn_height
+        return compare_terms(
+            await store_terms.ledger_differs(self._session, self._report_id, final, created, most),
+            await store_terms.service_differs(self._session, self._report_id, created, most),
+        )
+
+    async def _terms_of(self, policies: Collection[str]) -> list[Difference]:
+        looked_at = set(policies) - self._snapshot.pending.created
+        final = self._snapshot.final_burn_height
+        return compare_terms(
+            await store_terms.ledger_differs_of(self._session, self._report_id, final, looked_at),
+            await store_terms.service_differs_of(self._session, self._report_id, looked_at),
+        )
 
     async def _positions(self) -> tuple[Difference, ...]:
         positions = await store_reports.read_positions(self._session, self._burn_height, self._faults)

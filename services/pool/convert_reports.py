@@ -9,6 +9,7 @@ from typing import Any, Final
 from bithedge.chain_gateway.v1 import chain_event_pb2, chain_gateway_service_pb2
 from bithedge.policy.v1 import policy_pb2, policy_service_pb2
 from bithedge.pool.v1 import pool_service_pb2 as pb
+from bithedge.type.v1 import transaction_pb2
 
 from kernel.errors import InvalidArgument
 from kernel.ids import parse_resource_name, resource_name
@@ -18,10 +19,12 @@ from services.pool.comparison import Snapshot
 from services.pool.domain import chain_event as chain
 from services.pool.domain.likely_cause import SENTENCES
 from services.pool.domain.reconciliation import Contracts, Difference, Pending, PolicyFact, Sums
+from services.pool.domain.terms import Terms
 from services.pool.staging import Page
 from services.pool.store_stage import Book
 
 _STATUS: Final = ("ACTIVE", "SETTLED", "EXPIRED")
+_OF_QUOTE: Final = frozenset(transaction_pb2.QuoteTerms.DESCRIPTOR.fields_by_name)
 _BLOCK_HASH: Final = re.compile(r"(0x)?[0-9a-f]{1,64}")
 
 
@@ -44,8 +47,8 @@ def whole_books(request: pb.CreateReconciliationRequest) -> tuple[Page, ...]:
     if not request.staged:
         given = request.contracts
         return (
-            Page(Book.CONTRACTS, 0, 0, _block_hash(given), _contract_policies(given.policies)),
-            Page(Book.POLICIES, 0, 0, "", _service_policies(request.policies)),
+            _contracts_page(given, 0, 0),
+            _policies_page(request.policies, 0, 0),
         )
     if request.contracts.policies or request.policies:
         raise InvalidArgument.of("staged", "policies are staged or in the request, not both")
@@ -57,12 +60,9 @@ def page(request: pb.AddReconciliationPageRequest) -> Page:
     after = request.after_onchain_id
     match request.WhichOneof("page"):
         case "contracts":
-            given = request.contracts
-            follows, facts = given.next_after_onchain_id, _contract_policies(given.policies)
-            found = Page(Book.CONTRACTS, after, follows, _block_hash(given), facts)
+            found = _contracts_page(request.contracts, after, request.contracts.next_after_onchain_id)
         case "policies":
-            follows, facts = request.policies.next_after_onchain_id, _service_policies(request.policies.policies)
-            found = Page(Book.POLICIES, after, follows, "", facts)
+            found = _policies_page(request.policies.policies, after, request.policies.next_after_onchain_id)
         case _:
             raise InvalidArgument.of("page", "expected contracts or policies")
     if after < 0:
@@ -70,6 +70,15 @@ def page(request: pb.AddReconciliationPageRequest) -> Page:
     if found.next_after_onchain_id and found.next_after_onchain_id <= after:
         raise InvalidArgument.of("page.next_after_onchain_id", "expected 0, or more than after_onchain_id")
     return found
+
+
+def _contracts_page(given: chain_gateway_service_pb2.GetContractSnapshotResponse, after: int, next_after: int) -> Page:
+    facts, terms = _contract_policies(given.policies), _terms(given.policies, "contracts.policies")
+    return Page(Book.CONTRACTS, after, next_after, _block_hash(given), facts, terms)
+
+
+def _policies_page(totals: Iterable[policy_service_pb2.PolicyTotal], after: int, next_after: int) -> Page:
+    return Page(Book.POLICIES, after, next_after, "", _service_policies(totals), _terms(totals, "policies"))
 
 
 def _block_hash(given: chain_gateway_service_pb2.GetContractSnapshotResponse) -> str:
@@ -161,6 +170,27 @@ def _service_policies(totals: Iterable[policy_service_pb2.PolicyTotal]) -> Mappi
         )
         for total in totals
     }
+
+
+def _terms(
+    policies: Iterable[chain_gateway_service_pb2.ContractPolicy] | Iterable[policy_service_pb2.PolicyTotal], field: str
+) -> Mapping[str, Terms]:
+    """Of those that come with terms; a service of the release before sends none."""
+    return {
+        parse_resource_name("policies", policy.policy, f"{field}.policy"): _terms_of(policy, f"{field}.terms")
+        for policy in policies
+        if policy.HasField("terms")
+    }
+
+
+def _terms_of(policy: chain_gateway_service_pb2.ContractPolicy | policy_service_pb2.PolicyTotal, field: str) -> Terms:
+    terms = policy.terms
+    if terms.policy != policy.policy:
+        raise InvalidArgument.of(f"{field}.policy", "expected the policy that they are of")
+    if not terms.holder_principal.isprintable():
+        raise InvalidArgument.of(f"{field}.holder_principal", "expected a principal")
+    told = {name: getattr(terms if name in _OF_QUOTE else policy, name) for name in Terms._fields}
+    return Terms(**told)
 
 
 def difference_json(difference: Difference) -> dict[str, Any]:

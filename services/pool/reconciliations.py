@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -16,11 +16,12 @@ from kernel.database import Database
 from kernel.errors import FailedPrecondition
 from kernel.log import get_logger
 from kernel.units import Token
-from services.pool import healing, metrics, store, store_journal, store_reports, store_stage, tables
+from services.pool import healing, metrics, store, store_journal, store_reports, store_stage, store_terms, tables
 from services.pool.comparison import Books, Snapshot
 from services.pool.convert_reports import difference_json
 from services.pool.domain.likely_cause import LikelyCause
 from services.pool.domain.reconciliation import Difference
+from services.pool.domain.terms import LEDGER_DIFFERS
 from services.pool.staging import check_whole
 from services.pool.store_stage import Book
 
@@ -93,16 +94,24 @@ async def _heal(session: AsyncSession, report_id: str, snapshot: Snapshot, given
     # Whoever prices or reserves waits, so that accounts and rows are read at one moment.
     await store.lock_tiers(session)
     height, now = cursor.projected_burn_height, cursor.market_time or wall_now()
+    # Before events are taken in, which go by the terms.
+    changed = _policies(difference for difference in given.differences if difference.kind == LEDGER_DIFFERS)
+    await store_terms.put_right(session, report_id, snapshot.final_burn_height, changed)
     for event in given.missed:
         await healing.take_in(session, event, now)
     positions = await store_reports.read_positions(session, height)
     empty = await store_stage.facts_of(session, report_id, Book.CONTRACTS, positions.empty_reservations)
     await healing.end_what_is_over(session, positions, empty, height, now)
     await session.flush()
-    subjects = (difference.subject.partition("/") for difference in given.differences)
-    policies = {identifier for collection, _, identifier in subjects if collection == "policies"}
+    policies = _policies(given.differences)
     books = Books(session, report_id, snapshot, height, given.faults)
     return _told(given.differences, await books.compare_again(given.covered, policies))
+
+
+def _policies(differences: Iterable[Difference]) -> set[str]:
+    """The ids of those policies that differences are about."""
+    subjects = (difference.subject.partition("/") for difference in differences)
+    return {identifier for collection, _, identifier in subjects if collection == "policies"}
 
 
 def _followed(cursor: tables.Cursor, snapshot: Snapshot) -> tables.Cursor:

@@ -11,18 +11,23 @@ from kernel.database import Database
 from kernel.errors import Aborted, FailedPrecondition
 from services.pool import store_reports, store_stage
 from services.pool.domain.reconciliation import PolicyFact
+from services.pool.domain.terms import Terms
 from services.pool.store_stage import Book, Staged
 
 
 @dataclass(frozen=True)
 class Page:
-    """What a book says of the policies after an on-chain id; `block_hash` is empty for the policy service."""
+    """What a book says of the policies after an on-chain id; `block_hash` is empty for the policy service.
+
+    `terms` are of those policies of which it tells them.
+    """
 
     book: Book
     after_onchain_id: int
     next_after_onchain_id: int
     block_hash: str
     facts: Mapping[str, PolicyFact]
+    terms: Mapping[str, Terms]
 
 
 async def add_page(database: Database, report_id: str, page: Page) -> int:
@@ -41,7 +46,7 @@ async def add_page(database: Database, report_id: str, page: Page) -> int:
         if there is not None:
             return there
         reached = Staged(page.block_hash, page.next_after_onchain_id)
-        await store_stage.add(session, report_id, page.book, reached, page.facts)
+        await store_stage.add(session, report_id, page.book, reached, page.facts, page.terms)
     return page.next_after_onchain_id
 
 

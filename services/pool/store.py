@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Final
 
 import sqlalchemy as sa
@@ -144,9 +144,10 @@ def _balance_of(account: str, token: Token) -> sa.ColumnElement[int]:
     return sa.func.coalesce(balance, 0)
 
 
-async def version(session: AsyncSession) -> tuple[int, str]:
-    """The newest entry and the newest decision: whatever is derived from the books holds as long as these do."""
-    entry = sa.select(sa.func.coalesce(sa.func.max(col(tables.JournalEntry.id)), 0)).scalar_subquery()
-    statement = sa.select(entry, col(tables.DecisionCursor.cursor))
-    row = (await (await session.connection()).execute(statement)).one()
-    return int(row[0]), str(row[1])
+async def version(session: AsyncSession) -> Hashable:
+    """The newest entry, decision and reconciliation, which may put a policy's terms right: whatever is derived from the
+    books holds as long as these do."""
+    entry = sa.select(sa.func.max(col(tables.JournalEntry.id))).scalar_subquery()
+    report = sa.select(sa.func.max(col(tables.Reconciliation.create_time))).scalar_subquery()
+    statement = sa.select(entry, col(tables.DecisionCursor.cursor), report)
+    return tuple((await (await session.connection()).execute(statement)).one())

@@ -13,6 +13,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from kernel.clock import wall_now
 from kernel.units import Token
 from services.pool.domain.reconciliation import ACTIVE, PolicyFact
+from services.pool.domain.terms import Terms
 from services.pool.store_arrays import by_column, run, unnest
 
 # Whoever began a reconciliation has given it up by then.
@@ -51,11 +52,19 @@ async def begin(session: AsyncSession, report_id: str, book: Book) -> None:
 
 
 async def add(
-    session: AsyncSession, report_id: str, book: Book, reached: Staged, facts: Mapping[str, PolicyFact]
+    session: AsyncSession,
+    report_id: str,
+    book: Book,
+    reached: Staged,
+    facts: Mapping[str, PolicyFact],
+    terms: Mapping[str, Terms],
 ) -> None:
-    """Stages a page, after which the book has `reached` so far."""
-    rows = [(policy, fact.status, int(fact.token), fact.max_payout, fact.payout) for policy, fact in facts.items()]
-    await run(session, _ADD, report_id, book, *by_column(_COLUMNS, rows))
+    """Stages a page, after which the book has `reached` so far; `terms` of those of its policies that it tells of."""
+    rows = [
+        (policy, fact.status, int(fact.token), fact.max_payout, fact.payout, *terms.get(policy, _NOT_TOLD))
+        for policy, fact in facts.items()
+    ]
+    await run(session, _ADD, report_id, book, *by_column(_STAGED_COLUMNS, rows))
     await run(session, _REACH, report_id, book, *reached, wall_now())
 
 
@@ -100,13 +109,18 @@ _COLUMNS: Final = {
     "payout": "bigint",
 }
 _NAMES: Final = ", ".join(_COLUMNS)
+_NOT_TOLD: Final = (None,) * len(Terms._fields)
+_STAGED_COLUMNS: Final = (
+    _COLUMNS | dict.fromkeys(Terms._fields, "bigint") | {"holder_principal": "text", "auto_settle": "boolean"}
+)
+_STAGED_NAMES: Final = ", ".join(_STAGED_COLUMNS)
 _STAGED: Final = """SELECT block_hash, next_after_onchain_id FROM pool.reconciliation_book
     WHERE reconciliation_id = $1 AND book = $2"""
-_ADD: Final = f"""INSERT INTO pool.reconciliation_fact (reconciliation_id, book, {_NAMES})
-    SELECT $1, $2, {_NAMES} FROM {unnest("page", _COLUMNS, 3)}
+_ADD: Final = f"""INSERT INTO pool.reconciliation_fact (reconciliation_id, book, {_STAGED_NAMES})
+    SELECT $1, $2, {_STAGED_NAMES} FROM {unnest("page", _STAGED_COLUMNS, 3)}
     ON CONFLICT (reconciliation_id, book, policy_id) DO UPDATE SET
-    ({", ".join(name for name in _COLUMNS if name != "policy_id")})
-    = ({", ".join(f"excluded.{name}" for name in _COLUMNS if name != "policy_id")})"""
+    ({", ".join(name for name in _STAGED_COLUMNS if name != "policy_id")})
+    = ({", ".join(f"excluded.{name}" for name in _STAGED_COLUMNS if name != "policy_id")})"""
 _REACH: Final = """INSERT INTO pool.reconciliation_book
     (reconciliation_id, book, block_hash, next_after_onchain_id, update_time) VALUES ($1, $2, $3, $4, $5)
     ON CONFLICT (reconciliation_id, book) DO UPDATE SET block_hash = excluded.block_hash,

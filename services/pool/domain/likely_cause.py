@@ -24,6 +24,7 @@ class LikelyCause(enum.StrEnum):
     COMMITTED_WITHOUT_POLICY = "COMMITTED_WITHOUT_POLICY"
     LAPSE_MISSED = "LAPSE_MISSED"
     DERIVED_BY_HAND = "DERIVED_BY_HAND"
+    CHANGED_BY_HAND = "CHANGED_BY_HAND"
 
 
 SENTENCES: Final = {
@@ -44,4 +45,5 @@ SENTENCES: Final = {
     LikelyCause.COMMITTED_WITHOUT_POLICY: "committed for a policy that neither chain nor ledger has",
     LikelyCause.LAPSE_MISSED: "the voucher's last height is final without its use, and nothing ended it",
     LikelyCause.DERIVED_BY_HAND: "a derived table that does not follow from the journal: call pool.rebuild_derived()",
+    LikelyCause.CHANGED_BY_HAND: "a row that was changed after the chain's event that it was made from",
 }

@@ -115,7 +115,7 @@ async def test_a_policy_is_created_and_settled(world: World, gateway: RunningGat
     )
     settled = next(e.policy_settled for p in final for e in p.events if e.policy_settled.policy == terms.policy)
     assert 0 < settled.payout.base_units < settled.max_payout_base_units == created.max_payout_base_units
-    await _check_snapshot(gateway, created.onchain_id, settled)
+    await _check_snapshot(gateway, created, settled)
     await _check_done_already(gateway, world, call)
 
 
@@ -130,15 +130,17 @@ async def _check_done_already(gateway: RunningGateway, world: World, call: pb.Se
         assert not done.transactions
 
 
-async def _check_snapshot(gateway: RunningGateway, onchain_id: int, settled: Any) -> None:
+async def _check_snapshot(gateway: RunningGateway, created: Any, settled: Any) -> None:
     answer = await gateway.stub.GetContractSnapshot(pb.GetContractSnapshotRequest(page_size=1), metadata=SERVICE)
-    while answer.policies[0].onchain_id != onchain_id:
+    while answer.policies[0].onchain_id != created.onchain_id:
         request = pb.GetContractSnapshotRequest(
             after_onchain_id=answer.next_after_onchain_id, page_size=1, block_hash=answer.block_hash
         )
         answer = await gateway.stub.GetContractSnapshot(request, metadata=SERVICE)
     policy = answer.policies[0]
     assert (policy.status, policy.payout_base_units) == (1, settled.payout.base_units)
+    assert policy.terms == created.terms
+    assert (policy.created_burn_height, policy.grace_blocks) == (created.created_burn_height, created.grace_blocks)
     for balance in answer.balances:
         assert balance.locked_base_units <= balance.accounted_base_units - balance.fees_base_units
         assert balance.accounted_base_units <= balance.actual_base_units

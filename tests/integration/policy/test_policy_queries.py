@@ -112,6 +112,10 @@ async def test_totals_are_listed_by_onchain_id(house: House) -> None:
     second = await house.stub.ListPolicyTotals(request, metadata=AS_SERVICE)
     assert [total.onchain_id for total in (*first.policies, *second.policies)] == [1, 2, 3]
     assert second.next_after_onchain_id == 0
+    creation = made[2].policy_created
+    assert second.policies[0].terms == creation.terms
+    assert second.policies[0].created_burn_height == creation.created_burn_height
+    assert second.policies[0].grace_blocks == creation.grace_blocks
 
 
 async def read(stream: Any) -> pb.WatchPolicyResponse:

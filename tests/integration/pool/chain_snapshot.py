@@ -40,6 +40,9 @@ def honest_request(pool: RunningPool) -> pb.CreateReconciliationRequest:
                 state=_STATES[policy.status],
                 max_payout=policy.max_payout,
                 payout_base_units=policy.payout_base_units,
+                terms=policy.terms,
+                created_burn_height=policy.created_burn_height,
+                grace_blocks=policy.grace_blocks,
             )
         )
     return request
@@ -60,6 +63,9 @@ def _follow(
                 onchain_id=created.onchain_id,
                 policy=created.terms.policy,
                 max_payout=money_pb2.TokenAmount(token=money_pb2.TOKEN_STX, base_units=created.max_payout_base_units),
+                terms=created.terms,
+                created_burn_height=created.created_burn_height,
+                grace_blocks=created.grace_blocks,
             )
         case "policy_settled":
             settled = event.policy_settled

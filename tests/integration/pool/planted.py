@@ -228,6 +228,12 @@ def larger(request: pb.CreateReconciliationRequest) -> None:
     request.policies[0].max_payout.base_units += 1
 
 
+def dearer(request: pb.CreateReconciliationRequest) -> None:
+    """The policy service believes in another strike and another holder."""
+    request.policies[0].terms.strike_price_usd_e8 += 1
+    request.policies[0].terms.holder_principal = "SP-NOBODY"
+
+
 def invented(request: pb.CreateReconciliationRequest) -> None:
     """The policy service believes in a policy that the chain does not have."""
     request.policies.append(

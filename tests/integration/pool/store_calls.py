@@ -23,6 +23,7 @@ from services.pool import (
     store_reports,
     store_stage,
     store_statement,
+    store_terms,
     tables,
 )
 from services.pool.domain import chain_event as chain
@@ -173,7 +174,7 @@ CASES: dict[str, Case] = {
     "store_stage.begin": one(lambda s, f: store_stage.begin(s, "1", CONTRACTS)),
     "store_stage.add": one(
         lambda s, f: store_stage.add(
-            s, "1", CONTRACTS, store_stage.Staged("", 0), {f.policy: PolicyFact("ACTIVE", STX, 1, 0)}
+            s, "1", CONTRACTS, store_stage.Staged("", 0), {f.policy: PolicyFact("ACTIVE", STX, 1, 0)}, {}
         )
     ),
     "store_stage.end": one(lambda s, f: store_stage.end(s, "1")),
@@ -181,6 +182,9 @@ CASES: dict[str, Case] = {
     "store_stage.facts_after": one(lambda s, f: store_stage.facts_after(s, "1", CONTRACTS, f.policy, 1_000)),
     "store_stage.facts_of": one(lambda s, f: store_stage.facts_of(s, "1", CONTRACTS, [f.policy] * 1_000)),
     "store_stage.covered": one(lambda s, f: store_stage.covered(s, "1")),
+    "store_terms.ledger_differs_of": one(lambda s, f: store_terms.ledger_differs_of(s, "1", TIP, [f.policy] * 500)),
+    "store_terms.service_differs_of": one(lambda s, f: store_terms.service_differs_of(s, "1", [f.policy] * 500)),
+    "store_terms.put_right": one(lambda s, f: store_terms.put_right(s, "1", TIP, [f.policy] * 500)),
     "store_statement.holding_at": one(lambda s, f: store_statement.holding_at(s, f.provider, *TIER, 850_000)),
     "store_statement.steps_between": lambda s, f: [
         store_statement.steps_between(s, f.provider, tier, token, 0, TIP) for tier in Tier for token in Token

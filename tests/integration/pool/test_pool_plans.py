@@ -26,6 +26,7 @@ from services.pool import (
     store_reports,
     store_stage,
     store_statement,
+    store_terms,
     tables,
 )
 from tests.integration.policy.plans import Statements, functions_of, noting, scanned, sent
@@ -43,6 +44,7 @@ STORES: Final = (
     store_reports,
     store_stage,
     store_statement,
+    store_terms,
 )
 # Not looked at: read_book copies every open policy of a tier, and the end of a rebuild is told of it once.
 NOT_HERE: Final = {"store_arrays", "store_book", "store_rebuild"}
@@ -56,6 +58,8 @@ EXCEPTED: Final = {
     "store_journal.faults": "reads the whole journal, to say whether it is in order",
     "store_reports.read_positions": "adds up for reconciliation what is open and what is reserved",
     "store_coverage.covers_after": "leaves out what a reorganisation beyond finality took back, hardly ever any",
+    "store_terms.ledger_differs": "looks for differences in every policy that is staged",
+    "store_terms.service_differs": "looks for differences in every policy that is staged",
     "store.balances_at": "reads back the whole journal from now to the height that it is asked for",
 }
 

@@ -6,6 +6,9 @@ import pytest
 from bithedge.policy.v1 import policy_pb2
 from bithedge.pool.v1 import pool_service_pb2 as pb
 
+from kernel.errors import InvalidArgument
+from kernel.rpc.channels import remote_errors
+from services.pool.store_terms import KEPT
 from tests.integration.pool import planted
 from tests.integration.pool.chain_snapshot import honest_request
 from tests.integration.pool.planted import Case
@@ -13,6 +16,7 @@ from tests.integration.pool.pool_service import WORKFLOWS, RunningPool
 
 _MISSED, _UNKNOWN = "EVENT_MISSED", "NOT_FROM_EVENTS"
 _WRONG, _SERVICE, _HAND = "WRONG_ACCOUNT", "SERVICE_MISSED_EVENT", "DERIVED_BY_HAND"
+_CHANGED = "CHANGED_BY_HAND"
 _FREE = "free_capital/BALANCED/STX"
 
 
@@ -42,6 +46,12 @@ _HEALED = (
     Case("commit missed", _of("COMMIT_MISSED", "RESERVATION_NOT_COMMITTED"), True, planted.uncommitted_reservation),
     Case(
         "committed for nothing", _of("COMMITTED_WITHOUT_POLICY", "RESERVATION_EMPTY"), True, planted.empty_reservation
+    ),
+    Case(
+        "terms by hand",
+        _of(_CHANGED, "TERMS_DIFFER_IN_LEDGER"),
+        True,
+        planted.executed("UPDATE pool.coverage SET strike_e8 = strike_e8 + 1, premium = 0, auto_settle = false"),
     ),
     Case("lapse missed", _of("LAPSE_MISSED", "VOUCHER_OVERDUE"), True, planted.overdue_voucher),
 )
@@ -74,6 +84,7 @@ _LIES = (
     ("service without policy", _of(_SERVICE, "POLICY_MISSING_IN_SERVICE"), planted.forgotten),
     ("service in another state", _of(_SERVICE, _STATE), planted.believed(policy_pb2.POLICY_STATE_EXPIRED)),
     ("service with another amount", _of(_SERVICE, "MAX_PAYOUT_DIFFERS"), planted.larger),
+    ("service with other terms", _of(_CHANGED, "TERMS_DIFFER_IN_SERVICE"), planted.dearer),
     ("service with an invented policy", _of("SERVICE_AHEAD", "POLICY_NOT_ON_CHAIN"), planted.invented),
 )
 _ASKED = (
@@ -124,6 +135,54 @@ async def test_a_planted_difference_is_named_and_then_gone(pool: RunningPool, ca
     assert {difference.resolution for difference in report.differences} == {became}
     await case.correction(scene)
     assert list((await _reconcile(pool, honest_request(pool))).differences) == []
+
+
+async def test_terms_that_differ_are_named_with_both_values(pool: RunningPool) -> None:
+    """Each book's own report names every term that it says differently, and the ledger has the contracts' again."""
+    scene = await planted.prepare(pool)
+    assert len(KEPT) == 9
+    changed = ", ".join(
+        f"{name} = NOT {name}" if name == "auto_settle" else f"{name} = {name} - 1" for name in KEPT.values()
+    )
+    before = await _coverage(pool)
+    await planted.executed(f"UPDATE pool.coverage SET {changed}")(scene)
+    request = honest_request(pool)
+    planted.dearer(request)
+    found = (await _reconcile(pool, request)).differences
+    service, ledger = (one for one in found if one.kind.startswith("TERMS_DIFFER"))
+    policy, terms = request.contracts.policies[0], scene.terms
+    told = {"onchain_id": 1, "created_burn_height": policy.created_burn_height}
+    values = {name: told.get(name) or getattr(terms, name) for name in KEPT}
+    assert (ledger.kind, ledger.subject) == ("TERMS_DIFFER_IN_LEDGER", terms.policy)
+    assert ledger.contracts_say == ", ".join(f"{name} {_text(value)}" for name, value in values.items())
+    assert ledger.ledger_says == ", ".join(
+        f"{name} {_text(not value if value is True else value - 1)}" for name, value in values.items()
+    )
+    strike = terms.strike_price_usd_e8
+    assert service.contracts_say == f"holder_principal {terms.holder_principal}, strike_price_usd_e8 {strike}"
+    assert service.policies_say == f"holder_principal SP-NOBODY, strike_price_usd_e8 {strike + 1}"
+    assert await _coverage(pool) == before
+
+
+async def test_what_a_service_of_the_release_before_says_has_no_terms(pool: RunningPool) -> None:
+    """Without terms none are compared, and the rest is as it was; terms of another policy are refused."""
+    await planted.prepare(pool)
+    request = honest_request(pool)
+    planted.dearer(request)
+    request.contracts.policies[0].ClearField("terms")
+    assert list((await _reconcile(pool, request)).differences) == []
+    request = honest_request(pool)
+    request.policies[0].terms.policy = "policies/other"
+    with pytest.raises(InvalidArgument, match=r"policies\.terms\.policy"), remote_errors():
+        await _reconcile(pool, request)
+
+
+async def _coverage(pool: RunningPool) -> str:
+    return str(await pool.scalar("SELECT row_to_json(c) FROM pool.coverage c"))
+
+
+def _text(value: int) -> str:
+    return str(value).lower()
 
 
 async def test_what_was_healed_is_in_the_journal_once(pool: RunningPool) -> None:

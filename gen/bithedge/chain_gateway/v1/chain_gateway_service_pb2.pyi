@@ -629,14 +629,23 @@ class ContractPolicy(_message.Message):
     MAX_PAYOUT_FIELD_NUMBER: _builtins.int
     PAYOUT_BASE_UNITS_FIELD_NUMBER: _builtins.int
     EXPIRATION_BURN_HEIGHT_FIELD_NUMBER: _builtins.int
+    TERMS_FIELD_NUMBER: _builtins.int
+    CREATED_BURN_HEIGHT_FIELD_NUMBER: _builtins.int
+    GRACE_BLOCKS_FIELD_NUMBER: _builtins.int
     onchain_id: _builtins.int
     policy: _builtins.str
     status: _builtins.int
     """0 Active, 1 Settled, 2 Expired."""
     payout_base_units: _builtins.int
     expiration_burn_height: _builtins.int
+    created_burn_height: _builtins.int
+    grace_blocks: _builtins.int
     @_builtins.property
     def max_payout(self) -> _money_pb2.TokenAmount: ...
+    @_builtins.property
+    def terms(self) -> _transaction_pb2.QuoteTerms:
+        """What was paid for; a gateway of an earlier release does not say, and then neither of the heights below."""
+
     def __init__(
         self,
         *,
@@ -646,10 +655,13 @@ class ContractPolicy(_message.Message):
         max_payout: _money_pb2.TokenAmount | None = ...,
         payout_base_units: _builtins.int = ...,
         expiration_burn_height: _builtins.int = ...,
+        terms: _transaction_pb2.QuoteTerms | None = ...,
+        created_burn_height: _builtins.int = ...,
+        grace_blocks: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["max_payout", b"max_payout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["max_payout", b"max_payout", "terms", b"terms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expiration_burn_height", b"expiration_burn_height", "max_payout", b"max_payout", "onchain_id", b"onchain_id", "payout_base_units", b"payout_base_units", "policy", b"policy", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_burn_height", b"created_burn_height", "expiration_burn_height", b"expiration_burn_height", "grace_blocks", b"grace_blocks", "max_payout", b"max_payout", "onchain_id", b"onchain_id", "payout_base_units", b"payout_base_units", "policy", b"policy", "status", b"status", "terms", b"terms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

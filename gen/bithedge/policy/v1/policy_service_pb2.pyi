@@ -1347,12 +1347,21 @@ class PolicyTotal(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     MAX_PAYOUT_FIELD_NUMBER: _builtins.int
     PAYOUT_BASE_UNITS_FIELD_NUMBER: _builtins.int
+    TERMS_FIELD_NUMBER: _builtins.int
+    CREATED_BURN_HEIGHT_FIELD_NUMBER: _builtins.int
+    GRACE_BLOCKS_FIELD_NUMBER: _builtins.int
     onchain_id: _builtins.int
     policy: _builtins.str
     state: _policy_pb2.PolicyState.ValueType
     payout_base_units: _builtins.int
+    created_burn_height: _builtins.int
+    grace_blocks: _builtins.int
     @_builtins.property
     def max_payout(self) -> _money_pb2.TokenAmount: ...
+    @_builtins.property
+    def terms(self) -> _transaction_pb2.QuoteTerms:
+        """What was paid for; a service of an earlier release does not say, and then neither of the two below."""
+
     def __init__(
         self,
         *,
@@ -1361,10 +1370,13 @@ class PolicyTotal(_message.Message):
         state: _policy_pb2.PolicyState.ValueType = ...,
         max_payout: _money_pb2.TokenAmount | None = ...,
         payout_base_units: _builtins.int = ...,
+        terms: _transaction_pb2.QuoteTerms | None = ...,
+        created_burn_height: _builtins.int = ...,
+        grace_blocks: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["max_payout", b"max_payout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["max_payout", b"max_payout", "terms", b"terms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_payout", b"max_payout", "onchain_id", b"onchain_id", "payout_base_units", b"payout_base_units", "policy", b"policy", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_burn_height", b"created_burn_height", "grace_blocks", b"grace_blocks", "max_payout", b"max_payout", "onchain_id", b"onchain_id", "payout_base_units", b"payout_base_units", "policy", b"policy", "state", b"state", "terms", b"terms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
