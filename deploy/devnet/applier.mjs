@@ -41,6 +41,8 @@ export class Applier {
     this.mempool = new Mempool();
     /** Market time of the last record, in ms. */
     this.timeMs = 0;
+    /** Ends when no fork is under way any more, during which the VM and the chain stand at different places. */
+    this.forked = Promise.resolve();
   }
 
   /** Transactions that an older run found deadly must be known before anything is applied. */
@@ -173,8 +175,15 @@ export class Applier {
     this.chain.addBlock(Math.max(burn.time, this.chain.tip.time), [], place, burn);
   }
 
+  /** A fork, which those wait for who read at a block: {t: "fork"}. */
+  fork(record) {
+    const done = this.#fork(record);
+    this.forked = done.catch(() => {});
+    return done;
+  }
+
   /** Withdraws the last blocks; burn blocks that began among them are mined again, as they were or others. */
-  async fork({ depth, burn, txids, time_ms: timeMs }) {
+  async #fork({ depth, burn, txids, time_ms: timeMs }) {
     const { chain } = this;
     const target = chain.blockAt(chain.tip.height - depth);
     const missing = chain.burnTip.height - target.burnHeight;

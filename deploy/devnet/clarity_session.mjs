@@ -4,12 +4,14 @@
  * so that the same calls in the same order give the same state, block times included.
  */
 import { Cl, validateStacksAddress } from '@stacks/transactions';
+import { sourceOfHex } from './clarity_text.mjs';
 import { MemoryCopy, wasm } from './wasm_module.mjs';
 
 export const SBTC_CONTRACT = 'SM3VDXK3WZZSA84XXFKAFAF15NNZX32CTSG82JFQ4.sbtc-token';
 const SBTC_ASSET = `${SBTC_CONTRACT}.sbtc-token`;
 const EPOCH = '3.3';
 const CLARITY_VERSION = 4;
+const FUNCTION_NAME = /^([a-zA-Z][a-zA-Z0-9_!?+<>=/*-]*|[-+=/*]|[<>]=?)$/;
 
 /** A refusal of the VM: a runtime error, a failed analysis, a missing contract. State is as before. */
 export class VmError extends Error {}
@@ -19,6 +21,15 @@ export function bytesOf(hex) {
   const digits = hex.startsWith('0x') ? hex.slice(2) : hex;
   if (digits.length % 2 !== 0 || !/^[0-9a-f]*$/i.test(digits)) throw new VmError('an argument is not hex');
   return Uint8Array.from(Buffer.from(digits, 'hex'));
+}
+
+/** @param {string} hex a serialized Clarity value @returns {string} */
+function sourceOfArgument(hex) {
+  try {
+    return sourceOfHex(hex);
+  } catch (error) {
+    throw new VmError(`an argument is not a Clarity value: ${error.message}`);
+  }
 }
 
 /**
@@ -164,6 +175,19 @@ export class ClaritySession {
   /** Evaluates a read-only function at the tip; no block. */
   read(sender, contract, functionName, args) {
     return this.#invoke('callReadOnlyFn', sender, contract, functionName, args);
+  }
+
+  /**
+   * Evaluates a read-only function at the end of a Stacks block that the chain has; the burn height it sees is the tip's.
+   * @param {number} height
+   */
+  readAt(height, sender, contract, functionName, args) {
+    // The VM knows no hash of its last block, which is where it stands.
+    if (height === this.sdk.stacksBlockHeight) return this.read(sender, contract, functionName, args);
+    if (!validateStacksAddress(sender)) throw new VmError(`invalid sender address ${sender}`);
+    if (!FUNCTION_NAME.test(functionName)) throw new VmError(`${functionName} is not the name of a function`);
+    const call = [`contract-call? '${contract}`, functionName, ...args.map(sourceOfArgument)].join(' ');
+    return this.execute(sender, `(at-block (unwrap-panic (get-stacks-block-info? id-header-hash u${height})) (${call}))`);
   }
 
   #invoke(method, sender, contract, functionName, args) {

@@ -67,16 +67,35 @@ function fees(request) {
   };
 }
 
-/** @param {import('./vm_client.mjs').VmClient} vm @param {import('./http.mjs').Request} request */
-async function callRead(vm, request) {
+/**
+ * The height of the block that `tip=` names by its index hash; null, as without it, for whatever is no hash.
+ * @param {import('./applier.mjs').Applier} applier @param {import('./http.mjs').Request} request throws HttpError
+ */
+async function heightOf(applier, request) {
+  const hash = request.query.get('tip')?.toLowerCase() ?? '';
+  if (!/^[0-9a-f]{64}$/.test(hash)) return null;
+  let { forked } = applier;
+  for (await forked; forked !== applier.forked; await forked) ({ forked } = applier);
+  const block = applier.chain.blocksByHash.get(hash);
+  if (block?.indexHash !== hash) throw new HttpError(404, 'Chain tip not found', { 'content-type': 'text/plain' });
+  return block.height;
+}
+
+/** @param {import('./applier.mjs').Applier} applier @param {import('./http.mjs').Request} request */
+async function callRead(applier, request) {
   const [address, name, functionName] = request.params;
   const { sender, arguments: args } = request.json();
   if (!Array.isArray(args) || !args.every((one) => typeof one === 'string') || typeof sender !== 'string') {
     throw new HttpError(400, { error: 'Bad Request', message: 'sender and arguments are needed' });
   }
-  const contract = `${principal(address)}.${name}`;
+  const call = { sender: principal(sender), contract: `${principal(address)}.${name}`, function: functionName, args };
+  const height = await heightOf(applier, request);
+  if (height !== null && applier.chain.contracts.get(call.contract)?.height > height) {
+    return { okay: false, cause: `Unchecked(NoSuchContract("${call.contract}"))` };
+  }
   try {
-    const { result } = await vm.readSoon('read', { sender: principal(sender), contract, function: functionName, args });
+    const { result } = await (height === null
+      ? applier.vm.readSoon('read', call) : applier.vm.readSoon('read_at', { height, ...call }));
     return { okay: true, result: `0x${result}` };
   } catch (error) {
     if (error instanceof VmRefusal) return { okay: false, cause: error.message };
@@ -98,7 +117,7 @@ function contractOf(chain, [address, name]) {
  * @returns {import('./http.mjs').Route[]}
  */
 export function nodeRoutes(producer, faults, broadcasts) {
-  const { chain, applier: { vm } } = producer;
+  const { chain, applier } = producer;
   const account = (request) => {
     const { ustx, nonce } = chain.account(principal(request.params[0]));
     return { balance: amountHex(ustx), locked: amountHex(0n), unlock_height: 0, nonce: faults.nonceLie()(Number(nonce)) };
@@ -112,7 +131,7 @@ export function nodeRoutes(producer, faults, broadcasts) {
     ['GET', /^\/v2\/accounts\/([^/]+)$/, account],
     ['POST', /^\/v2\/transactions$/, (request) => submit(broadcasts, request)],
     ['POST', /^\/v2\/fees\/transaction$/, fees],
-    ['POST', new RegExp(`^/v2/contracts/call-read/([^/]+)/${NAME}/${FUNCTION}$`), (request) => callRead(vm, request)],
+    ['POST', new RegExp(`^/v2/contracts/call-read/([^/]+)/${NAME}/${FUNCTION}$`), (request) => callRead(applier, request)],
     ['GET', new RegExp(`^/v2/contracts/source/([^/]+)/${NAME}$`), source],
     ['GET', new RegExp(`^/v2/contracts/interface/([^/]+)/${NAME}$`),
       (request) => contractOf(chain, request.params).interface],

@@ -14,6 +14,7 @@
  *   deploy          {sender, name, code}                     Clarity 4, in its own Stacks block -> result
  *   call            {sender, contract, function, args[]}     public function, in its own Stacks block -> result
  *   read            {sender, contract, function, args[]}     read-only function at the tip -> result
+ *   read_at         {height, and as read}                    the same at the end of an earlier Stacks block -> result
  *   transfer        {sender, recipient, amount}              uSTX, in its own Stacks block -> result
  *   execute         {sender, expression}                     one top-level expression in the current block -> result
  *   balances        {principals[]}                           -> {principal: {ustx, sats}}
@@ -75,6 +76,7 @@ const operations = {
   deploy: ({ sender, name, code }) => chain().deploy(sender, name, code),
   call: (request) => chain().call(request.sender, request.contract, request.function, request.args),
   read: (request) => chain().read(request.sender, request.contract, request.function, request.args),
+  read_at: (request) => chain().readAt(request.height, request.sender, request.contract, request.function, request.args),
   transfer: ({ sender, recipient, amount }) => chain().transfer(sender, recipient, BigInt(amount)),
   execute: ({ sender, expression }) => chain().execute(sender, expression),
   balances: ({ principals }) => Object.fromEntries(principals.map((one) => [one, chain().balances(one)])),
