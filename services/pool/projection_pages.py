@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from bithedge.chain_gateway.v1 import chain_event_pb2
 from sqlalchemy.exc import IntegrityError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -14,37 +12,26 @@ from kernel.errors import BitHedgeError
 from kernel.ids import resource_name
 from kernel.log import get_logger
 from services.pool import convert, metrics, reversal, store_pages, store_positions
+from services.pool.backlog import Given
 from services.pool.domain.chain_event import ChainEvent
 from services.pool.projection import Page, PostedBefore, UnexplainedEvent
 
 
-@dataclass(frozen=True, slots=True)
-class _Given:
-    """An event as it came; `event` or, where it makes no sense or the database refused it, `error`."""
-
-    message: chain_event_pb2.ChainEvent
-    event: ChainEvent | None = None
-    error: Exception | None = None
-
-
-async def take_in(session: AsyncSession, messages: Sequence[chain_event_pb2.ChainEvent], now: dt.datetime) -> None:
+async def take_in(session: AsyncSession, given: Sequence[Given], now: dt.datetime) -> None:
     """Applies events in their order, none of them withdrawn; what the books cannot explain is recorded."""
-    await _take_in(session, [_converted(message) for message in messages], now)
-
-
-async def _take_in(session: AsyncSession, given: Sequence[_Given], now: dt.datetime) -> None:
     try:
         await _write(session, given, now)
     except IntegrityError as error:
         if len(given) == 1:
-            await _write(session, [_Given(given[0].message, given[0].event, error)], now)
+            await _write(session, [Given(given[0].message, given[0].event, error)], now)
             return
-        # The database refuses something of the page: each by itself, so that it is found and the rest is kept.
-        for one in given:
-            await _take_in(session, [one], now)
+        # The database refuses something of the page: by halves, so that it is found soon and the rest is kept.
+        middle = len(given) // 2
+        await take_in(session, given[:middle], now)
+        await take_in(session, given[middle:], now)
 
 
-async def _write(session: AsyncSession, given: Sequence[_Given], now: dt.datetime) -> None:
+async def _write(session: AsyncSession, given: Sequence[Given], now: dt.datetime) -> None:
     """Events are new to the books as a rule: whether they are is read only where that turns out wrong."""
     try:
         reasons = await _attempt(session, given, now, posted=False)
@@ -56,7 +43,7 @@ async def _write(session: AsyncSession, given: Sequence[_Given], now: dt.datetim
 
 
 async def _attempt(
-    session: AsyncSession, given: Sequence[_Given], now: dt.datetime, *, posted: bool
+    session: AsyncSession, given: Sequence[Given], now: dt.datetime, *, posted: bool
 ) -> list[tuple[str, str]]:
     """Cause and reason of what is not explained."""
     reasons = []
@@ -73,13 +60,6 @@ async def _attempt(
     return reasons
 
 
-def _converted(message: chain_event_pb2.ChainEvent) -> _Given:
-    try:
-        return _Given(message, convert.chain_event(message))
-    except (BitHedgeError, ValueError) as error:
-        return _Given(message, error=error)
-
-
 def _apply(page: Page, event: ChainEvent | None, now: dt.datetime) -> Exception | None:
     if event is not None:
         try:
@@ -89,9 +69,8 @@ def _apply(page: Page, event: ChainEvent | None, now: dt.datetime) -> Exception 
     return None
 
 
-async def take_back(session: AsyncSession, message: chain_event_pb2.ChainEvent) -> None:
+async def take_back(session: AsyncSession, given: Given) -> None:
     """Reverses one event that was withdrawn, or records why it cannot be."""
-    given = _converted(message)
     error = given.error
     if given.event is not None:
         await reversal.take_back_gas(session, given.event)
@@ -103,7 +82,7 @@ async def take_back(session: AsyncSession, message: chain_event_pb2.ChainEvent) 
             error = refused
     if error is not None:
         # Neither cash nor gas follows what the chain took back.
-        await _write(session, [_Given(message, error=error)], convert.event_cause(message).time)
+        await _write(session, [Given(given.message, error=error)], convert.event_cause(given.message).time)
 
 
 async def explain(session: AsyncSession, event: ChainEvent, now: dt.datetime) -> None:

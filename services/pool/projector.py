@@ -1,30 +1,30 @@
-"""Follows the chain's final events: one transaction per answer of the gateway, under a lock on the cursor."""
+"""Follows the chain's final events: a transaction for each batch of them, under a lock on the cursor."""
 
 from __future__ import annotations
 
 import asyncio
 import datetime as dt
 import itertools
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import aclosing
 from typing import Final
 
 import grpc
-from bithedge.chain_gateway.v1 import chain_event_pb2
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as gateway_pb2
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2_grpc as gateway_grpc
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from kernel.clock import wall_now
 from kernel.database import Database
 from kernel.errors import BitHedgeError
 from kernel.log import get_logger
 from services.pool import metrics, projection_pages, store, store_coverage
+from services.pool.backlog import Batch, Given, batches
 
 _RETRY_SECONDS: Final = 0.5
 
 
 class Projector:
-    """Applies the FINAL stream. Any number may run: an answer is applied by the one whose cursor is current."""
+    """Applies the FINAL stream. Any number may run: a batch is applied by the one whose cursor is current."""
 
     def __init__(self, database: Database, gateway: grpc.aio.Channel) -> None:
         self._database = database
@@ -45,30 +45,34 @@ class Projector:
         request = gateway_pb2.WatchEventsRequest(cursor=cursor, finality=gateway_pb2.EVENT_FINALITY_FINAL)
         call = self._stub.WatchEvents(request, wait_for_ready=True)
         try:
-            async for answer in call:
-                if not await self.apply(cursor, answer):
-                    return
-                cursor = answer.cursor
+            await self.take_in(cursor, aiter(call))
         finally:
             call.cancel()
 
-    async def apply(self, cursor: str, answer: gateway_pb2.WatchEventsResponse) -> bool:
-        """Takes one answer into the books; False, and nothing done, if they do not stand at `cursor` any more."""
-        now = answer.tip.market_time.ToDatetime(dt.UTC) if answer.HasField("tip") else wall_now()
-        height = answer.delivered_burn_height
+    async def take_in(self, cursor: str, answers: AsyncIterator[gateway_pb2.WatchEventsResponse]) -> None:
+        """Takes answers that follow `cursor` into the books, until they end or the books stand elsewhere."""
+        async with aclosing(batches(answers)) as following:
+            async for batch in following:
+                if not await self._apply(cursor, batch):
+                    return
+                cursor = batch.cursor
+
+    async def _apply(self, cursor: str, batch: Batch) -> bool:
+        """One transaction; False, and nothing done, if the books do not stand at `cursor` any more."""
+        now, height = batch.market_time, batch.delivered_burn_height
         async with self._database.transaction() as session:
             if await store.lock_cursor(session) != cursor:
                 return False
             halt_reason = ""
-            if answer.events or await store.anything_due(session, height):
+            if batch.events or await store.anything_due(session, height):
                 await store.lock_all_tiers(session)
-                halt_reason = await _take_in_all(session, answer.events, now)
+                halt_reason = await _take_in_all(session, batch.events, now)
                 await _end_what_is_due(session, height, now)
-            projected = await store.move_cursor(session, answer.cursor, height, now, halt_reason)
-            if answer.events:
+            projected = await store.move_cursor(session, batch.cursor, height, now, halt_reason)
+            if batch.events:
                 await _measure(session)
         metrics.PROJECTED.set(projected)
-        metrics.APPLIED.inc(len(answer.events))
+        metrics.APPLIED.inc(len(batch.events))
         return True
 
 
@@ -84,14 +88,14 @@ async def _end_what_is_due(session: AsyncSession, height: int, now: dt.datetime)
         await store_coverage.release_unpaid(session, height)
 
 
-async def _take_in_all(session: AsyncSession, messages: Iterable[chain_event_pb2.ChainEvent], now: dt.datetime) -> str:
+async def _take_in_all(session: AsyncSession, events: Iterable[Given], now: dt.datetime) -> str:
     """Applies events in their order; the reason to halt, if there is one."""
     reason = ""
-    for withdrawn, run in itertools.groupby(messages, key=lambda message: message.withdrawn):
+    for withdrawn, run in itertools.groupby(events, key=lambda given: given.message.withdrawn):
         if withdrawn:
             reason = "REORGANISATION_BEYOND_FINALITY"
-            for message in run:
-                await projection_pages.take_back(session, message)
+            for given in run:
+                await projection_pages.take_back(session, given)
         else:
             await projection_pages.take_in(session, list(run), now)
     return reason

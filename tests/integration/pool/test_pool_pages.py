@@ -16,6 +16,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from kernel.database import Database, migrate
 from services.pool import projection_pages
 from services.pool.__main__ import MIGRATIONS
+from services.pool.backlog import Given
 from tests.integration.pool.stand_ins import GENESIS
 
 _SBTC: Final = money_pb2.TOKEN_SBTC
@@ -192,14 +193,14 @@ async def _after(database: Database, before: Page, withdrawn: Sequence[int], pag
         for statement in _GIVEN:
             await connection.execute(sa.text(statement))
         for event in before:
-            await projection_pages.take_in(session, [event], GENESIS)
+            await projection_pages.take_in(session, [Given.of(event)], GENESIS)
         for number in withdrawn:
             gone = event_pb2.ChainEvent()
             gone.CopyFrom(before[number])
             gone.withdrawn = True
-            await projection_pages.take_back(session, gone)
+            await projection_pages.take_back(session, Given.of(gone))
         for page in pages:
-            await projection_pages.take_in(session, page, GENESIS)
+            await projection_pages.take_in(session, [Given.of(event) for event in page], GENESIS)
         books = await _books(session)
         await session.rollback()
     return books
