@@ -21,7 +21,7 @@ from workflows.activities.pool import PoolActivities
 from workflows.activities.reconciliation import ReconciliationActivities
 from workflows.config import Settings, load_settings
 from workflows.schedules import create_schedules
-from workflows.worker import build_worker
+from workflows.worker import COLLECT_AFTER, build_worker
 
 
 def _activities(settings: Settings) -> list[object]:
@@ -63,5 +63,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    run_process("workflows", main())
+    run_process("workflows", main(), COLLECT_AFTER)
     end_command(0)

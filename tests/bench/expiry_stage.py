@@ -124,9 +124,9 @@ class ExpiryStage:
         token = keys.issue(principal, [role], new_id(), now, now + dt.timedelta(hours=2))
         return (("authorization", f"Bearer {token}"),)
 
-    def megabytes(self) -> dict[str, int]:
+    def megabytes(self) -> dict[str, float]:
         """Resident memory of each process now."""
-        return {name: self._process(name).memory_info().rss // _MEGABYTE for name in _PROCESSES}
+        return {name: self._process(name).memory_info().rss / _MEGABYTE for name in _PROCESSES}
 
     def processor_seconds(self) -> dict[str, float]:
         """Processor time that each process has taken so far."""

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.bench.__main__ import main
+from tests.bench.memory import Memory
 from tests.bench.row import ABOUT, at_least, at_most, of_samples, quantile, value_at_most
 from tests.bench.suite import ROWS, names_of
 
@@ -109,3 +110,14 @@ def test_medians_and_quantiles_are_of_the_samples() -> None:
     assert quantile([float(number) for number in range(1, 101)], 0.99) == 99.0
     assert quantile([float(number) for number in range(10)], 0.99) == 9.0
     assert quantile([5.0], 0.5) == 5.0
+
+
+def test_what_grows_at_last_is_told_from_what_grew_once() -> None:
+    """Memory that only steps up in the first half grows by 0 at last; a leak by what it leaks in a minute."""
+    memory = Memory()
+    for second in range(0, 120, 5):
+        memory.add({"leaks": 100 + second / 6, "steps": 100 if second < 30 else 140}, float(second))
+    assert memory.summary() == {
+        "leaks": "100, 110, 119; at most 119; +10.0 a minute at last",
+        "steps": "100, 140, 140; at most 140; +0.0 a minute at last",
+    }

@@ -14,6 +14,7 @@ from typing import Final
 
 from tests.bench.background import running
 from tests.bench.expiry_stage import ExpiryStage, expiry_stage
+from tests.bench.memory import Memory
 from tests.bench.row import Row, quantile, value_at_most
 from tests.bench.workbench import Workbench
 
@@ -31,10 +32,11 @@ async def measure(bench: Workbench) -> Row:
     bench.folder.chmod(0o755)
     async with expiry_stage(bench.folder / "stack", due, late) as stage:
         bench.say(f"{due:,} policies are in the books")
-        before, memory = stage.processor_seconds(), [stage.megabytes()]
+        before, memory = stage.processor_seconds(), Memory()
+        memory.add(stage.megabytes())
         async with running(_follow(bench, stage, memory)):
             seconds = await stage.until_ended()
-        memory.append(stage.megabytes())
+        memory.add(stage.megabytes())
         taken = {name: round(value - before[name], 1) for name, value in stage.processor_seconds().items()}
         bench.say(f"all have ended after {seconds:.1f} s; processor seconds {taken}")
         once, paid = await stage.ended_once()
@@ -48,22 +50,13 @@ async def measure(bench: Workbench) -> Row:
             "activations_answered": len(stage.answered_ms),
             "activation_p99_ms": round(quantile(stage.answered_ms, 0.99), 1),
             "processor_seconds": taken,
-            "megabytes": _memory(memory),
+            "megabytes": memory.summary(),
         }
         return Row(seconds, taken["devnet"], "s", value_at_most(_GOAL_SECONDS), notes=notes)
 
 
-async def _follow(bench: Workbench, stage: ExpiryStage, memory: list[dict[str, int]]) -> None:
+async def _follow(bench: Workbench, stage: ExpiryStage, memory: Memory) -> None:
     while True:
         await asyncio.sleep(_SAY_SECONDS)
-        memory.append(stage.megabytes())
+        memory.add(stage.megabytes())
         bench.say(f"{await stage.left():,} left")
-
-
-def _memory(samples: list[dict[str, int]]) -> dict[str, str]:
-    """Per process at the start, in the middle, at the end, and at the most."""
-    middle = samples[len(samples) // 2]
-    return {
-        name: f"{first}, {middle[name]}, {samples[-1][name]}; at most {max(sample[name] for sample in samples)}"
-        for name, first in samples[0].items()
-    }
