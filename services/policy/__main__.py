@@ -25,6 +25,7 @@ from services.policy.creation import Creation
 from services.policy.exercise import Exercise
 from services.policy.expiry import Batches, Sweeper
 from services.policy.feeds import Feeds
+from services.policy.healing import Healing
 from services.policy.judge import Judge
 from services.policy.launcher import TemporalLauncher
 from services.policy.listing import Listing
@@ -70,6 +71,7 @@ def _process(given: Settings, temporal: Client) -> Process:
             Listing(database, reading),
             Feeds(database, reading, watchers),
             sources,
+            Healing(database, gateway, given.vault),
         )
     )
     return Process(

@@ -13,13 +13,20 @@ from kernel.database import Database
 from kernel.errors import InvalidArgument
 from kernel.paging import page_size
 from kernel.rpc.caller import Caller
-from services.policy import convert, convert_lists
+from services.policy import convert, convert_healing, convert_lists
 from services.policy.convert_lists import ReadMask
 from services.policy.domain.policy import Policy
 from services.policy.domain.transitions import PolicyState
 from services.policy.reading import Reading, sees_all
 from services.policy.store_projection import Stream, read_projection
-from services.policy.store_queries import Order, PolicyFilter, list_onchain, list_policies, read_records
+from services.policy.store_queries import (
+    Order,
+    PolicyFilter,
+    list_onchain,
+    list_onchain_of,
+    list_policies,
+    read_records,
+)
 
 _PAGE: Final = 50
 _MAX_PAGE: Final = 200
@@ -83,9 +90,13 @@ class Listing:
     async def totals(self, request: pb.ListPolicyTotalsRequest) -> pb.ListPolicyTotalsResponse:
         """What the books say of every policy that is or was on chain, with the height they are at."""
         size = page_size(request.page_size, _PAGE, _MAX_TOTALS_PAGE)
+        named = convert_healing.totals_of(request)
         async with self._database.snapshot() as session:
             projection = await read_projection(session, Stream.FINAL)
-            policies = await list_onchain(session, request.after_onchain_id, size + 1)
+            if named is None:
+                policies = await list_onchain(session, request.after_onchain_id, size + 1)
+            else:
+                size, policies = len(named), await list_onchain_of(session, named)
         return pb.ListPolicyTotalsResponse(
             policies=[convert.policy_total(policy) for policy in policies[:size]],
             next_after_onchain_id=policies[size - 1].onchain_id if len(policies) > size else 0,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from typing import Any
+from typing import Any, Final
 
 from bithedge.chain_gateway.v1 import chain_event_pb2
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -38,6 +38,20 @@ from services.policy.tables import Outbox
 from workflows.contract import Signal, SignalName, create_policy_workflow_id, settle_policy_workflow_id
 
 Event = chain_event_pb2.ChainEvent
+_TERMS: Final = (
+    "holder_principal",
+    "protected_amount_sats",
+    "strike_price_usd_e8",
+    "floor_price_usd_e8",
+    "btc_price_usd_e8",
+    "stx_price_usd_e8",
+    "premium_base_units",
+    "fee_base_units",
+    "auto_settle",
+    "quote_burn_height",
+    "quote_expiration_burn_height",
+    "expiration_burn_height",
+)
 
 
 async def apply_final(session: AsyncSession, event: Event, delivered_burn_height: int, vault: str) -> None:
@@ -68,7 +82,7 @@ async def _created(session: AsyncSession, event: Event, vault: str) -> None:
     if policy is None:
         await _adopt(session, event, policy_id, vault)
     elif policy.state is PolicyState.PENDING_CREATION:
-        change = move(policy, Actor.PROJECTOR, Cause.CREATED_ON_CHAIN, origin_of(event), **_creation_fields(event))
+        change = move(policy, Actor.PROJECTOR, Cause.CREATED_ON_CHAIN, origin_of(event), **creation_fields(event))
         policy = await store.save(session, change)
         TRANSITIONS.labels(policy.state).inc()
         await signal_creation(session, policy)
@@ -90,14 +104,15 @@ async def free_onchain_id(session: AsyncSession, policy: Policy | None, event: E
 
 def _fields_of_known(policy: Policy, event: Event) -> dict[str, Any]:
     """What creation says, without taking back what the tip has already said of the policy's end."""
-    fields = _creation_fields(event)
+    fields = creation_fields(event)
     if policy.onchain_state in (OnchainState.SETTLED, OnchainState.EXPIRED):
         for name in ("onchain_state", "onchain_burn_height", "last_status_txid"):
             del fields[name]
     return fields
 
 
-def _creation_fields(event: Event) -> dict[str, Any]:
+def creation_fields(event: Event) -> dict[str, Any]:
+    """What a `policy_created` says, besides the terms, of the policy that it creates."""
     created = event.policy_created
     return {
         "onchain_id": created.onchain_id,
@@ -114,35 +129,31 @@ def _creation_fields(event: Event) -> dict[str, Any]:
 
 
 async def _adopt(session: AsyncSession, event: Event, policy_id: str, vault: str) -> None:
-    """A policy that our books do not know: its row is made from the event, which has every term."""
+    """A policy that our books do not know."""
     alert("unknown_policy_created", policy=event.policy_created.terms.policy, txid=event.txid)
-    terms, origin = event.policy_created.terms, origin_of(event)
-    same = [
-        "holder_principal",
-        "protected_amount_sats",
-        "strike_price_usd_e8",
-        "floor_price_usd_e8",
-        "btc_price_usd_e8",
-        "stx_price_usd_e8",
-        "premium_base_units",
-        "fee_base_units",
-        "auto_settle",
-        "quote_burn_height",
-        "quote_expiration_burn_height",
-        "expiration_burn_height",
-    ]
-    policy = Policy(
+    policy = adopted(event, policy_id, vault)
+    await store.insert(session, policy, birth(policy, Actor.PROJECTOR, Cause.CREATED_ON_CHAIN, origin_of(event)))
+
+
+def adopted(event: Event, policy_id: str, vault: str) -> Policy:
+    """The ACTIVE policy made from a `policy_created` alone, which has every term."""
+    time = wall_now()
+    return Policy(
         id=policy_id,
         counterparty_principal=vault,
-        token=Token(terms.token),
-        tier=Tier(terms.tier),
         state=PolicyState.ACTIVE,
-        create_time=origin.time,
-        update_time=origin.time,
-        **{name: getattr(terms, name) for name in same},
-        **_creation_fields(event),
+        create_time=time,
+        update_time=time,
+        **term_fields(event),
+        **creation_fields(event),
     )
-    await store.insert(session, policy, birth(policy, Actor.PROJECTOR, Cause.CREATED_ON_CHAIN, origin))
+
+
+def term_fields(event: Event) -> dict[str, Any]:
+    """The terms of a `policy_created`."""
+    terms = event.policy_created.terms
+    same = {name: getattr(terms, name) for name in _TERMS}
+    return {**same, "token": Token(terms.token), "tier": Tier(terms.tier)}
 
 
 async def _settled(session: AsyncSession, event: Event) -> None:
@@ -162,25 +173,29 @@ async def _expired(session: AsyncSession, event: Event) -> None:
 
 def ended(policy: Policy, event: Event) -> Change:
     """The open policy as a `policy_settled` or `policy_expired` leaves it."""
+    cause = Cause.SETTLED_ON_CHAIN if event.HasField("policy_settled") else Cause.EXPIRED_ON_CHAIN
+    return move(policy, Actor.PROJECTOR, cause, origin_of(event), **end_fields(event))
+
+
+def end_fields(event: Event) -> dict[str, Any]:
+    """What a `policy_settled` or `policy_expired` says of the policy that it ends, besides its state."""
     if event.HasField("policy_settled"):
         settled = event.policy_settled
-        fields = {
-            **_end_fields(event, OnchainState.SETTLED),
+        return {
+            **_end_at(event, OnchainState.SETTLED),
             "payout_base_units": settled.payout.base_units,
             "settlement_btc_price_usd_e8": settled.btc_price_usd_e8,
             "settlement_stx_price_usd_e8": settled.stx_price_usd_e8,
             "settlement_time": event.block_time.ToDatetime(dt.UTC),
         }
-        return move(policy, Actor.PROJECTOR, Cause.SETTLED_ON_CHAIN, origin_of(event), **fields)
-    fields = {
-        **_end_fields(event, OnchainState.EXPIRED),
+    return {
+        **_end_at(event, OnchainState.EXPIRED),
         "settlement_btc_price_usd_e8": event.policy_expired.btc_price_usd_e8,
         "expiry_checked_burn_height": event.burn_height,
     }
-    return move(policy, Actor.PROJECTOR, Cause.EXPIRED_ON_CHAIN, origin_of(event), **fields)
 
 
-def _end_fields(event: Event, onchain_state: OnchainState) -> dict[str, Any]:
+def _end_at(event: Event, onchain_state: OnchainState) -> dict[str, Any]:
     return {
         "onchain_state": onchain_state,
         "onchain_burn_height": event.burn_height,

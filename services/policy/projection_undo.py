@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.policy import store
 from services.policy.domain.activation import ActivationState
 from services.policy.domain.policy import OnchainState, Policy, reverse
-from services.policy.domain.transitions import PolicyState
+from services.policy.domain.transitions import OPEN, PolicyState
 from services.policy.projection import Event, alert, origin_of, policy_id_of
 from services.policy.store_activations import read_activation
 from services.policy.store_projection import set_stop_reason
 
-_NOT_CREATED: dict[str, Any] = {
+NOT_CREATED: Final[Mapping[str, Any]] = {
     "onchain_id": 0,
     "onchain_state": OnchainState.NONE,
     "onchain_burn_height": 0,
@@ -48,14 +49,8 @@ async def _find(session: AsyncSession, name: str, event: Event) -> Policy | None
 
 async def _undo_creation(session: AsyncSession, event: Event) -> None:
     policy = await _find(session, event.policy_created.terms.policy, event)
-    open_states = (
-        PolicyState.ACTIVE,
-        PolicyState.SETTLING,
-        PolicyState.EXPIRING,
-        PolicyState.FAILED_SETTLEMENT,
-    )
-    if policy is not None and policy.state in open_states and policy.creation_txid in ("", event.txid):
-        change = reverse(policy, PolicyState.PENDING_CREATION, origin_of(event), **_NOT_CREATED)
+    if policy is not None and policy.state in OPEN and policy.creation_txid in ("", event.txid):
+        change = reverse(policy, PolicyState.PENDING_CREATION, origin_of(event), **NOT_CREATED)
         await store.save(session, change)
 
 
@@ -67,7 +62,12 @@ async def _undo_end(session: AsyncSession, event: Event, name: str) -> None:
     ends = [line for line in history if line.to_state is policy.state and line.txid == event.txid]
     if not ends or ends[-1].from_state is None:
         return
-    target = await _reopened(session, policy, ends[-1].from_state)
+    target = await reopened(session, policy, ends[-1].from_state)
+    await store.save(session, reverse(policy, target, origin_of(event), **open_fields(policy, target)))
+
+
+def open_fields(policy: Policy, target: PolicyState) -> dict[str, Any]:
+    """What a policy that is not ended yet says, back in `target`."""
     fields: dict[str, Any] = {
         "onchain_state": OnchainState.ACTIVE,
         "onchain_burn_height": policy.creation_burn_height,
@@ -79,10 +79,10 @@ async def _undo_end(session: AsyncSession, event: Event, name: str) -> None:
     }
     if target is PolicyState.ACTIVE:
         fields["expiry_batch_id"] = ""
-    await store.save(session, reverse(policy, target, origin_of(event), **fields))
+    return fields
 
 
-async def _reopened(session: AsyncSession, policy: Policy, before: PolicyState) -> PolicyState:
+async def reopened(session: AsyncSession, policy: Policy, before: PolicyState) -> PolicyState:
     """Where a policy waits for its end anew. Workflows that were told of the first one have closed: none may own it.
 
     What was EXPIRING is swept again. What was SETTLING on a receipt is for an operator to retry; an activation that

@@ -11,12 +11,13 @@ from bithedge.policy.v1 import policy_service_pb2 as pb
 from kernel.ids import parse_resource_name
 from kernel.rpc.caller import current_caller
 from kernel.rpc.interceptors import Context
-from services.policy import convert
+from services.policy import convert, convert_healing
 from services.policy.creation import Creation
 from services.policy.domain.policy import COLLECTION
 from services.policy.exercise import Exercise, check_activation_number
 from services.policy.expiry import Batches
 from services.policy.feeds import Feeds
+from services.policy.healing import Healing
 from services.policy.listing import Listing
 from services.policy.reading import Reading
 from services.policy.sources import Sources
@@ -33,6 +34,7 @@ class Parts:
     listing: Listing
     feeds: Feeds
     sources: Sources
+    healing: Healing
 
 
 class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
@@ -46,6 +48,7 @@ class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
         self._listing = parts.listing
         self._feeds = parts.feeds
         self._sources = parts.sources
+        self._healing = parts.healing
 
     async def GetQuote(self, request: pb.GetQuoteRequest, context: Context) -> pb.GetQuoteResponse:
         """An indicative quote."""
@@ -179,6 +182,11 @@ class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
         """A step of the expire workflow."""
         batch = await self._batches.release(request.name, request.reason)
         return pb.ReleaseExpiryBatchResponse(batch=batch)
+
+    async def HealPolicies(self, request: pb.HealPoliciesRequest, context: Context) -> pb.HealPoliciesResponse:
+        """A step of the reconcile workflow."""
+        healed = await self._healing.heal(convert_healing.ids_from(request.policies))
+        return pb.HealPoliciesResponse(healings=[convert_healing.healing_message(one) for one in healed])
 
     async def ListPolicyTotals(
         self, request: pb.ListPolicyTotalsRequest, context: Context

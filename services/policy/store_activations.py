@@ -58,6 +58,13 @@ async def read_latest_activations(session: AsyncSession, policies: Sequence[Poli
     return {row["policy_id"]: _from_row(row) for row in await rows(session, statement)}
 
 
+async def find_latest_activation(session: AsyncSession, policy_id: str) -> Activation | None:
+    """The latest request of a policy, also where its row is lost; None if there is none."""
+    statement = sa.select(ACTIVATION).where(ACTIVATION.c.policy_id == policy_id)
+    found = await rows(session, statement.order_by(ACTIVATION.c.number.desc()).limit(1))
+    return _from_row(found[0]) if found else None
+
+
 async def list_unjudged(session: AsyncSession, limit: int) -> list[Activation]:
     """Requests that are not judged yet."""
     statement = (

@@ -24,9 +24,12 @@ _UNPAID: Final = (PolicyState.PENDING_CREATION, PolicyState.FAILED_CREATION)
 Figures = Counter[tuple[str, str]]
 
 
-def figures_of(before: Policy | None, after: Policy) -> Figures:
-    """What a transition adds to the figures: counts by state, premiums paid and payouts by token."""
-    change: Figures = Counter(_contribution(after))
+def figures_of(before: Policy | None, after: Policy | None) -> Figures:
+    """What a transition adds to the figures: counts by state, premiums paid and payouts by token.
+
+    `before` is None at a birth, `after` where a row was lost.
+    """
+    change: Figures = Counter() if after is None else _contribution(after)
     if before is not None:
         change.subtract(_contribution(before))
     return change

@@ -171,6 +171,12 @@ async def list_onchain(session: AsyncSession, after_onchain_id: int, limit: int)
     return await _list(session, statement.limit(limit))
 
 
+async def list_onchain_of(session: AsyncSession, policy_ids: Sequence[str]) -> list[Policy]:
+    """Those of some policies that are or were on chain, by their number there."""
+    statement = sa.select(POLICY).where(POLICY.c.id.in_(policy_ids), POLICY.c.onchain_id.is_not(None))
+    return await _list(session, statement.order_by(POLICY.c.onchain_id))
+
+
 async def find_policies(session: AsyncSession, policy_ids: Sequence[str]) -> list[Policy]:
     """The policies of some ids, in no order; ids without one are left out."""
     return await _list(session, sa.select(POLICY).where(POLICY.c.id.in_(policy_ids)))

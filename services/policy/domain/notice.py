@@ -45,6 +45,8 @@ _BY_CAUSE: Final = {
     Cause.REORGANISED: NoticeKind.REORGANISED,
     # An operator's doing: the holder's activation is the same as before.
     Cause.SETTLEMENT_RETRIED: None,
+    # Our books were wrong, and not what the holder has.
+    Cause.PROVEN_BY_CHAIN: None,
 }
 
 

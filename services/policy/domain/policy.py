@@ -13,6 +13,7 @@ from kernel.ids import resource_name
 from kernel.units import Tier, Token, payout
 from services.policy.domain.errors import Reason
 from services.policy.domain.transitions import (
+    CORRECTIONS,
     REVERSALS,
     TERMINAL,
     Actor,
@@ -168,6 +169,15 @@ def reverse(policy: Policy, target: PolicyState, origin: Origin, **fields: Any) 
             Reason.TRANSITION_NOT_ALLOWED, f"no reversal from {policy.state} to {target}", state=policy.state
         )
     return _moved(policy, target, Actor.PROJECTOR, str(Cause.REORGANISED), origin, fields)
+
+
+def correct(policy: Policy, target: PolicyState, origin: Origin, **fields: Any) -> Change:
+    """The policy in `target` because final events refute its state."""
+    if (policy.state, target) not in CORRECTIONS:
+        raise FailedPrecondition(
+            Reason.TRANSITION_NOT_ALLOWED, f"no correction from {policy.state} to {target}", state=policy.state
+        )
+    return _moved(policy, target, Actor.PROJECTOR, str(Cause.PROVEN_BY_CHAIN), origin, fields)
 
 
 def birth(policy: Policy, actor: Actor, cause: Cause, origin: Origin) -> Transition:

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from services.policy.domain.transitions import MEANING, REVERSALS, RULES, TERMINAL, Cause, PolicyState, Rule
+from services.policy.domain.transitions import (
+    CORRECTIONS,
+    MEANING,
+    REVERSALS,
+    RULES,
+    TERMINAL,
+    Cause,
+    PolicyState,
+    Rule,
+)
 
 PATH: Final = Path(__file__).parents[3] / "docs" / "policy_states.md"
 _HEAD: Final = """# States of a policy
@@ -15,8 +25,8 @@ Generated from `services/policy/domain/transitions.py`; do not edit.
 
 
 def render() -> str:
-    """The whole document: a diagram, the table of transitions and the table of reversals."""
-    return "\n".join([_HEAD, *_diagram(), "", *_table(), "", *_reversals(), ""])
+    """The whole document: a diagram, the tables of transitions, reversals and corrections."""
+    return "\n".join([_HEAD, *_diagram(), "", *_table(), "", *_reversals(), "", *_corrections(), ""])
 
 
 def _diagram() -> list[str]:
@@ -47,9 +57,25 @@ def _reversals() -> list[str]:
         "| from | back to |",
         "|---|---|",
     ]
+    return lines + _pairs(REVERSALS)
+
+
+def _corrections() -> list[str]:
+    lines = [
+        "## Corrections",
+        "",
+        f"Only by reconciliation, and only when {MEANING[Cause.PROVEN_BY_CHAIN]}.",
+        "",
+        "| from | back to |",
+        "|---|---|",
+    ]
+    return lines + _pairs(CORRECTIONS)
+
+
+def _pairs(states: Iterable[tuple[PolicyState, PolicyState]]) -> list[str]:
     order = list(PolicyState)
-    pairs = sorted(REVERSALS, key=lambda pair: (order.index(pair[0]), order.index(pair[1])))
-    return lines + [f"| {source} | {target} |" for source, target in pairs]
+    pairs = sorted(states, key=lambda pair: (order.index(pair[0]), order.index(pair[1])))
+    return [f"| {source} | {target} |" for source, target in pairs]
 
 
 def _end(state: PolicyState | None) -> str:

@@ -55,6 +55,8 @@ class Cause(enum.StrEnum):
     CREATED_AFTER_FAILURE = "CREATED_AFTER_FAILURE"
     # Only in REVERSALS.
     REORGANISED = "REORGANISED"
+    # Only in CORRECTIONS, or recorded without a transition.
+    PROVEN_BY_CHAIN = "PROVEN_BY_CHAIN"
 
 
 MEANING: Final[dict[Cause, str]] = {
@@ -75,9 +77,11 @@ MEANING: Final[dict[Cause, str]] = {
     Cause.EXPIRED_ON_CHAIN: "its policy-expired event is final",
     Cause.CREATED_AFTER_FAILURE: "created on chain after its quote had ended: a person decides",
     Cause.REORGANISED: "a reorganisation deeper than finality withdrew what had caused the state",
+    Cause.PROVEN_BY_CHAIN: "the final events of the chain prove that the row was wrong, or lost",
 }
 
 S = PolicyState
+OPEN: Final = (S.ACTIVE, S.SETTLING, S.EXPIRING, S.FAILED_SETTLEMENT)
 
 
 @dataclass(frozen=True)
@@ -107,18 +111,25 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(S.EXPIRING, S.ACTIVE, Actor.WORKFLOW, Cause.BATCH_RELEASED),
     *(
         Rule(source, target, Actor.PROJECTOR, cause)
-        for source in (S.ACTIVE, S.SETTLING, S.EXPIRING, S.FAILED_SETTLEMENT)
+        for source in OPEN
         for target, cause in ((S.SETTLED, Cause.SETTLED_ON_CHAIN), (S.EXPIRED, Cause.EXPIRED_ON_CHAIN))
     ),
 )
 
 TERMINAL: Final = frozenset({S.SETTLED, S.EXPIRED, S.FAILED_CREATION})
-_OPEN: Final = (S.ACTIVE, S.SETTLING, S.EXPIRING, S.FAILED_SETTLEMENT)
 
 # The only way out of a terminal state, and never in normal work: creation stops until a person resumes.
 REVERSALS: Final[frozenset[tuple[PolicyState, PolicyState]]] = frozenset(
-    [(source, S.PENDING_CREATION) for source in _OPEN]
-    + [(ended, source) for ended in (S.SETTLED, S.EXPIRED) for source in _OPEN]
+    [(source, S.PENDING_CREATION) for source in OPEN]
+    + [(ended, source) for ended in (S.SETTLED, S.EXPIRED) for source in OPEN]
+)
+
+# From a state that the final events refute to the one before it, which they may then end: reconciliation alone.
+CORRECTIONS: Final[frozenset[tuple[PolicyState, PolicyState]]] = frozenset(
+    (wrong, right)
+    for wrong in (S.PENDING_CREATION, S.FAILED_CREATION, S.SETTLED, S.EXPIRED)
+    for right in (S.PENDING_CREATION, *OPEN)
+    if wrong is not right
 )
 
 _BY_CAUSE: Final = {(rule.source, rule.cause): rule for rule in RULES if rule.source is not None}

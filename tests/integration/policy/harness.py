@@ -34,6 +34,7 @@ from services.policy.creation import Creation
 from services.policy.exercise import Exercise
 from services.policy.expiry import Batches, Sweeper
 from services.policy.feeds import Feeds
+from services.policy.healing import Healing
 from services.policy.judge import Judge
 from services.policy.launcher import CreationLauncher
 from services.policy.listing import Listing
@@ -226,12 +227,12 @@ async def running(url: str, launcher: CreationLauncher | None = None, at_once: i
         tips = TipFollower(channels[2])
         sources = Sources(channels[0], channels[1], channels[2], tips)
         watchers = Watchers(database, sources.burn_height)
-        stand_in = LauncherStandIn()
+        stand_in, healing = LauncherStandIn(), Healing(database, channels[2], VAULT)
         creation = Creation(database, sources, launcher or stand_in, VAULT)
         reading = Reading(database, sources, watchers)
         exercise, listing = Exercise(database, sources), Listing(database, reading)
         feeds, batches = Feeds(database, reading, watchers), Batches(database)
-        servicer = PolicyServicer(Parts(creation, exercise, batches, reading, listing, feeds, sources))
+        servicer = PolicyServicer(Parts(creation, exercise, batches, reading, listing, feeds, sources, healing))
         channel = await stack.enter_async_context(serving(_policy(servicer), None))
         sweeper = Sweeper(database, LeaderLease(database, Lease, "sweeper"), at_once)
         projectors = {
@@ -239,13 +240,12 @@ async def running(url: str, launcher: CreationLauncher | None = None, at_once: i
             for stream in Stream
         }
         judge = Judge(database, sources)
-        noticer = Noticer(database, sources, LeaderLease(database, Lease, "noticer"))
         work = [
             tips.follow,
             watchers.run,
             judge.run,
             sweeper.run,
-            noticer.run,
+            Noticer(database, sources, LeaderLease(database, Lease, "noticer")).run,
             Numbering(database, LeaderLease(database, Lease, "numbering"), LINES).run,
             *(one.run for one in projectors.values()),
         ]

@@ -132,6 +132,7 @@ class GatewayStandIn(_Gateway):
         self.paused: list[str] = []
         self.burn_block_heights: dict[int, int] = {}
         self.tip = gateway_pb2.Tip(stacks_height=1, block_hash="01", burn_height=1000, network="testnet")
+        self.signed_quotes: list[gateway_pb2.SignedQuote] = []
         self._answers: dict[int, list[gateway_pb2.WatchEventsResponse]] = {
             gateway_pb2.EVENT_FINALITY_TIP: [],
             gateway_pb2.EVENT_FINALITY_FINAL: [],
@@ -169,6 +170,20 @@ class GatewayStandIn(_Gateway):
     def delivered(self, finality: int) -> int:
         """The cursor of a stream's last answer."""
         return len(self._answers[finality])
+
+    def overlook(self, *events: chain_event_pb2.ChainEvent) -> None:
+        """Puts final events into the last answer, where those who have read it never see them."""
+        self._answers[gateway_pb2.EVENT_FINALITY_FINAL][-1].events.extend(events)
+
+    async def ListSignedQuotes(
+        self, request: gateway_pb2.ListSignedQuotesRequest, context: Context
+    ) -> gateway_pb2.ListSignedQuotesResponse:
+        """One quote a page."""
+        place = int(request.page_token or 0)
+        more = str(place + 1) if place + 1 < len(self.signed_quotes) else ""
+        return gateway_pb2.ListSignedQuotesResponse(
+            signed_quotes=self.signed_quotes[place : place + 1], next_page_token=more
+        )
 
     async def GetTip(self, request: gateway_pb2.GetTipRequest, context: Context) -> gateway_pb2.GetTipResponse:
         """The tip that was set."""
@@ -210,11 +225,19 @@ class GatewayStandIn(_Gateway):
     async def WatchEvents(
         self, request: gateway_pb2.WatchEventsRequest, context: Context
     ) -> AsyncIterator[gateway_pb2.WatchEventsResponse]:
-        """Every answer after the cursor, then new ones."""
+        """Every answer after the cursor, then new ones. Whoever begins anew is told how far they reach by the last."""
         answers, position = self._answers[request.finality], int(request.cursor or "0")
         while True:
             async with self._changed:
                 while len(answers) <= position:
                     await self._changed.wait()
-            yield answers[position]
+            yield _amid(answers[position]) if not request.cursor and position + 1 < len(answers) else answers[position]
             position += 1
+
+
+def _amid(answer: gateway_pb2.WatchEventsResponse) -> gateway_pb2.WatchEventsResponse:
+    """An answer that more follow at once."""
+    amid = gateway_pb2.WatchEventsResponse()
+    amid.CopyFrom(answer)
+    amid.delivered_burn_height = 0
+    return amid

@@ -100,6 +100,44 @@ NOTIFICATION_KIND_REORGANISED: NotificationKind.ValueType  # 11
 """A deep reorganisation has taken back what an earlier notification said."""
 Global___NotificationKind: _TypeAlias = NotificationKind  # noqa: Y015
 
+class _HealingOutcome:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _HealingOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HealingOutcome.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    HEALING_OUTCOME_UNSPECIFIED: _HealingOutcome.ValueType  # 0
+    HEALING_OUTCOME_HEALED: _HealingOutcome.ValueType  # 1
+    """The row says what the final events say, and did not before."""
+    HEALING_OUTCOME_RESTORED: _HealingOutcome.ValueType  # 2
+    """The row was lost, and is there again."""
+    HEALING_OUTCOME_NOTHING_MISSED: _HealingOutcome.ValueType  # 3
+    """The row says what the final events say, and did before."""
+    HEALING_OUTCOME_NOT_ON_CHAIN: _HealingOutcome.ValueType  # 4
+    """No final event that stands has created it: the chain proves nothing of it."""
+    HEALING_OUTCOME_CREATED_AFTER_FAILURE: _HealingOutcome.ValueType  # 5
+    """Created on chain after its quote had ended in our books: a person decides."""
+    HEALING_OUTCOME_REFUSED: _HealingOutcome.ValueType  # 6
+    """The events say what the rules of the books refuse; the log says which."""
+
+class HealingOutcome(_HealingOutcome, metaclass=_HealingOutcomeEnumTypeWrapper):
+    """What became of a policy that should be healed."""
+
+HEALING_OUTCOME_UNSPECIFIED: HealingOutcome.ValueType  # 0
+HEALING_OUTCOME_HEALED: HealingOutcome.ValueType  # 1
+"""The row says what the final events say, and did not before."""
+HEALING_OUTCOME_RESTORED: HealingOutcome.ValueType  # 2
+"""The row was lost, and is there again."""
+HEALING_OUTCOME_NOTHING_MISSED: HealingOutcome.ValueType  # 3
+"""The row says what the final events say, and did before."""
+HEALING_OUTCOME_NOT_ON_CHAIN: HealingOutcome.ValueType  # 4
+"""No final event that stands has created it: the chain proves nothing of it."""
+HEALING_OUTCOME_CREATED_AFTER_FAILURE: HealingOutcome.ValueType  # 5
+"""Created on chain after its quote had ended in our books: a person decides."""
+HEALING_OUTCOME_REFUSED: HealingOutcome.ValueType  # 6
+"""The events say what the rules of the books refuse; the log says which."""
+Global___HealingOutcome: _TypeAlias = HealingOutcome  # noqa: Y015
+
 @_typing.final
 class PolicyTerms(_message.Message):
     """What a holder asks for."""
@@ -1315,22 +1353,102 @@ class ReleaseExpiryBatchResponse(_message.Message):
 Global___ReleaseExpiryBatchResponse: _TypeAlias = ReleaseExpiryBatchResponse  # noqa: Y015
 
 @_typing.final
+class HealPoliciesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICIES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def policies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """`policies/{id}`, 1 to 1,000 different ones."""
+
+    def __init__(
+        self,
+        *,
+        policies: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["policies", b"policies"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HealPoliciesRequest: _TypeAlias = HealPoliciesRequest  # noqa: Y015
+
+@_typing.final
+class PolicyHealing(_message.Message):
+    """What became of one policy."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    CHANGED_FIELDS_FIELD_NUMBER: _builtins.int
+    policy: _builtins.str
+    outcome: Global___HealingOutcome.ValueType
+    @_builtins.property
+    def changed_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the row's fields that were changed; none where it was made again."""
+
+    def __init__(
+        self,
+        *,
+        policy: _builtins.str = ...,
+        outcome: Global___HealingOutcome.ValueType = ...,
+        changed_fields: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_fields", b"changed_fields", "outcome", b"outcome", "policy", b"policy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PolicyHealing: _TypeAlias = PolicyHealing  # noqa: Y015
+
+@_typing.final
+class HealPoliciesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEALINGS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def healings(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyHealing]:
+        """In the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        healings: _abc.Iterable[Global___PolicyHealing] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["healings", b"healings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HealPoliciesResponse: _TypeAlias = HealPoliciesResponse  # noqa: Y015
+
+@_typing.final
 class ListPolicyTotalsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     AFTER_ONCHAIN_ID_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    POLICIES_FIELD_NUMBER: _builtins.int
     after_onchain_id: _builtins.int
     page_size: _builtins.int
+    @_builtins.property
+    def policies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only these, at most 1,000, all of them in one answer; `after_onchain_id` and `page_size` must be unset then."""
+
     def __init__(
         self,
         *,
         after_onchain_id: _builtins.int = ...,
         page_size: _builtins.int = ...,
+        policies: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_onchain_id", b"after_onchain_id", "page_size", b"page_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_onchain_id", b"after_onchain_id", "page_size", b"page_size", "policies", b"policies"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -145,6 +145,11 @@ class PolicyServiceStub:
                 request_serializer=bithedge_dot_policy_dot_v1_dot_policy__service__pb2.ReleaseExpiryBatchRequest.SerializeToString,
                 response_deserializer=bithedge_dot_policy_dot_v1_dot_policy__service__pb2.ReleaseExpiryBatchResponse.FromString,
                 _registered_method=True)
+        self.HealPolicies = channel.unary_unary(
+                '/bithedge.policy.v1.PolicyService/HealPolicies',
+                request_serializer=bithedge_dot_policy_dot_v1_dot_policy__service__pb2.HealPoliciesRequest.SerializeToString,
+                response_deserializer=bithedge_dot_policy_dot_v1_dot_policy__service__pb2.HealPoliciesResponse.FromString,
+                _registered_method=True)
         self.ListPolicyTotals = channel.unary_unary(
                 '/bithedge.policy.v1.PolicyService/ListPolicyTotals',
                 request_serializer=bithedge_dot_policy_dot_v1_dot_policy__service__pb2.ListPolicyTotalsRequest.SerializeToString,
@@ -311,6 +316,14 @@ class PolicyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def HealPolicies(self, request, context):
+        """Puts right what the books say of these policies against the final events of the chain, which the service reads from
+        the gateway itself; a step of the reconcile workflow. Called again it finds nothing to do.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListPolicyTotals(self, request, context):
         """Every policy with what the books say of it, by on-chain id; for reconciliation.
         """
@@ -430,6 +443,11 @@ def add_PolicyServiceServicer_to_server(servicer, server):
                     servicer.ReleaseExpiryBatch,
                     request_deserializer=bithedge_dot_policy_dot_v1_dot_policy__service__pb2.ReleaseExpiryBatchRequest.FromString,
                     response_serializer=bithedge_dot_policy_dot_v1_dot_policy__service__pb2.ReleaseExpiryBatchResponse.SerializeToString,
+            ),
+            'HealPolicies': grpc.unary_unary_rpc_method_handler(
+                    servicer.HealPolicies,
+                    request_deserializer=bithedge_dot_policy_dot_v1_dot_policy__service__pb2.HealPoliciesRequest.FromString,
+                    response_serializer=bithedge_dot_policy_dot_v1_dot_policy__service__pb2.HealPoliciesResponse.SerializeToString,
             ),
             'ListPolicyTotals': grpc.unary_unary_rpc_method_handler(
                     servicer.ListPolicyTotals,
@@ -1032,6 +1050,33 @@ class PolicyService:
             '/bithedge.policy.v1.PolicyService/ReleaseExpiryBatch',
             bithedge_dot_policy_dot_v1_dot_policy__service__pb2.ReleaseExpiryBatchRequest.SerializeToString,
             bithedge_dot_policy_dot_v1_dot_policy__service__pb2.ReleaseExpiryBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def HealPolicies(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bithedge.policy.v1.PolicyService/HealPolicies',
+            bithedge_dot_policy_dot_v1_dot_policy__service__pb2.HealPoliciesRequest.SerializeToString,
+            bithedge_dot_policy_dot_v1_dot_policy__service__pb2.HealPoliciesResponse.FromString,
             options,
             channel_credentials,
             insecure,

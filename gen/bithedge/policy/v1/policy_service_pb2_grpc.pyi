@@ -79,6 +79,10 @@ class PolicyServiceStub:
     """A batch that the sweeper claimed; a step of the expire workflow."""
     ReleaseExpiryBatch: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.ReleaseExpiryBatchRequest, _policy_service_pb2.ReleaseExpiryBatchResponse]
     """Gives the policies of a batch that the contract refused as a whole back to ACTIVE."""
+    HealPolicies: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.HealPoliciesRequest, _policy_service_pb2.HealPoliciesResponse]
+    """Puts right what the books say of these policies against the final events of the chain, which the service reads from
+    the gateway itself; a step of the reconcile workflow. Called again it finds nothing to do.
+    """
     ListPolicyTotals: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.ListPolicyTotalsRequest, _policy_service_pb2.ListPolicyTotalsResponse]
     """Every policy with what the books say of it, by on-chain id; for reconciliation."""
 
@@ -133,6 +137,10 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
     """A batch that the sweeper claimed; a step of the expire workflow."""
     ReleaseExpiryBatch: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.ReleaseExpiryBatchRequest, _policy_service_pb2.ReleaseExpiryBatchResponse]  # type: ignore[assignment]
     """Gives the policies of a batch that the contract refused as a whole back to ACTIVE."""
+    HealPolicies: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.HealPoliciesRequest, _policy_service_pb2.HealPoliciesResponse]  # type: ignore[assignment]
+    """Puts right what the books say of these policies against the final events of the chain, which the service reads from
+    the gateway itself; a step of the reconcile workflow. Called again it finds nothing to do.
+    """
     ListPolicyTotals: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.ListPolicyTotalsRequest, _policy_service_pb2.ListPolicyTotalsResponse]  # type: ignore[assignment]
     """Every policy with what the books say of it, by on-chain id; for reconciliation."""
 
@@ -316,6 +324,16 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_policy_service_pb2.ReleaseExpiryBatchResponse, _abc.Awaitable[_policy_service_pb2.ReleaseExpiryBatchResponse]]:
         """Gives the policies of a batch that the contract refused as a whole back to ACTIVE."""
+
+    @_abc_1.abstractmethod
+    def HealPolicies(
+        self,
+        request: _policy_service_pb2.HealPoliciesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_policy_service_pb2.HealPoliciesResponse, _abc.Awaitable[_policy_service_pb2.HealPoliciesResponse]]:
+        """Puts right what the books say of these policies against the final events of the chain, which the service reads from
+        the gateway itself; a step of the reconcile workflow. Called again it finds nothing to do.
+        """
 
     @_abc_1.abstractmethod
     def ListPolicyTotals(
