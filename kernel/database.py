@@ -139,10 +139,11 @@ async def driver_connection(session: AsyncSession) -> asyncpg.Connection[asyncpg
     return connection
 
 
-def constant(value: str) -> sa.ColumnElement[str]:
+def constant(value: str | int) -> sa.ColumnElement[Any]:
     """A value that stands in the statement's text: also a plan for any values then goes by the indexes that are of
     this value's rows alone. For values of ours, of which there are few; never for what somebody gave."""
-    return sa.literal(str(value), literal_execute=True)
+    # A member of an enumeration is written as its value.
+    return sa.literal(int(value) if isinstance(value, int) else str(value), literal_execute=True)
 
 
 async def notify(session: AsyncSession, channel: str, payload: str = "") -> None:

@@ -38,13 +38,9 @@ async def save_state(session: AsyncSession, state: ChainState) -> None:
 
 async def highest_canonical(session: AsyncSession, index_hashes: Sequence[str]) -> Block | None:
     """The highest of these blocks that is canonical with us."""
-    statement = (
-        select(Block)
-        .where(col(Block.canonical), col(Block.index_hash).in_(index_hashes))
-        .order_by(col(Block.stacks_height).desc())
-        .limit(1)
-    )
-    return (await session.exec(statement)).first()
+    # Not ordered here: where none is ours, the planner would go down all our heights in search of one.
+    statement = select(Block).where(col(Block.canonical), col(Block.index_hash).in_(index_hashes))
+    return max((await session.exec(statement)).all(), key=lambda block: block.stacks_height, default=None)
 
 
 async def canonical_block_by_hash(session: AsyncSession, block_hash: str) -> Block | None:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from kernel.database import constant
 from services.chain_gateway.contracts import ORACLE, REGISTRY
 from services.chain_gateway.tables import ChainState, Event
 
@@ -33,7 +34,7 @@ async def published(session: AsyncSession, values: Sequence[bytes]) -> dict[byte
     statement = select(col(Event.value), _CONFIRMATIONS).where(
         col(Event.canonical),
         col(Event.contract) == ORACLE,
-        col(Event.topic) == PUBLISHED,
+        col(Event.topic) == constant(PUBLISHED),
         col(Event.value).in_(values),
     )
     return {bytes(value): confirmations for value, confirmations in (await session.exec(statement)).all()}
@@ -45,7 +46,7 @@ async def end_of(session: AsyncSession, policy_id: bytes) -> End | None:
     statement = select(col(Event.topic), _CONFIRMATIONS).where(
         col(Event.canonical),
         col(Event.contract) == REGISTRY,
-        col(Event.topic).in_((SETTLED, EXPIRED)),
+        col(Event.topic).in_((constant(SETTLED), constant(EXPIRED))),
         sa.func.position(sa.literal(policy_id, sa.LargeBinary).op("IN")(col(Event.value))) > 0,
     )
     found = (await session.exec(statement.order_by(col(Event.sequence).desc()).limit(1))).first()

@@ -12,7 +12,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from kernel.clock import wall_now
-from kernel.database import Database, notify
+from kernel.database import Database, constant, notify
 from services.chain_gateway.domain.confirmation import IntentState
 from services.chain_gateway.store_transactions import INTENT_CHANNEL
 from services.chain_gateway.tables import Intent
@@ -23,12 +23,15 @@ SELECT intent.id,
     concat_ws(
         ' ',
         intent.xmin,
-        string_agg(sent.xmin::text, ' ' ORDER BY sent.txid),
-        (SELECT burn_height FROM chain_gateway.chain_state WHERE bool_or(sent.mined_burn_height IS NOT NULL))
+        sent.versions,
+        (SELECT burn_height FROM chain_gateway.chain_state WHERE sent.is_mined)
     ) AS version
-FROM chain_gateway.intent LEFT JOIN chain_gateway.chain_transaction AS sent ON sent.intent_id = intent.id
+FROM chain_gateway.intent, LATERAL (
+    SELECT string_agg(one.xmin::text, ' ' ORDER BY one.txid) AS versions,
+        bool_or(one.mined_burn_height IS NOT NULL) AS is_mined
+    FROM chain_gateway.chain_transaction AS one WHERE one.intent_id = intent.id
+) AS sent
 WHERE intent.id = ANY($1::text[])
-GROUP BY intent.id, intent.xmin
 """
 
 
@@ -60,7 +63,7 @@ async def count_by_state(session: AsyncSession) -> dict[int, int]:
     """How many intents are open, by state."""
     statement = (
         select(col(Intent.state), sa.func.count())
-        .where(col(Intent.state) <= IntentState.SUBMITTED)
+        .where(col(Intent.state) <= constant(IntentState.SUBMITTED))
         .group_by(col(Intent.state))
     )
     return {int(state): int(count) for state, count in (await session.exec(statement)).all()}
@@ -75,7 +78,7 @@ async def lock_queued(session: AsyncSession, limit: int, *, sponsored: bool) -> 
     statement = (
         select(Intent)
         .where(
-            col(Intent.state) == IntentState.QUEUED,
+            col(Intent.state) == constant(IntentState.QUEUED),
             sa.or_(col(Intent.hold_time).is_(None), col(Intent.hold_time) <= sa.func.now()),
             signed_by_user.is_not(None) if sponsored else signed_by_user.is_(None),
         )
@@ -118,7 +121,7 @@ async def explain(session: AsyncSession, intent_id: str, reason: str) -> None:
         sa.update(Intent)
         .where(
             col(Intent.id) == intent_id,
-            col(Intent.state) <= IntentState.SUBMITTED,
+            col(Intent.state) <= constant(IntentState.SUBMITTED),
             col(Intent.give_up_reason) == "",
         )
         .values(reason=reason)

@@ -13,8 +13,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from kernel.clock import wall_now
 from kernel.database import Database
 from kernel.ids import new_id
-from services.chain_gateway.domain.confirmation import OPEN_TRANSACTIONS
 from services.chain_gateway.domain.key_rotation import KeyState
+from services.chain_gateway.store_outcomes import IS_OPEN
 from services.chain_gateway.tables import SCHEMA, ChainTransaction, SignedQuote, SignedVoucher
 from services.chain_gateway.tables_keys import BackendKey, BackendKeyChange
 
@@ -70,9 +70,7 @@ def change(session: AsyncSession, key: BackendKey, state: KeyState, principal: s
 async def open_transactions(session: AsyncSession, address: str) -> int:
     """Transactions of a key that have not ended."""
     statement = (
-        select(sa.func.count())
-        .select_from(ChainTransaction)
-        .where(col(ChainTransaction.sender) == address, col(ChainTransaction.state).in_(OPEN_TRANSACTIONS))
+        select(sa.func.count()).select_from(ChainTransaction).where(col(ChainTransaction.sender) == address, IS_OPEN)
     )
     return int((await session.exec(statement)).one())
 

@@ -12,9 +12,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from kernel.database import Database
+from kernel.database import Database, constant
 from services.chain_gateway import store_intents
 from services.chain_gateway.domain.confirmation import OPEN_TRANSACTIONS, IntentState, TransactionState
+from services.chain_gateway.store_outcomes import IS_OPEN
 from services.chain_gateway.tables import (
     SCHEMA,
     ChainState,
@@ -31,6 +32,13 @@ SELECT EXISTS (
     SELECT FROM {SCHEMA}.chain_transaction
     WHERE state IN ({_OPEN}) AND mined_index_hash IS NULL AND due_time <= now()
 )"""
+
+_HIGHEST_MINED: Final = (
+    select(sa.func.max(col(MinedNonce.nonce)))
+    .where(col(MinedNonce.sender) == col(SigningAccount.address))
+    .correlate(SigningAccount)
+    .scalar_subquery()
+)
 
 
 @dataclass(frozen=True)
@@ -73,23 +81,15 @@ async def chain_nonces(session: AsyncSession, addresses: Collection[str]) -> dic
 
     Nonces are used in order: all below the highest one that a block has are used, whoever used them.
     """
-    mined = (
-        select(sa.func.max(col(MinedNonce.nonce)) + 1)
-        .where(col(MinedNonce.sender) == col(SigningAccount.address))
-        .correlate(SigningAccount)
-        .scalar_subquery()
-    )
-    statement = select(col(SigningAccount.address), sa.func.coalesce(mined, col(SigningAccount.base_nonce))).where(
-        col(SigningAccount.address).in_(addresses)
-    )
+    nonce = sa.func.coalesce(_HIGHEST_MINED + 1, col(SigningAccount.base_nonce))
+    statement = select(col(SigningAccount.address), nonce).where(col(SigningAccount.address).in_(addresses))
     return {address: int(nonce) for address, nonce in (await session.exec(statement)).all() if nonce is not None}
 
 
 async def of_unknown_past(session: AsyncSession, addresses: Collection[str]) -> list[str]:
     """Accounts of which no block that we ingested has a transaction, while earlier blocks may have some."""
-    mined = sa.exists().where(col(MinedNonce.sender) == col(SigningAccount.address))
     statement = select(col(SigningAccount.address)).where(
-        col(SigningAccount.address).in_(addresses), ~col(SigningAccount.complete), ~mined
+        col(SigningAccount.address).in_(addresses), ~col(SigningAccount.complete), _HIGHEST_MINED.is_(None)
     )
     return list((await session.exec(statement)).all())
 
@@ -110,7 +110,7 @@ async def ledger(session: AsyncSession, address: str) -> Ledger | None:
     statement = select(col(ChainTransaction.nonce), col(ChainTransaction.state)).where(
         col(ChainTransaction.sender) == address,
         col(ChainTransaction.nonce) >= chain_nonce,
-        col(ChainTransaction.state).in_(OPEN_TRANSACTIONS),
+        IS_OPEN,
     )
     rows = (await session.exec(statement)).all()
     unsent = any(state in (TransactionState.SIGNED, TransactionState.UNKNOWN) for _, state in rows)
@@ -143,8 +143,8 @@ async def _abandoned(session: AsyncSession, address: str, chain_nonce: int) -> s
         select(col(ChainTransaction.nonce))
         .join(Intent, col(Intent.id) == col(ChainTransaction.intent_id))
         .where(
-            col(Intent.state) == IntentState.SUBMITTED,
-            col(Intent.give_up_reason) != "",
+            col(Intent.state) == constant(IntentState.SUBMITTED),
+            col(Intent.give_up_reason) != constant(""),
             col(ChainTransaction.sender) == address,
             col(ChainTransaction.nonce) >= chain_nonce,
         )
@@ -203,7 +203,7 @@ async def claim_due(session: AsyncSession, until: dt.datetime, limit: int) -> Se
     due = (
         select(col(ChainTransaction.txid))
         .where(
-            col(ChainTransaction.state).in_(OPEN_TRANSACTIONS),
+            IS_OPEN,
             col(ChainTransaction.mined_index_hash).is_(None),
             col(ChainTransaction.due_time) <= sa.func.now(),
         )

@@ -10,7 +10,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from kernel.clock import wall_now
-from kernel.database import notify
+from kernel.database import constant, notify
 from kernel.log import get_logger
 from services.chain_gateway import metrics
 from services.chain_gateway.domain import confirmation, outcome
@@ -19,6 +19,8 @@ from services.chain_gateway.domain.outcome import Attempt, Place
 from services.chain_gateway.tables import ChainTransaction, Intent, MinedNonce, NonceSlot
 
 INTENT_CHANNEL: Final = "chain_gateway_intent"
+IS_OPEN: Final = col(ChainTransaction.state).in_([constant(state) for state in confirmation.OPEN_TRANSACTIONS])
+"""A transaction has not ended: those that are open have indexes of their own."""
 
 
 async def settle_final(session: AsyncSession, final_burn_height: int) -> None:
@@ -40,7 +42,7 @@ async def settle_late(session: AsyncSession, address: str) -> None:
     if highest is None:
         return
     late = select(col(ChainTransaction.txid)).where(
-        col(ChainTransaction.state).in_(confirmation.OPEN_TRANSACTIONS),
+        IS_OPEN,
         col(ChainTransaction.sender) == address,
         col(ChainTransaction.nonce) <= highest[0],
     )
@@ -77,10 +79,7 @@ async def _newly_final(session: AsyncSession, final_burn_height: int) -> dict[Pl
 async def _open_up_to(session: AsyncSession, final: Collection[Place]) -> Sequence[ChainTransaction]:
     """The transactions that have not ended at these nonces and below, locked."""
     statement = (
-        select(ChainTransaction)
-        .where(col(ChainTransaction.state).in_(confirmation.OPEN_TRANSACTIONS), _up_to(final))
-        .order_by(col(ChainTransaction.txid))
-        .with_for_update()
+        select(ChainTransaction).where(IS_OPEN, _up_to(final)).order_by(col(ChainTransaction.txid)).with_for_update()
     )
     return (await session.exec(statement)).all()
 
@@ -111,7 +110,7 @@ async def _given_up(session: AsyncSession) -> set[str]:
         col(ChainTransaction.intent_id) == col(Intent.id), col(ChainTransaction.nonce) > decided
     )
     statement = select(col(Intent.id)).where(
-        col(Intent.state) == IntentState.SUBMITTED, col(Intent.give_up_reason) != "", ~undecided
+        col(Intent.state) == constant(IntentState.SUBMITTED), col(Intent.give_up_reason) != constant(""), ~undecided
     )
     return set((await session.exec(statement)).all())
 

@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from kernel.database import constant
 from services.chain_gateway.domain.signing_policy import Used, Value
 from services.chain_gateway.tables_keys import SigningAudit, SigningDay
 
@@ -43,7 +44,7 @@ async def used(session: AsyncSession, what: str, now: dt.datetime, most: int) ->
         select(col(SigningAudit.subject))
         .where(
             col(SigningAudit.what) == what,
-            col(SigningAudit.reason) == _ALLOWED,
+            col(SigningAudit.reason) == constant(_ALLOWED),
             col(SigningAudit.create_time) > now - dt.timedelta(minutes=1),
         )
         .limit(most)

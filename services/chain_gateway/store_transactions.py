@@ -13,7 +13,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from kernel.clock import wall_now
-from kernel.database import driver_connection, notify
+from kernel.database import constant, driver_connection, notify
 from services.chain_gateway import store_outcomes
 from services.chain_gateway.domain import confirmation
 from services.chain_gateway.domain.confirmation import TransactionState
@@ -132,7 +132,7 @@ async def withdraw_mined_above(session: AsyncSession, stacks_height: int) -> Non
     statement = (
         sa.update(ChainTransaction)
         .where(col(ChainTransaction.mined_stacks_height) > stacks_height)
-        .where(col(ChainTransaction.state) == TransactionState.PENDING)
+        .where(col(ChainTransaction.state) == constant(TransactionState.PENDING))
         .values(
             node_status="pending",
             result="",
@@ -197,7 +197,7 @@ async def has_successor(session: AsyncSession, row: ChainTransaction) -> bool:
         col(ChainTransaction.sender) == row.sender,
         col(ChainTransaction.nonce) == row.nonce,
         col(ChainTransaction.fee_ustx) > row.fee_ustx,
-        col(ChainTransaction.state).in_(confirmation.OPEN_TRANSACTIONS),
+        store_outcomes.IS_OPEN,
     )
     return (await session.exec(statement.limit(1))).first() is not None
 
@@ -230,9 +230,5 @@ async def accept(session: AsyncSession, txids: Sequence[str], due_time: dt.datet
 
 async def count_open(session: AsyncSession) -> int:
     """Transactions that have not ended."""
-    statement = (
-        select(sa.func.count())
-        .select_from(ChainTransaction)
-        .where(col(ChainTransaction.state).in_(confirmation.OPEN_TRANSACTIONS))
-    )
+    statement = select(sa.func.count()).select_from(ChainTransaction).where(store_outcomes.IS_OPEN)
     return int((await session.exec(statement)).one())

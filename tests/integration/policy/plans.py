@@ -43,7 +43,9 @@ class Statements:
     def note_query(self, query: asyncpg.connection.LoggedQuery) -> None:
         """A listener of the driver's, which hears what goes past the engine, and the driver's own look at types."""
         if query.query.lstrip().upper().startswith(_VERBS) and "typeinfo_tree" not in query.query:
-            self.issued.append((query.query, query.args))
+            # Of one that is made for many rows the driver tells of all of them.
+            many = isinstance(query.args, list)
+            self.issued.append((query.query, query.args[0] if many else query.args))
 
 
 @contextmanager
@@ -71,6 +73,8 @@ async def sent(database: Database, calls: Callable[[AsyncSession], Iterable[Awai
     """What some calls send, through the engine and past it; of what they do in the session nothing stays."""
     with noting(database) as statements:
         async with AsyncSession(database.engine) as session:
+            # Opens the transaction, for what goes past the engine.
+            await session.exec(sa.select(1))  # type: ignore[call-overload]
             driver = await driver_connection(session)
             driver.add_query_logger(statements.note_query)
             for call in calls(session):
@@ -81,8 +85,8 @@ async def sent(database: Database, calls: Callable[[AsyncSession], Iterable[Awai
     return statements
 
 
-async def scanned(url: str, statements: Statements) -> dict[str, list[str]]:
-    """By statement, the tables that a plan for its values, or one for any values, may read from end to end."""
+async def scanned(url: str, statements: Statements, *, any_values: bool = True) -> dict[str, list[str]]:
+    """By statement, the tables that a plan for its values, or one for `any_values`, may read from end to end."""
     connection = await asyncpg.connect(url)
     try:
         await connection.execute(_GENERIC)
@@ -90,8 +94,10 @@ async def scanned(url: str, statements: Statements) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
         for statement, values in statements.issued:
             own = await connection.fetchval(f"EXPLAIN (FORMAT JSON) {statement}", *values)
-            generic = await connection.fetchval("SELECT pg_temp.generic_plan($1)", statement)
-            tables = [table for plan in (own, generic) for table in walked(json.loads(plan)[0]["Plan"], indexes)]
+            plans = [own]
+            if any_values:
+                plans.append(await connection.fetchval("SELECT pg_temp.generic_plan($1)", statement))
+            tables = [table for plan in plans for table in walked(json.loads(plan)[0]["Plan"], indexes)]
             if tables:
                 found[statement] = tables
         return found
