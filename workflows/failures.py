@@ -21,8 +21,12 @@ from kernel.rpc.channels import remote_errors
 # The last two are about our own credentials: a person puts them right, and nothing that was begun may end of it.
 _RETRYABLE = (Unavailable, Aborted, ResourceExhausted, Unauthenticated, PermissionDenied)
 
-_QUEUED = "WITHDRAWAL_QUEUED"
-_QUEUE_PAUSE = dt.timedelta(seconds=10)
+# What waits for others, or for policies to end, and how long it is until somebody asks again.
+_PAUSES = {
+    "WITHDRAWAL_QUEUED": dt.timedelta(seconds=10),
+    "TIER_WORTHLESS": dt.timedelta(minutes=1),
+    "DEPOSIT_BELOW_A_SHARE": dt.timedelta(minutes=10),
+}
 
 
 @contextmanager
@@ -41,10 +45,10 @@ def service_calls(*retried_reasons: str) -> Iterator[None]:
 
 @contextmanager
 def queue_calls() -> Iterator[None]:
-    """Around `service_calls`: who waits behind others for capital asks less often than who waits first."""
+    """Around `service_calls`: who waits for more than a price asks less often."""
     try:
         yield
     except ApplicationError as error:
-        if error.type != _QUEUED:
+        if error.type not in _PAUSES:
             raise
-        raise ApplicationError(error.message, type=error.type, next_retry_delay=_QUEUE_PAUSE) from error
+        raise ApplicationError(error.message, type=error.type, next_retry_delay=_PAUSES[error.type]) from error

@@ -237,6 +237,7 @@ def deposit_message(row: tables.Deposit) -> pb.Deposit:
         state=pb.DepositState.Value(f"DEPOSIT_STATE_{row.state}"),
         shares=row.shares,
         burn_height=row.burn_height,
+        wait_reason=row.wait_reason,
     )
 
 

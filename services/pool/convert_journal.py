@@ -15,6 +15,7 @@ from kernel.ids import resource_name
 from kernel.units import Token
 from services.pool import convert
 from services.pool.domain import ledger
+from services.pool.domain.correction import is_account
 from services.pool.store_journal import EntryFilter, StoredEntry
 
 _ENTRY_NAME: Final = re.compile(r"journalEntries/([1-9][0-9]{0,17})")
@@ -61,7 +62,7 @@ def check_correction(request: pb.CreateCorrectionRequest) -> Token:
     """The token of a correction; InvalidArgument for one that names no two accounts, no amount or no reason."""
     token = convert.token(request.amount.token, "amount.token")
     for field in ("from_account", "to_account"):
-        if not ledger.is_account(getattr(request, field), token):
+        if not is_account(getattr(request, field), token):
             raise InvalidArgument.of(field, "name an account of the ledger in this token")
     if request.from_account == request.to_account:
         raise InvalidArgument.of("to_account", "must differ from from_account")

@@ -8,7 +8,7 @@ from kernel.errors import FailedPrecondition
 from kernel.rpc.tip import TipFollower
 from kernel.units import Token
 from services.pool import store, store_journal
-from services.pool.domain import ledger
+from services.pool.domain import correction, ledger
 from services.pool.store_journal import StoredEntry
 
 
@@ -37,10 +37,10 @@ class Corrections:
         await store.lock_tiers(session)
         before = await store.balances(session, accounts)
         for account, change in ((taken_from, -amount), (given_to, amount)):
-            if not ledger.may_stand(account, before.get((account, token), 0) + change):
+            if not correction.may_stand(account, before.get((account, token), 0) + change):
                 raise FailedPrecondition("ACCOUNT_OVERDRAWN", "the account does not hold as much", account=account)
         cause = ledger.Cause(f"corrections/{author}/{request_id}", cursor.projected_burn_height, self._tip.now())
-        entry = ledger.correction(cause, token, taken_from, given_to, amount, reason, author)
+        entry = correction.correction(cause, token, taken_from, given_to, amount, reason, author)
         posted = await store_journal.post_entry(session, entry)
         stored = None if posted is None else await store_journal.get_entry(session, posted)
         if stored is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -10,11 +11,13 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from kernel.database import Database
 from kernel.errors import NotFound, Unavailable
 from kernel.rpc.tip import TipFollower
-from kernel.units import AmountError, Tier, Token
+from kernel.units import Tier, Token
 from services.pool import store, store_journal, store_positions, tables
+from services.pool.consolidation import consolidate
 from services.pool.domain import ledger, shares
 from services.pool.domain.collateral import TierBooks
 from services.pool.domain.shares import Prices
+from services.pool.market import NO_PRICE_YET, ObservedPrices
 from services.pool.valuation import Valuation, valued_at
 
 SHARES_ISSUED: Final = "shares issued"
@@ -31,37 +34,62 @@ class Deposits:
     async def price_deposit(self, deposit_id: str) -> tables.Deposit:
         """Gives a final deposit its shares; the same answer ever after.
 
-        By the first good prices observed after it became final, whenever that is asked. Unavailable before them.
+        By the first good prices observed after it became final, whenever that is asked. Unavailable before them, and
+        while by them it gets none (a DepositWait): then it waits for later ones, and once some would do it takes the
+        first after that, which nobody knows yet.
         """
         async with self._database.transaction() as session:
             found = await _existing_deposit(session, deposit_id)
         if found.state != store_positions.FINAL:
             return found
-        observed = await self._valuation.observe(Token(found.token), found.final_market_time)
+        turn = found.final_market_time
+        observed = await self._valuation.observe(Token(found.token), turn)
         await value_unlocked(
             self._database, self._valuation.joining, Tier(found.tier), Token(found.token), observed.prices
         )
         async with self._database.transaction() as session:
             await store.lock_tiers(session, Tier(found.tier), Token(found.token))
             found = await _existing_deposit(session, deposit_id, lock=True)
-            if found.state == store_positions.FINAL:
-                await self._issue(session, found, observed.prices)
-            return found
+            if found.state != store_positions.FINAL:
+                return found
+            if found.final_market_time != turn:
+                raise Unavailable(NO_PRICE_YET, "its turn has begun anew meanwhile")
+            await self._issue_or_wait(session, found, observed)
+        if found.wait_reason:
+            raise Unavailable(found.wait_reason, "by the prices of now it gets no shares")
+        if found.state == store_positions.FINAL:
+            raise Unavailable(NO_PRICE_YET, "it had to wait, and takes the first price from now on")
+        return found
 
-    async def _issue(self, session: AsyncSession, deposit: tables.Deposit, prices: Prices) -> None:
-        tier, token = Tier(deposit.tier), Token(deposit.token)
-        books = await store.tier_books(session, tier, token)
-        assets = await self._valuation.joining(session, books, prices)
-        try:
-            issued = shares.shares_for(deposit.amount, books.shares, assets)
-        except AmountError as error:
-            raise Unavailable("TIER_WORTHLESS", "the tier's shares are worth too little to be priced") from error
-        deposit.state, deposit.shares = store_positions.PRICED, issued
-        await keep_prices(session, deposit, prices)
+    async def _issue_or_wait(self, session: AsyncSession, deposit: tables.Deposit, observed: ObservedPrices) -> None:
+        books = await store.tier_books(session, Tier(deposit.tier), Token(deposit.token))
+        assets = await self._valuation.joining(session, books, observed.prices)
+        if books.locked == 0 and shares.is_worthless(books.shares, assets):
+            books = await consolidate(session, books, await self._cause(session, deposit, "consolidate"))
+        waited, deposit.wait_reason = deposit.wait_reason, str(shares.why_waits(deposit.amount, books.shares, assets))
         session.add(deposit)
-        cause = await step_cause(session, self._tip, f"deposits/{deposit.id}/price")
-        line = store_journal.Line(deposit.provider, SHARES_ISSUED, tier, token, deposit.amount, issued)
-        await store_journal.post_entry(session, ledger.shares_issued(cause, tier, token, deposit.amount), [line])
+        if waited or deposit.wait_reason:
+            # Nobody is given what a price that is known would buy now: who waited could go away instead.
+            deposit.final_market_time = max(market_time(self._tip), observed.observe_time)
+            return
+        issued = shares.shares_for(deposit.amount, books.shares, assets)
+        deposit.state, deposit.shares = store_positions.PRICED, issued
+        await keep_prices(session, deposit, observed.prices)
+        entry = ledger.shares_issued(
+            await self._cause(session, deposit, "price"), books.tier, books.token, deposit.amount
+        )
+        line = store_journal.Line(deposit.provider, SHARES_ISSUED, books.tier, books.token, deposit.amount, issued)
+        await store_journal.post_entry(session, entry, [line])
+
+    async def _cause(self, session: AsyncSession, deposit: tables.Deposit, step: str) -> ledger.Cause:
+        return await step_cause(session, self._tip, f"deposits/{deposit.id}/{step}")
+
+
+def market_time(tip: TipFollower) -> dt.datetime:
+    """Now; Unavailable while it is not heard of: by an old one, prices that are known would be later."""
+    if tip.lost_seconds:
+        raise Unavailable("MARKET_TIME_LOST", "no news of market time from the gateway")
+    return tip.now()
 
 
 async def value_unlocked(

@@ -239,7 +239,8 @@ _WRONG: Final = sa.text(
     FROM pool.posting GROUP BY entry_id, token HAVING sum(amount) <> 0
     UNION ALL
     SELECT 'ENTRY_WITHOUT_POSTINGS', e.id::text
-    FROM pool.journal_entry e LEFT JOIN pool.posting p ON p.entry_id = e.id WHERE p.id IS NULL
+    FROM pool.journal_entry e LEFT JOIN pool.posting p ON p.entry_id = e.id
+    WHERE (p.id IS NULL) <> (e.kind = 'SHARES_CONSOLIDATED')
     ORDER BY 1, 2 LIMIT :limit"""
 )
 

@@ -13,7 +13,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from kernel.database import constant
 from kernel.units import Tier, Token
 from services.pool import tables
-from services.pool.domain.withdrawal import WithdrawalState
+from services.pool.domain.withdrawal import WithdrawalRefusal, WithdrawalState
 
 FINAL = "FINAL"
 PRICED = "PRICED"
@@ -117,6 +117,29 @@ def _lapsed(delivered_burn_height: int) -> sa.ColumnElement[bool]:
         col(tables.Withdrawal.state).in_([constant(state) for state in _PAYABLE]),
         col(tables.Withdrawal.last_use_burn_height) <= delivered_burn_height,
     )
+
+
+async def refuse_queue(session: AsyncSession, tier: Tier, token: Token, reason: WithdrawalRefusal) -> None:
+    """Refuses whatever waits in the queue of a tier and token."""
+    table = tables.Withdrawal
+    statement = (
+        sa.update(table)
+        .where(col(table.tier) == int(tier), col(table.token) == int(token))
+        .where(col(table.state) == constant(WithdrawalState.REQUESTED))
+        .values(state=WithdrawalState.REFUSED.value, reason=str(reason))
+    )
+    await session.exec(statement, execution_options={"synchronize_session": False})
+
+
+async def holders(session: AsyncSession, tier: Tier, token: Token) -> dict[str, int]:
+    """The shares of everybody who has some in a tier and token."""
+    table = tables.ShareBalance
+    statement = (
+        select(table.provider, table.shares)
+        .where(col(table.tier) == int(tier), col(table.token) == int(token), col(table.shares) > 0)
+        .order_by(col(table.provider))
+    )
+    return dict((await session.exec(statement)).all())
 
 
 async def shares_of(session: AsyncSession, provider: str) -> dict[Key, int]:

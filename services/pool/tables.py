@@ -162,7 +162,9 @@ class Deposit(PriceRecord, table=True):
     txid: str
     burn_height: int = Field(sa_type=sa.BigInteger)
     withdrawal_id: str | None = None
-    # Market time from which a price may be used.
+    # Why the last price could not give it shares; empty otherwise.
+    wait_reason: str = ""
+    # Market time from which a price may be used: when it was final, or when it last had to wait.
     final_market_time: dt.datetime = Field(sa_type=_TIME)
     create_time: dt.datetime = Field(default_factory=wall_now, sa_type=_TIME)
 

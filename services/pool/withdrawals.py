@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,7 +25,7 @@ from services.pool.domain.withdrawal import (
     may_become,
     shares_to_fill,
 )
-from services.pool.liquidity import keep_prices, step_cause, value_unlocked
+from services.pool.liquidity import keep_prices, market_time, step_cause, value_unlocked
 from services.pool.market import NO_PRICE_YET, ObservedPrices
 from services.pool.valuation import Valuation
 from workflows.contract import WithdrawLiquidityInput, start_withdraw_liquidity
@@ -57,15 +56,9 @@ class Withdrawals:
         self._valuation = valuation
         self._tip = tip
 
-    def _now(self) -> dt.datetime:
-        """Market time; Unavailable while it is not heard of: by an old one, prices that are known would be later."""
-        if self._tip.lost_seconds:
-            raise Unavailable("MARKET_TIME_LOST", "no news of market time from the gateway")
-        return self._tip.now()
-
     async def request(self, session: AsyncSession, wanted: Request) -> tables.Withdrawal:
         """Puts a request at the end of its queue; FailedPrecondition if the provider has fewer shares to give."""
-        now = self._now()
+        now = market_time(self._tip)
         await store.lock_tiers(session, wanted.tier, wanted.token)
         held = (await store_positions.shares_of(session, wanted.provider)).get((wanted.tier, wanted.token), 0)
         pending = await store_positions.pending_shares(session, wanted.provider, wanted.tier, wanted.token)
@@ -105,7 +98,7 @@ class Withdrawals:
         session.add(row)
         if was_first:
             books = await store.tier_books(session, Tier(row.tier), Token(row.token))
-            await store_positions.begin_next_turn(session, row, self._now(), books.withdrawable)
+            await store_positions.begin_next_turn(session, row, market_time(self._tip), books.withdrawable)
         return row
 
     async def price(self, withdrawal_id: str) -> tables.Withdrawal:
@@ -151,7 +144,7 @@ class Withdrawals:
                 session, row
             )
             if waits_first and row.free_at_turn is not None and free > row.free_at_turn:
-                row.request_market_time, row.free_at_turn = max(self._now(), row.request_market_time), free
+                row.request_market_time, row.free_at_turn = max(market_time(self._tip), row.request_market_time), free
                 session.add(row)
 
     async def _fill(self, session: AsyncSession, row: tables.Withdrawal, observed: ObservedPrices) -> None:
@@ -173,7 +166,7 @@ class Withdrawals:
             part = _part(row, count)
             await self._owe(session, part, books, count, amount, prices)
             await _begin(session, part)
-        turn, left = max(self._now(), observed.observe_time), books.withdrawable - amount
+        turn, left = max(market_time(self._tip), observed.observe_time), books.withdrawable - amount
         if row.state == WithdrawalState.REQUESTED:
             row.request_market_time, row.free_at_turn = turn, left
         else:

@@ -10,7 +10,7 @@ from services.policy.domain.transitions import RULES, PolicyState
 from services.policy.store_figures import read_figures
 from services.policy.store_queries import PolicyFilter, list_policies, read_records
 from services.pool import store
-from services.pool.domain.ledger import may_stand
+from services.pool.domain.correction import may_stand
 from services.pool.store_journal import faults
 from tests.load.policies import FULL_COUNT
 from tests.load.seed import seed

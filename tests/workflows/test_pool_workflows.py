@@ -13,9 +13,10 @@ from bithedge.policy.v1 import policy_service_pb2 as policy_pb
 from bithedge.pool.v1 import pool_service_pb2 as pool_pb
 from bithedge.type.v1 import money_pb2
 from google.protobuf.message import Message
+from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from kernel.errors import Aborted, FailedPrecondition
+from kernel.errors import Aborted, FailedPrecondition, Unavailable
 from tests.workflows.stand_ins import SIGNATURE, unavailable
 from tests.workflows.world import World, eventually
 from workflows import steps
@@ -30,6 +31,7 @@ from workflows.contract import (
     start_reconcile,
     start_withdraw_liquidity,
 )
+from workflows.failures import queue_calls, service_calls
 from workflows.schedules import RECONCILIATION, create_schedules
 
 
@@ -48,6 +50,16 @@ async def test_a_deposit_gets_its_shares_once_there_is_a_price(world: World) -> 
     assert await world.result(start.workflow_id) == {"shares": 77}
     assert [asked.name for asked in world.script.asked("PriceDeposit")] == [name] * 3
     assert await world.attributes(start.workflow_id) == {"Holder": "ST1PROVIDER", "Tier": "BALANCED"}
+
+
+def test_who_waits_for_more_than_a_price_is_asked_for_less_often() -> None:
+    """Who is told to wait for others, or for policies to end, carries the pause until the next question."""
+    for reason in ("WITHDRAWAL_QUEUED", "TIER_WORTHLESS", "DEPOSIT_BELOW_A_SHARE"):
+        with pytest.raises(ApplicationError) as waiting, queue_calls(), service_calls():
+            raise Unavailable(reason, "wait")
+        assert (waiting.value.type, waiting.value.non_retryable) == (reason, False)
+        assert waiting.value.next_retry_delay is not None
+        assert waiting.value.next_retry_delay >= dt.timedelta(seconds=10)
 
 
 async def test_a_refused_withdrawal_signs_no_voucher(world: World) -> None:

@@ -41,7 +41,7 @@ class PoolActivities:
     @activity.defn
     async def price_deposit(self, step: steps.DepositStep) -> steps.DepositResult:
         """Issues the shares of a final deposit."""
-        with service_calls():
+        with queue_calls(), service_calls():
             answer = await self._pool.PriceDeposit(pb.PriceDepositRequest(name=step.deposit))
         return steps.DepositResult(answer.deposit.shares)
 

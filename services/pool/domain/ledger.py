@@ -35,6 +35,7 @@ class EntryKind(enum.StrEnum):
 
     DEPOSIT = "DEPOSIT"
     SHARES_ISSUED = "SHARES_ISSUED"
+    SHARES_CONSOLIDATED = "SHARES_CONSOLIDATED"
     POLICY_CREATED = "POLICY_CREATED"
     POLICY_SETTLED = "POLICY_SETTLED"
     POLICY_EXPIRED = "POLICY_EXPIRED"
@@ -51,6 +52,7 @@ class EntryKind(enum.StrEnum):
 CAPITAL_KINDS: Final = frozenset(
     (
         EntryKind.SHARES_ISSUED,
+        EntryKind.SHARES_CONSOLIDATED,
         EntryKind.POLICY_CREATED,
         EntryKind.POLICY_SETTLED,
         EntryKind.WITHDRAWAL_PRICED,
@@ -59,6 +61,8 @@ CAPITAL_KINDS: Final = frozenset(
     )
 )
 """Kinds of entry that may change a tier's capital, free and locked together, or its shares."""
+MOVES_NO_MONEY: Final = EntryKind.SHARES_CONSOLIDATED
+"""The only kind without postings: it changes how many shares there are."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ class Posting:
 
 
 class UnbalancedEntry(ValueError):
-    """Postings that do not sum to zero per token, or an entry without postings."""
+    """Postings that do not sum to zero per token, or none where money moves."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,7 @@ class Entry:
         sums: dict[Token, int] = {}
         for posting in self.postings:
             sums[posting.token] = sums.get(posting.token, 0) + posting.amount
-        if not self.postings or any(sums.values()):
+        if any(sums.values()) or bool(self.postings) is (self.kind is MOVES_NO_MONEY):
             raise UnbalancedEntry(f"{self.kind} {self.cause.key}: {sums}")
 
 
@@ -180,6 +184,11 @@ def shares_issued(cause: Cause, tier: Tier, token: Token, amount: int) -> Entry:
     check_amount("amount", amount)
     amounts = {deposits_unpriced(tier, token): amount, free_capital(tier, token): -amount}
     return Entry(cause, EntryKind.SHARES_ISSUED, _postings(token, amounts))
+
+
+def shares_consolidated(cause: Cause, reason: str) -> Entry:
+    """Shares that were worth next to nothing were made fewer (`reason`); the lines say whose, and no money moved."""
+    return Entry(cause, EntryKind.SHARES_CONSOLIDATED, (), reason)
 
 
 def policy_created(cause: Cause, tier: Tier, token: Token, premium: int, fee: int, max_payout: int) -> Entry:
@@ -251,36 +260,6 @@ def gas(cause: Cause, fee_ustx: int) -> Entry:
     """What one of our own transactions cost; never the vault's money."""
     check_amount("fee_ustx", fee_ustx)
     return Entry(cause, EntryKind.GAS, _postings(Token.STX, {"gas_spent/STX": fee_ustx, "gas_funding/STX": -fee_ustx}))
-
-
-def is_account(account: str, token: Token) -> bool:
-    """Whether the chart has this account in this token."""
-    by_tier = (free_capital, locked_collateral, deposits_unpriced, withdrawals_payable, payments_unpriced)
-    known = {account_of(token) for account_of in (vault_cash, platform_fees, suspense)}
-    known.update(account_of(tier, token) for account_of in by_tier for tier in Tier)
-    return account in known or (token is Token.STX and account in ("gas_spent/STX", "gas_funding/STX"))
-
-
-def may_stand(account: str, balance: int) -> bool:
-    """Whether an account can have this balance: cash is never negative, and what is owed never turns into a claim."""
-    kind = account.partition("/")[0]
-    if kind in ("suspense", "gas_spent", "gas_funding"):
-        return True
-    return balance >= 0 if kind in ("vault_cash", "payments_unpriced") else balance <= 0
-
-
-def correction(
-    cause: Cause, token: Token, from_account: str, to_account: str, amount: int, reason: str, author: str
-) -> Entry:
-    """What a person moves from one account to another, for a reason: never a change of what was posted.
-
-    AmountError or UnbalancedEntry where it would move nothing.
-    """
-    check_amount("amount", amount)
-    if from_account == to_account:
-        raise UnbalancedEntry(f"{from_account}: both sides are one account")
-    postings = _postings(token, {to_account: amount, from_account: -amount})
-    return Entry(cause, EntryKind.CORRECTION, postings, reason, author)
 
 
 def unattributed_payment(cause: Cause, token: Token, amount: int, reason: str) -> Entry:

@@ -13,10 +13,16 @@ stays in the tier and shrinks to nothing as policies end, when the rest of the p
 
 The share price starts at one base unit. A fixed number of virtual shares, backed by as many base units, takes
 part in every price: with few shares left nobody can raise the price of one so far that rounding eats a deposit.
+
+A share that is worth less than a thousandth of a base unit gives no price at which somebody may join: shares by the
+trillion for whoever comes would take what open policies may still give back to those who lost. Where no policy is open
+nothing can come back, and shares are made fewer until each is worth a base unit again (`consolidated`). So there are
+never more than a thousand shares per base unit that was there, which int64 holds for all STX and sBTC there can be.
 """
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -29,6 +35,17 @@ VIRTUAL_SHARES: Final = 1_000
 # As many base units stand behind them.
 _VIRTUAL_ASSETS: Final = VIRTUAL_SHARES
 PRICE_SCALE: Final = 1_000_000
+_MOST_SHARES_PER_UNIT: Final = 1_000
+
+
+class DepositWait(enum.StrEnum):
+    """Why a deposit gets no shares at the price of now; stable."""
+
+    NONE = ""
+    # The shares that are there are worth next to nothing, and open policies decide whether that stays so.
+    TIER_WORTHLESS = "TIER_WORTHLESS"
+    # It does not pay for one share.
+    BELOW_A_SHARE = "DEPOSIT_BELOW_A_SHARE"
 
 
 @dataclass(frozen=True)
@@ -150,10 +167,30 @@ def net_assets(total_capital: int, claims: int) -> int:
     return max(total_capital - claims, 0)
 
 
-def shares_for(amount: int, total_shares: int, assets: int) -> int:
-    """Shares for joining with `amount` when `assets` stand behind `total_shares`, rounded down; maybe 0 for dust.
+def is_worthless(total_shares: int, assets: int) -> bool:
+    """Whether a share is worth less than a thousandth of a base unit when `assets` stand behind `total_shares`."""
+    return total_shares + VIRTUAL_SHARES > _MOST_SHARES_PER_UNIT * (assets + _VIRTUAL_ASSETS)
 
-    AmountError when so little stands behind the shares that the result exceeds int64.
+
+def consolidated(held: int, total_shares: int, capital: int) -> int:
+    """How many of `held` shares are left when each is made worth one base unit of the capital, rounded down.
+
+    For a tier that is worthless and has no open policies. Nobody is paid less by `amount_for` than before.
+    """
+    return mul_div_down(held, capital, total_shares)
+
+
+def why_waits(amount: int, total_shares: int, assets: int) -> DepositWait:
+    """Why `amount` cannot join when `assets` stand behind `total_shares`; NONE where it can."""
+    if is_worthless(total_shares, assets):
+        return DepositWait.TIER_WORTHLESS
+    return DepositWait.NONE if shares_for(amount, total_shares, assets) else DepositWait.BELOW_A_SHARE
+
+
+def shares_for(amount: int, total_shares: int, assets: int) -> int:
+    """Shares for joining with `amount` when `assets` stand behind `total_shares`, rounded down; 0 for dust.
+
+    AmountError for a result beyond int64: of a tier that is not worthless only for more than there is of any token.
     """
     return shares_for_deposit(amount, total_shares + VIRTUAL_SHARES, assets + _VIRTUAL_ASSETS)
 

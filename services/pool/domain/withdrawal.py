@@ -33,6 +33,8 @@ class WithdrawalRefusal(enum.StrEnum):
     """Why a withdrawal is refused; stable."""
 
     WORTH_NOTHING = "WORTH_NOTHING"
+    # Fewer shares are left of those that it was for; they can be asked for anew.
+    SHARES_CONSOLIDATED = "SHARES_CONSOLIDATED"
 
 
 _TRANSITIONS: Final = {

@@ -54,6 +54,7 @@ RULES: Final = (
             {
                 "state",
                 "shares",
+                "wait_reason",
                 "btc_round",
                 "stx_round",
                 "btc_price_e8",

@@ -5,6 +5,10 @@ their part at its full worth, and what policies bring or cost moves everybody by
 decided costs in that moment, whatever the market does until it is paid. So does one that an expiration has decided
 before anything is signed, also where only a person will say what it is. The fixed virtual shares are one more owner.
 Whoever stays throughout must be worth at least as much by the pool's own rules.
+
+Tiers lose everything, or all but dust, with policies open or none. What the pool then gives no shares for waits, is
+asked again or taken back; where it makes shares fewer, everybody keeps their part of what is really there, the virtual
+shares nothing, less what a whole share may cost to round.
 """
 
 from __future__ import annotations
@@ -44,6 +48,7 @@ class TierHistory(RuleBasedStateMachine):
         self.count: dict[str, int] = {}
         self.worth = {_VIRTUAL: Fraction(shares.VIRTUAL_SHARES)}
         self.vouchers: list[tuple[str, int]] = []
+        self.waiting: list[tuple[str, int]] = []
 
     @property
     def joining(self) -> int:
@@ -79,14 +84,31 @@ class TierHistory(RuleBasedStateMachine):
         self.worth = {who: worth * factor for who, worth in self.worth.items()}
 
     def join(self, who: str, amount: int) -> None:
-        """A deposit is priced."""
-        total = sum(self.count.values())
-        a_share = Fraction(self.joining + shares.VIRTUAL_SHARES, total + shares.VIRTUAL_SHARES)
+        """A deposit is priced, or waits."""
+        if not self.policies and shares.is_worthless(sum(self.count.values()), self.joining):
+            self.consolidate()
+        total, backed = sum(self.count.values()), self.joining + shares.VIRTUAL_SHARES
+        if shares.why_waits(amount, total, self.joining):
+            self.waiting.append((who, amount))
+            return
+        a_share = Fraction(backed, total + shares.VIRTUAL_SHARES)
         issued = shares.shares_for(amount, total, self.joining)
         self.capital += amount
         self.count[who] = self.count.get(who, 0) + issued
         self.worth[who] = self.worth.get(who, Fraction(0)) + amount
-        assert 0 <= amount - issued * a_share < a_share
+        assert 0 <= amount - issued * a_share < a_share <= amount
+        assert total + issued + shares.VIRTUAL_SHARES <= 1_000 * (backed + amount)
+
+    def consolidate(self) -> None:
+        """Shares are made fewer: nobody would be paid less than before."""
+        total, backing = sum(self.count.values()), Fraction(self.capital, self.capital + shares.VIRTUAL_SHARES)
+        left = {who: shares.consolidated(held, total, self.capital) for who, held in self.count.items()}
+        for who, held in self.count.items():
+            before = shares.amount_for(held, total, self.capital)
+            assert shares.amount_for(left[who], sum(left.values()), self.capital) >= before
+        self.count = left
+        self.worth = {who: max(worth * backing - 1, Fraction(0)) for who, worth in self.worth.items()}
+        self.worth[_VIRTUAL] = Fraction(shares.VIRTUAL_SHARES)
 
     @initialize(first=st.booleans(), dust=_AMOUNTS, amount=_AMOUNTS)
     def start(self, first: bool, dust: int, amount: int) -> None:
@@ -122,15 +144,33 @@ class TierHistory(RuleBasedStateMachine):
         if not used and amount:
             self.join(who, amount)
 
+    @precondition(lambda self: self.waiting)
+    @rule(taken_back=st.booleans())
+    def what_waits_is_asked_again(self, taken_back: bool) -> None:
+        """Or taken back, by a voucher like any other."""
+        waited = self.waiting.pop(0)
+        if taken_back:
+            self.vouchers.append(waited)
+        else:
+            self.join(*waited)
+
+    @rule(left=st.sampled_from([0, 1, 500, 10**6]))
+    def everything_is_lost(self, left: int) -> None:
+        """Policies take all that the tier has, but for dust."""
+        before = self.fair
+        self.policies, self.values, self.decided = [], [], []
+        self.capital = min(self.capital, left)
+        self.moves_everybody(before)
+
     @rule(
-        size=_PARTS,
+        size=st.integers(1, 20),
         premium=st.integers(0, 2_000),
         strike=st.integers(90, 110),
         blocks=st.integers(1, 60),
         settles=st.booleans(),
     )
     def a_policy_is_written(self, size: int, premium: int, strike: int, blocks: int, settles: bool) -> None:
-        """For a part of the free capital; the premium in base points of the collateral, be it a gift."""
+        """For a part of the free capital or all of it; the premium in base points of the collateral, be it a gift."""
         collateral = (self.capital - sum(policy.max_payout for policy in self.policies)) * size // 20
         if collateral <= 0:
             return

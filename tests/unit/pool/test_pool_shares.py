@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 import pytest
 from hypothesis import assume, given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from kernel.units import Token
 from services.pool.domain import shares
-from services.pool.domain.shares import OpenPolicy, Prices
+from services.pool.domain.shares import DepositWait, OpenPolicy, Prices
 from tests.unit.pool.pool_strategies import CREATED, open_policies, prices, tokens
 
 amounts = st.integers(1, 10**13)
@@ -104,6 +105,36 @@ def test_a_late_joiner_earns_what_the_model_says_for_its_risk_and_no_more(tier: 
     after = tier.count + issued
     gain = shares.amount_for(issued, after, tier.total + amount) - amount
     assert gain * (after + shares.VIRTUAL_SHARES) <= (tier.total - tier.joining) * issued
+
+
+@given(held=st.lists(st.integers(1, 10**15), min_size=1, max_size=6), capital=st.integers(0, 10**6), amount=amounts)
+def test_who_joins_a_tier_that_was_lost_gives_nothing_to_those_who_lost_it(
+    held: list[int], capital: int, amount: int
+) -> None:
+    """Shares are made fewer without anybody's loss; the next deposit loses less than one share and one base unit."""
+    total = sum(held)
+    assume(shares.is_worthless(total, capital))
+    left = [shares.consolidated(count, total, capital) for count in held]
+    for before, after in zip(held, left, strict=True):
+        paid = shares.amount_for(before, total, capital)
+        assert shares.amount_for(after, sum(left), capital) >= paid >= after
+    assume(shares.why_waits(amount, sum(left), capital) is DepositWait.NONE)
+    issued = shares.shares_for(amount, sum(left), capital)
+    back = shares.amount_for(issued, sum(left) + issued, capital + amount)
+    a_share = Fraction(capital + shares.VIRTUAL_SHARES, sum(left) + shares.VIRTUAL_SHARES)
+    assert a_share >= 1 and amount - a_share - 1 < back <= amount
+
+
+@given(count=st.integers(0, 2**62), assets=st.integers(0, 2 * 10**15), amount=st.integers(1, 2 * 10**15))
+def test_a_deposit_waits_or_gets_shares_that_can_be_counted(count: int, assets: int, amount: int) -> None:
+    """However many shares there are: whoever does not wait gets at least one, and int64 holds them all."""
+    wait = shares.why_waits(amount, count, assets)
+    if wait is DepositWait.TIER_WORTHLESS:
+        assert (count + shares.VIRTUAL_SHARES) > 1_000 * (assets + shares.VIRTUAL_SHARES)
+        return
+    issued = shares.shares_for(amount, count, assets)
+    assert (issued == 0) is (wait is DepositWait.BELOW_A_SHARE)
+    assert count + issued + shares.VIRTUAL_SHARES <= 1_000 * (assets + amount + shares.VIRTUAL_SHARES) < 2**63
 
 
 @given(data=st.data(), token=tokens)

@@ -53,6 +53,12 @@ class _NotificationKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Noti
     """The chain took the payment back after it was final: the voucher can be used again."""
     NOTIFICATION_KIND_WITHDRAWAL_DELAY_REVERSED: _NotificationKind.ValueType  # 14
     """The chain took the delay back after it was final."""
+    NOTIFICATION_KIND_DEPOSIT_WAITING: _NotificationKind.ValueType  # 15
+    """By the last price a deposit got no shares, for the reason that is said: it waits for another."""
+    NOTIFICATION_KIND_SHARES_CONSOLIDATED: _NotificationKind.ValueType  # 16
+    """The tier had lost what stood behind its shares, and no policy was open: each share that is left is worth a base unit
+    again. `shares` fewer are held, which are worth what they were but for less than a base unit.
+    """
 
 class NotificationKind(_NotificationKind, metaclass=_NotificationKindEnumTypeWrapper):
     """What has happened."""
@@ -83,6 +89,12 @@ NOTIFICATION_KIND_WITHDRAWAL_PAYMENT_REVERSED: NotificationKind.ValueType  # 13
 """The chain took the payment back after it was final: the voucher can be used again."""
 NOTIFICATION_KIND_WITHDRAWAL_DELAY_REVERSED: NotificationKind.ValueType  # 14
 """The chain took the delay back after it was final."""
+NOTIFICATION_KIND_DEPOSIT_WAITING: NotificationKind.ValueType  # 15
+"""By the last price a deposit got no shares, for the reason that is said: it waits for another."""
+NOTIFICATION_KIND_SHARES_CONSOLIDATED: NotificationKind.ValueType  # 16
+"""The tier had lost what stood behind its shares, and no policy was open: each share that is left is worth a base unit
+again. `shares` fewer are held, which are worth what they were but for less than a base unit.
+"""
 Global___NotificationKind: _TypeAlias = NotificationKind  # noqa: Y015
 
 @_typing.final

@@ -542,7 +542,9 @@ Global___Posting: _TypeAlias = Posting  # noqa: Y015
 
 @_typing.final
 class JournalEntry(_message.Message):
-    """One entry of the ledger. Its postings sum to zero per token; it is never changed."""
+    """One entry of the ledger. Its postings sum to zero per token; it is never changed. `SHARES_CONSOLIDATED` has lines alone:
+    shares of a tier that has lost what stood behind them are made fewer, and no money moves.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -570,7 +572,7 @@ class JournalEntry(_message.Message):
     burn_height: _builtins.int
     txid: _builtins.str
     reason: _builtins.str
-    """Of reversals, corrections, and vouchers that ended."""
+    """Of reversals, corrections, consolidations, and vouchers that ended."""
     author_principal: _builtins.str
     """Who posted a correction."""
     reverses: _builtins.str
@@ -937,7 +939,9 @@ class StatementLine(_message.Message):
     BURN_HEIGHT_FIELD_NUMBER: _builtins.int
     PROVIDER_PRINCIPAL_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
-    """`deposit`, `shares issued`, `shares burned`, `withdrawal`, `voucher lapsed`."""
+    """`deposit`, `shares issued`, `shares burned`, `withdrawal`, `voucher lapsed`,
+    `shares consolidated`.
+    """
     tier: _money_pb2.Tier.ValueType
     shares_delta: _builtins.int
     txid: _builtins.str
@@ -1353,6 +1357,7 @@ class Deposit(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     SHARES_FIELD_NUMBER: _builtins.int
     BURN_HEIGHT_FIELD_NUMBER: _builtins.int
+    WAIT_REASON_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`deposits/{txid}-{event index}`."""
     provider_principal: _builtins.str
@@ -1360,6 +1365,10 @@ class Deposit(_message.Message):
     state: Global___DepositState.ValueType
     shares: _builtins.int
     burn_height: _builtins.int
+    wait_reason: _builtins.str
+    """Why the last price gave it no shares, and it waits for another: `TIER_WORTHLESS`, while open policies claim all that
+    the tier has, or `DEPOSIT_BELOW_A_SHARE`, while a share costs more than was deposited.
+    """
     @_builtins.property
     def amount(self) -> _money_pb2.TokenAmount: ...
     def __init__(
@@ -1372,10 +1381,11 @@ class Deposit(_message.Message):
         state: Global___DepositState.ValueType = ...,
         shares: _builtins.int = ...,
         burn_height: _builtins.int = ...,
+        wait_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "burn_height", b"burn_height", "name", b"name", "provider_principal", b"provider_principal", "shares", b"shares", "state", b"state", "tier", b"tier"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "burn_height", b"burn_height", "name", b"name", "provider_principal", b"provider_principal", "shares", b"shares", "state", b"state", "tier", b"tier", "wait_reason", b"wait_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -295,7 +295,7 @@ class PoolServiceServicer:
 
     def PriceDeposit(self, request, context):
         """Gives a final deposit its shares at the first good price after it, however late it is asked. UNAVAILABLE until there
-        is one.
+        is one, and with the deposit's `wait_reason` where it gives it none; later prices are tried then.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -73,7 +73,7 @@ class PoolServiceStub:
     """An operator lets capacity be reserved again after a reorganisation deeper than finality."""
     PriceDeposit: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.PriceDepositRequest, _pool_service_pb2.PriceDepositResponse]
     """Gives a final deposit its shares at the first good price after it, however late it is asked. UNAVAILABLE until there
-    is one.
+    is one, and with the deposit's `wait_reason` where it gives it none; later prices are tried then.
     """
     PriceWithdrawal: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.PriceWithdrawalRequest, _pool_service_pb2.PriceWithdrawalResponse]
     """Burns the shares of a withdrawal at the first good price after it was asked for and its capital is free, and fixes
@@ -138,7 +138,7 @@ class PoolServiceAsyncStub(PoolServiceStub):
     """An operator lets capacity be reserved again after a reorganisation deeper than finality."""
     PriceDeposit: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.PriceDepositRequest, _pool_service_pb2.PriceDepositResponse]  # type: ignore[assignment]
     """Gives a final deposit its shares at the first good price after it, however late it is asked. UNAVAILABLE until there
-    is one.
+    is one, and with the deposit's `wait_reason` where it gives it none; later prices are tried then.
     """
     PriceWithdrawal: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.PriceWithdrawalRequest, _pool_service_pb2.PriceWithdrawalResponse]  # type: ignore[assignment]
     """Burns the shares of a withdrawal at the first good price after it was asked for and its capital is free, and fixes
@@ -314,7 +314,7 @@ class PoolServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_pool_service_pb2.PriceDepositResponse, _abc.Awaitable[_pool_service_pb2.PriceDepositResponse]]:
         """Gives a final deposit its shares at the first good price after it, however late it is asked. UNAVAILABLE until there
-        is one.
+        is one, and with the deposit's `wait_reason` where it gives it none; later prices are tried then.
         """
 
     @_abc_1.abstractmethod
