@@ -32,6 +32,7 @@ from services.pool.domain.decision import Decision
 from services.pool.domain.ledger import Cause, Entry, EntryKind, Posting
 from services.pool.domain.reconciliation import PolicyFact
 from services.pool.domain.shares import OpenPolicy
+from services.pool.domain.withdrawal import WithdrawalRefusal
 from services.pool.store_journal import EntryFilter
 from tests.load.policies import TIP
 
@@ -160,6 +161,10 @@ CASES: dict[str, Case] = {
     ],
     "store_positions.lapsed_vouchers": one(lambda s, f: store_positions.lapsed_vouchers(s, TIP)),
     "store_positions.overdue_vouchers": one(lambda s, f: store_positions.overdue_vouchers(s, TIP)),
+    "store_positions.refuse_queue": one(
+        lambda s, f: store_positions.refuse_queue(s, *TIER, WithdrawalRefusal.SHARES_CONSOLIDATED)
+    ),
+    "store_positions.holders": one(lambda s, f: store_positions.holders(s, *TIER)),
     "store_positions.shares_of": one(lambda s, f: store_positions.shares_of(s, f.provider)),
     "store_positions.pending_shares": one(lambda s, f: store_positions.pending_shares(s, f.provider, *TIER)),
     "store_positions.unpriced_of": one(lambda s, f: store_positions.unpriced_of(s, f.provider)),
