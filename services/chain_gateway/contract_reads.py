@@ -71,15 +71,14 @@ class ContractReads:
         """A read-only function of one of ours at our tip; Unavailable when it cannot be read."""
         tip = self._state.snapshot.row.index_hash
         key = (contract, function, *map(serialize, arguments))
-        return await self._kept.get(tip, key, lambda: self.call_anew(contract, function, *arguments))
+        return await self._kept.get(tip, key, lambda: self.call_at(tip, contract, function, *arguments))
 
-    async def call_anew(self, contract: str, function: str, *arguments: ClarityValue) -> ClarityValue:
-        """As `call`, whoever may have asked before. A node that lacks our tip is not believed."""
+    async def call_at(self, block: str, contract: str, function: str, *arguments: ClarityValue) -> ClarityValue:
+        """As `call`, at the end of any block, and not kept; BLOCK_UNREADABLE when no node has that block."""
         principal = self._contracts.principal(contract)
-        tip = self._state.snapshot.row.index_hash
         try:
             async with self._gate:
-                return await self._nodes.ask(lambda node: node.call_read(principal, function, arguments, tip=tip))
+                return await self._nodes.ask(lambda node: node.call_read(principal, function, arguments, tip=block))
         except NodeRefused as error:
             raise Unavailable(
                 "CONTRACT_UNREADABLE", f"{contract}.{function} cannot be read: is it deployed?", contract=contract

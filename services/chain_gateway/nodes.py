@@ -14,7 +14,7 @@ from kernel.rpc.deadline import remaining_seconds
 from services.chain_gateway.domain.node_choice import HealthBounds, best_height, is_behind, order
 from services.chain_gateway.node_slot import NodeResting, NodeSlot, Question
 from services.chain_gateway.stacks.node import StacksNode
-from services.chain_gateway.stacks.node_errors import NodeRefused, NodeUnavailable
+from services.chain_gateway.stacks.node_errors import NodeBehind, NodeRefused, NodeUnavailable
 from services.chain_gateway.stacks.node_types import Block
 
 AnswerT = TypeVar("AnswerT")
@@ -59,7 +59,8 @@ class NodePool:
         return cls([NodeSlot(node, weight) for node, weight in zip(nodes, given, strict=True)], bounds)
 
     async def ask(self, question: Question[AnswerT], first: NodeSlot | None = None) -> AnswerT:
-        """The first usable answer; `Unavailable` when no node gives one in time, `NodeRefused` as a node says it.
+        """The first usable answer; `Unavailable` when no node gives one in time, or BLOCK_UNREADABLE when those that
+        answer lack the block at which they were asked; `NodeRefused` as a node says it.
 
         A question may reach several nodes: it must be harmless to repeat, as reads and broadcasts are. All attempts
         together end when the caller of the request being served stops waiting. `first` is asked before the others.
@@ -112,6 +113,8 @@ class NodePool:
                     continue
                 except NodeUnavailable as failure:
                     error = failure
+        if isinstance(error, NodeBehind):
+            raise Unavailable("BLOCK_UNREADABLE", f"no node that answers has the block: {error}") from error
         why = error or "each of them rests after failures"
         raise Unavailable("NODE_UNAVAILABLE", f"no node answers: {why}") from error
 

@@ -37,7 +37,7 @@ class ChainServicer(pb_grpc.ChainGatewayServiceServicer):
         self._state = state
         self._reads = reads
         self._burn_blocks = BurnBlocks(nodes, state)
-        self._snapshots = SnapshotReader(database, nodes, contracts, state, reads)
+        self._snapshots = SnapshotReader(database, state, reads)
         self._events = EventStream(database, state, contracts)
 
     def _tip(self, snapshot: Snapshot) -> pb.Tip:

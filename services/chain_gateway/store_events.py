@@ -125,15 +125,27 @@ async def final_events(
     return (await session.exec(statement)).all()
 
 
-async def pending_events(session: AsyncSession, tip_burn_height: int, confirmations: int) -> Sequence[Event]:
-    """Canonical events that have never been final, in order."""
+async def pending_events(session: AsyncSession, block: Block, confirmations: int) -> Sequence[Event]:
+    """Canonical events up to a canonical block that were not final with that block as the tip, in order."""
+    final = final_burn_height(block.burn_height, confirmations)
     statement = (
         select(Event)
         .where(
             col(Event.canonical),
-            col(Event.burn_height) > final_burn_height(tip_burn_height, confirmations),
-            sa.not_(_is_final(tip_burn_height, confirmations)),
+            col(Event.burn_height).between(final + 1, block.burn_height),
+            col(Event.stacks_height) <= block.stacks_height,
         )
         .order_by(col(Event.sequence))
     )
     return (await session.exec(statement)).all()
+
+
+async def last_sequence(session: AsyncSession, block: Block) -> int:
+    """The number of the last event up to a canonical block; zero before the first."""
+    height = sa.select(sa.func.max(Event.stacks_height)).where(
+        col(Event.canonical), col(Event.stacks_height) <= block.stacks_height
+    )
+    statement = sa.select(sa.func.max(Event.sequence)).where(
+        col(Event.canonical), col(Event.stacks_height) == height.scalar_subquery()
+    )
+    return (await (await session.connection()).execute(statement)).scalar_one() or 0

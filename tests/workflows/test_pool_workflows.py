@@ -201,6 +201,19 @@ async def test_a_retry_whose_block_is_gone_begins_anew(world: World) -> None:
     assert len(world.script.asked("CreateReconciliation")) == 1
 
 
+async def test_a_retry_keeps_its_place_while_a_service_is_away(world: World) -> None:
+    """A page that cannot be had now, and books that are behind, are no reason to read again what the pool has."""
+    world.script.on("GetContractSnapshot", Unavailable("NODE_UNAVAILABLE", "away"))
+    with pytest.raises(ApplicationError, match="away"):
+        await _retry(world, _snapshot(0, 2))
+    world.script.on("CreateReconciliation", FailedPrecondition("BOOKS_BEHIND", "not yet"))
+    with pytest.raises(ApplicationError, match="not yet"):
+        await _retry(world, _snapshot(2, 0), _totals(1, 0, 900), latest=900)
+    [asked] = world.script.asked("GetContractSnapshot")
+    assert (asked.after_onchain_id, asked.block_hash) == (2, "aa")
+    assert _handed(world) == []
+
+
 async def test_the_schedule_reconciles_by_itself_and_is_created_once(world: World) -> None:
     """Two workers create one schedule; each of its runs names its own report."""
     await asyncio.gather(*(create_schedules(world.client, dt.timedelta(hours=1)) for _ in range(2)))

@@ -23,6 +23,8 @@ from workflows.failures import service_calls
 _PAGE: Final = 200
 # The projectors have not yet followed the chain to the snapshot's height; a page that the pool forgot is read again.
 _AGAIN: Final = ("BOOKS_BEHIND", "RECONCILIATION_PAGE_MISSING")
+# What was handed over fits no more; whatever else goes wrong passes, and leaves the pages where they are.
+_ANEW: Final = ("SNAPSHOT_PASSED", "RECONCILIATION_PAGE_MISSING")
 _HEARTBEAT_SECONDS: Final = 10.0
 # A million policies take the pool a minute or two; without an answer it is asked again, and makes one report.
 _COMPARISON_SECONDS: Final = 600.0
@@ -66,6 +68,8 @@ class ReconciliationActivities:
                     with remote_errors():
                         return await self._reconcile(step.reconciliation, before)
                 except BitHedgeError as error:
+                    if error.reason not in _ANEW:
+                        raise
                     activity.logger.info("reconciliation reads again from the beginning: %s", error.reason)
             return await self._reconcile(step.reconciliation, _Read())
 

@@ -25,6 +25,7 @@ from services.chain_gateway import (
     store_signing,
     store_sponsored,
     store_transactions,
+    tables,
 )
 from services.chain_gateway.domain.confirmation import IntentState, TransactionState
 from services.chain_gateway.stacks.node_types import Block
@@ -71,7 +72,6 @@ EXCEPTED: Final = {
 # any height is not used for it.
 NEAR_TIP: Final = {
     "store_chain.withdraw_blocks_above",
-    "store_events.pending_events",
     "store_signing.used",
     "store_events.withdraw_events_above",
     "store_transactions.withdraw_mined_above",
@@ -138,6 +138,13 @@ async def save_state(session: AsyncSession) -> None:
     await store_chain.save_state(session, state)
 
 
+async def with_block(session: AsyncSession, use: Callable[[tables.Block], Awaitable[Any]]) -> Any:
+    """What `use` makes of a block of long ago."""
+    found = await store_chain.canonical_block_by_hash(session, hash_of(MIDDLE))
+    assert found
+    return await use(found)
+
+
 async def withdraw_events(session: AsyncSession) -> None:
     """The events of the newest blocks."""
     state = await store_chain.read_state(session)
@@ -196,7 +203,8 @@ CASES: Final[dict[str, Case]] = {
     ),
     "store_events.withdraw_events_above": one(withdraw_events),
     "store_events.events_at_tip": one(lambda s: store_events.events_at_tip(s, MIDDLE, 100)),
-    "store_events.pending_events": one(lambda s: store_events.pending_events(s, TIP_BURN_HEIGHT, 6)),
+    "store_events.pending_events": one(lambda s: with_block(s, lambda found: store_events.pending_events(s, found, 6))),
+    "store_events.last_sequence": one(lambda s: with_block(s, lambda found: store_events.last_sequence(s, found))),
     "store_intent_batches.count_queued": lambda s, d: [store_intent_batches.count_queued(d, 1_000)],
     "store_intent_batches.add_all": lambda s, d: [store_intent_batches.add_all(d, [BATCHED])],
     "store_intents.add": one(lambda s: store_intents.add(s, another_intent())),

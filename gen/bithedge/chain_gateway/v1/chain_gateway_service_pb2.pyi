@@ -568,7 +568,9 @@ class GetContractSnapshotRequest(_message.Message):
     page_size: _builtins.int
     """At most this many ids are looked at; 200 at most."""
     block_hash: _builtins.str
-    """Restart when the tip is not this block any more; empty for the first page."""
+    """The first page's block: what follows is read there, whatever the tip is. Empty for the first page. SNAPSHOT_PASSED
+    when the chain does not hold that block, or no node can read it any more: restart.
+    """
     def __init__(
         self,
         *,
@@ -688,7 +690,7 @@ class GetContractSnapshotResponse(_message.Message):
     next_after_onchain_id: _builtins.int
     """Zero when there are no more."""
     final_burn_height: _builtins.int
-    """Events up to this burn height were final when the snapshot was taken; later ones are pending."""
+    """Events up to this burn height were final when the snapshot's block was the tip; later ones are pending."""
     @_builtins.property
     def balances(self) -> _containers.RepeatedCompositeFieldContainer[Global___VaultBalance]: ...
     @_builtins.property
