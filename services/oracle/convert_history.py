@@ -51,7 +51,7 @@ def seconds_of(request: Any, field: str) -> int | None:
     return time.seconds
 
 
-def time_of(request: pb.GetRoundAfterRequest) -> dt.datetime:
+def time_of(request: pb.GetRoundAfterRequest | pb.GetVolatilityRequest) -> dt.datetime:
     """The market time of a request, UTC; InvalidArgument where there is none, or no such time."""
     if request.HasField("time"):
         try:
@@ -219,6 +219,8 @@ def volatility_window(request: pb.GetVolatilityRequest) -> tuple[CandleSpan, int
         if request.bar:
             raise InvalidArgument.of("bar", "goes with a window")
         return None
+    if request.HasField("time"):
+        raise InvalidArgument.of("time", "goes without a window, which ends now")
     span = span_of("bar", request.bar or pb.CANDLE_SPAN_ONE_DAY)
     seconds = request.window.seconds
     if request.window.nanos or seconds % span or not FEWEST_BARS <= seconds // span <= MOST_BARS:

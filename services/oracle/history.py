@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -12,9 +13,9 @@ from kernel.database import Database
 from kernel.errors import Unavailable
 from kernel.lease import LeaderLease
 from kernel.rpc.tip import TipFollower
-from services.oracle import store, store_candles
+from services.oracle import estimates, store, store_candles
 from services.oracle.domain.candles import Candle, CandleSpan, candles_of
-from services.oracle.domain.history import DailyBar, VolatilityEstimate, estimate_volatility, with_own_days
+from services.oracle.domain.history import VolatilityEstimate
 from services.oracle.domain.prices import Feed, Price, unix_seconds
 from services.oracle.domain.realised import RealisedVolatility, realised_volatility
 from services.oracle.domain.window import (
@@ -29,7 +30,6 @@ from services.oracle.domain.window import (
 from services.oracle.feeds import PriceSource
 
 _FOLDED_AT_ONCE: Final = 5_000
-_OWN_DAYS: Final = 400
 
 
 async def keep_candles(session: AsyncSession, prices: Sequence[Price], interval_seconds: int) -> None:
@@ -80,22 +80,26 @@ class PriceHistory:
         prices = await store.prices_between(session, feed, stretch.start, until)
         return weight_of_rounds(prices, stretch.start, stretch.end, self.interval_seconds)
 
-    async def volatility(self, feed: Feed) -> VolatilityEstimate:
-        """What quotes are made from: the daily bars before the market day."""
-        return estimate_volatility(await self._daily_bars(feed), self.tip.now())
+    async def volatility(self, feed: Feed, at: dt.datetime | None) -> VolatilityEstimate:
+        """What quotes are made from: the daily bars before the market day.
 
-    async def _daily_bars(self, feed: Feed) -> Sequence[DailyBar]:
-        """Those of the source, and of our own candles for later days."""
-        bars, today = self.source.daily_bars(feed), self.tip.now().date()
-        if bars and (today - bars[-1].day).days <= 1:
-            return bars
-        return with_own_days(bars, await self._newest(feed, CandleSpan.ONE_DAY, _OWN_DAYS), today)
+        With `at` the estimate of that market time's day, the same whenever it is asked for; Unavailable before then.
+        """
+        now = self.tip.now()
+        if at is not None and at > now:
+            raise Unavailable("NOT_YET", f"market time is {now}")
+        async with self.database.reading() as session:
+            if at is None:
+                return await estimates.estimate(session, self.source, feed, now)
+            return await estimates.estimate_of_day(session, self.source, feed, at)
 
     async def window_volatility(self, feed: Feed, span: CandleSpan, count: int) -> RealisedVolatility:
         """That of the last `count` complete bars; Unavailable when more than one in ten is missing."""
         end = self.now_seconds() // span * span
         if span is CandleSpan.ONE_DAY:
-            bars = [bar for bar in await self._daily_bars(feed) if (bar.end - end) // span in range(1 - count, 1)]
+            async with self.database.reading() as session:
+                known = await estimates.daily_bars(session, self.source, feed, self.tip.now())
+            bars = [bar for bar in known if (bar.end - end) // span in range(1 - count, 1)]
             values = [(bar.close_usd_e8, bar.high_usd_e8, bar.low_usd_e8, bar.end) for bar in bars]
         else:
             candles = [one for one in await self._newest(feed, span, count) if one.start >= end - count * span]

@@ -21,6 +21,7 @@ from services.oracle.domain.aggregation import AggregationRules, aggregate
 from services.oracle.domain.breaker import BelievedRange, BreakerRules, BreakerState, judged_jump
 from services.oracle.domain.prices import Feed, Price, Round, boundary_time
 from services.oracle.domain.schedule import due_rounds
+from services.oracle.estimates import keep_estimates
 from services.oracle.feeds import PriceSource
 from services.oracle.history import fold_missing, keep_candles
 from services.oracle.metrics import record_breaker, record_round
@@ -101,6 +102,7 @@ class Observer:
             await store.insert_rounds(session, rounds)
             await keep_candles(session, [one.price for one in rounds], rules.interval_seconds)
             await store_breaker.save_breakers(session, breakers)
+            await keep_estimates(session, self._source, [boundary_time(number) for number in batch])
         self._remember(rounds, breakers, batch[-1])
         if len(batch) < len(due):
             return False

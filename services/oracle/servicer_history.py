@@ -24,10 +24,11 @@ class HistoryMethods(grpc_api.OracleServiceServicer):
     history: PriceHistory
 
     async def GetVolatility(self, request: pb.GetVolatilityRequest, context: Context) -> pb.GetVolatilityResponse:
-        """Of the daily bars before the market day, or of the window that was asked for."""
+        """Of the daily bars before the market day, or before that of a time, or of the window that was asked for."""
         feed, window = convert.feed_of(request.feed), history.volatility_window(request)
         if window is None:
-            return history.volatility_response(await self.history.volatility(feed))
+            time = history.time_of(request) if request.HasField("time") else None
+            return history.volatility_response(await self.history.volatility(feed, time))
         return history.window_response(window, await self.history.window_volatility(feed, *window))
 
     async def GetRoundAfter(self, request: pb.GetRoundAfterRequest, context: Context) -> pb.GetRoundAfterResponse:

@@ -1,7 +1,9 @@
-"""SQL of candles."""
+"""SQL of candles, and of the volatilities that were estimated from days."""
 
 from __future__ import annotations
 
+import dataclasses
+import datetime as dt
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
@@ -12,9 +14,10 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.oracle.domain.candles import Candle, CandleSpan
+from services.oracle.domain.history import VolatilityEstimate
 from services.oracle.domain.prices import Feed
 from services.oracle.domain.window import Stretch, Weight
-from services.oracle.tables import CandleRow
+from services.oracle.tables import CandleRow, VolatilityRow
 
 # Any would do: a round is in one candle of each span.
 _SHORTEST: Final = CandleSpan.ONE_MINUTE
@@ -121,3 +124,15 @@ def _candle_of(row: CandleRow) -> Candle:
         int(row.price_seconds),
         row.covered_seconds,
     )
+
+
+async def keep_estimate(session: AsyncSession, feed: Feed, day: dt.date, found: VolatilityEstimate) -> None:
+    """Keeps the estimate of a market day; the first one of a day stays for good."""
+    values = {"feed": int(feed), "day": day, **dataclasses.asdict(found)}
+    await session.exec(insert(VolatilityRow).values(values).on_conflict_do_nothing())
+
+
+async def kept_estimate(session: AsyncSession, feed: Feed, day: dt.date) -> VolatilityEstimate | None:
+    """What was kept for a market day."""
+    row = await session.get(VolatilityRow, (int(feed), day))
+    return None if row is None else VolatilityEstimate(**row.model_dump(exclude={"feed", "day"}))

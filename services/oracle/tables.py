@@ -88,6 +88,22 @@ class CandleRow(SQLModel, table=True):
     covered_seconds: int = Field(sa_type=sa.BigInteger)
 
 
+class VolatilityRow(SQLModel, table=True):
+    """The volatility of a feed as it was estimated on a market day; fields as those of `VolatilityEstimate`."""
+
+    metadata = METADATA
+    __tablename__ = "volatility"
+
+    feed: int = Field(primary_key=True, sa_type=sa.SmallInteger)
+    day: dt.date = Field(primary_key=True)
+    close_to_close_30d: float = Field(sa_type=sa.Double)
+    close_to_close_90d: float = Field(sa_type=sa.Double)
+    ewma: float = Field(sa_type=sa.Double)
+    parkinson_30d: float = Field(sa_type=sa.Double)
+    source: str
+    as_of: dt.datetime = Field(sa_type=_TIME)
+
+
 class PublicationRow(SQLModel, table=True):
     """A round on its way to the chain. Inserted before it is signed; at most one PENDING per feed.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +14,7 @@ from bithedge.chain_gateway.v1 import chain_gateway_service_pb2_grpc as gateway_
 from bithedge.oracle.v1 import oracle_service_pb2 as oracle_pb2
 from bithedge.oracle.v1 import oracle_service_pb2_grpc as oracle_grpc
 from bithedge.type.v1 import price_pb2
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from kernel.errors import Unavailable
 from kernel.pricing import PastVolatility, PricingError
@@ -43,26 +44,22 @@ class OraclePrices:
 
     async def latest(self, token: Token) -> Prices:
         """BTC/USD, and STX/USD where `token` is STX. Unavailable unless the oracle says OK of each."""
-        return (await self._observed(token, self._read)).prices
+        volatility, found = await asyncio.gather(self._volatility(), self._of_feeds(token, self._read))
+        return _observed(found, volatility).prices
 
     async def first_after(self, token: Token, time: dt.datetime) -> ObservedPrices:
         """As `latest`, of each feed the first OK round all of whose observations are later than `time`.
 
-        The same for whoever asks whenever, but for the volatility, which is today's. Unavailable until they are there.
+        The same for whoever asks whenever, with the volatility of that round's day. Unavailable until they are there.
         """
-        return await self._observed(token, lambda feed: self._first(feed, time))
+        found = await self._of_feeds(token, lambda feed: self._first(feed, time))
+        return _observed(found, await self._volatility(found[0].observe_time))
 
-    async def _observed(
+    async def _of_feeds(
         self, token: Token, read: Callable[[price_pb2.Feed.ValueType], Awaitable[oracle_pb2.Price]]
-    ) -> ObservedPrices:
+    ) -> Sequence[oracle_pb2.Price]:
         feeds = [price_pb2.FEED_BTC_USD] + [price_pb2.FEED_STX_USD] * (token is Token.STX)
-        volatility, found = await asyncio.gather(self._volatility(), asyncio.gather(*map(read, feeds)))
-        btc, stx = (*found, oracle_pb2.Price())[:2]
-        observed = max(price.observe_time.ToDatetime(dt.UTC) for price in found)
-        prices = Prices(
-            btc.price_usd_e8, stx.price_usd_e8, btc.round, stx.round, volatility, burn_height=btc.burn_height
-        )
-        return ObservedPrices(prices, observed)
+        return await asyncio.gather(*map(read, feeds))
 
     async def _first(self, feed: price_pb2.Feed.ValueType, time: dt.datetime) -> oracle_pb2.Price:
         request = oracle_pb2.GetRoundAfterRequest(feed=feed)
@@ -75,11 +72,10 @@ class OraclePrices:
                 raise
             raise Unavailable(NO_PRICE_YET, "no price was observed since the moment that decides") from error
 
-    async def _volatility(self) -> PastVolatility | None:
+    async def _volatility(self, time: Timestamp | None = None) -> PastVolatility | None:
+        request = oracle_pb2.GetVolatilityRequest(feed=price_pb2.FEED_BTC_USD, time=time)
         with remote_errors():
-            answer = await self._stub.GetVolatility(
-                oracle_pb2.GetVolatilityRequest(feed=price_pb2.FEED_BTC_USD), timeout=_DEADLINE_SECONDS
-            )
+            answer = await self._stub.GetVolatility(request, timeout=_DEADLINE_SECONDS)
         try:
             return PastVolatility(
                 answer.ewma, answer.close_to_close_30d, answer.close_to_close_90d, answer.parkinson_30d
@@ -95,6 +91,13 @@ class OraclePrices:
             status = oracle_pb2.PriceStatus.Name(price.status)
             raise Unavailable("PRICE_UNAVAILABLE", f"{price_pb2.Feed.Name(feed)} is {status}", status=status)
         return price
+
+
+def _observed(found: Sequence[oracle_pb2.Price], volatility: PastVolatility | None) -> ObservedPrices:
+    btc, stx = (*found, oracle_pb2.Price())[:2]
+    observed = max(price.observe_time.ToDatetime(dt.UTC) for price in found)
+    prices = Prices(btc.price_usd_e8, stx.price_usd_e8, btc.round, stx.round, volatility, burn_height=btc.burn_height)
+    return ObservedPrices(prices, observed)
 
 
 class ChainParameters:

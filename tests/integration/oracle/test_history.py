@@ -187,7 +187,13 @@ async def test_volatility_of_a_window_is_that_of_its_bars(database_url: str) -> 
         ).candles
         wrong = [
             await _refusal(oracle.stub.GetVolatility(request))
-            for request in (_window(9, 0, 86_400), _window(1_001, 0, 86_400), _window(10, 0, 86_399))
+            for request in (
+                _window(9, 0, 86_400),
+                _window(1_001, 0, 86_400),
+                _window(10, 0, 86_399),
+                pb.GetVolatilityRequest(feed=BTC, window=Duration(seconds=864_000), time=Timestamp(seconds=FIRST)),
+                pb.GetVolatilityRequest(feed=BTC, time=Timestamp(nanos=-1)),
+            )
         ]
     assert month.window.bar_count == 31
     assert month.window.close_to_close == pytest.approx(usual.close_to_close_30d, rel=1e-12)

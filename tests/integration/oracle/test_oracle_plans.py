@@ -27,6 +27,7 @@ from services.oracle import (
 from services.oracle.__main__ import MIGRATIONS
 from services.oracle.domain.breaker import BreakerState
 from services.oracle.domain.candles import Candle, CandleSpan
+from services.oracle.domain.history import VolatilityEstimate
 from services.oracle.domain.override import Act, PriceOverride
 from services.oracle.domain.prices import Feed, JudgedObservation, Observation, Price, PriceStatus, Round, boundary_time
 from services.oracle.domain.publication import PublicationCause, PublicationState
@@ -71,6 +72,8 @@ INSERT INTO oracle.candle (feed, span_seconds, start_seconds, open_usd_e8, high_
     first_round, last_round, price_seconds, covered_seconds)
 SELECT feed, span, n * span, 1, 1, 1, 1, 1, n * span + 1, n * span + 1, 1, 1
 FROM generate_series(1, {ROUNDS}) n, generate_series(1, 2) feed, unnest(ARRAY[60, 300, 3600, 86400]) span;
+INSERT INTO oracle.volatility (feed, day, close_to_close_30d, close_to_close_90d, ewma, parkinson_30d, source, as_of)
+SELECT feed, current_date - n, 1, 1, 1, 1, '', now() FROM generate_series(1, {ROUNDS}) n, generate_series(1, 2) feed;
 INSERT INTO oracle.receipt (purpose, policy_id, activation_number, strike_price_usd_e8, request_market_time,
     in_the_money, btc_price_usd_e8, stx_price_usd_e8, observe_seconds, burn_height, btc_rounds, stx_rounds, signature,
     create_time)
@@ -111,6 +114,7 @@ async def full(module_database_url: str) -> AsyncIterator[Full]:
 PRICE: Final = Price(BTC, ROUNDS + 1, PriceStatus.OK, "", 1, 1, boundary_time(ROUNDS), boundary_time(ROUNDS), 1, True)
 ROUND: Final = Round(PRICE, [JudgedObservation(Observation("x", 1, boundary_time(ROUNDS), True), None, 1)])
 CANDLE: Final = Candle(BTC, CandleSpan.ONE_MINUTE, 60 * MIDDLE, 1, 1, 1, 1, 1, 60 * MIDDLE + 60, 60 * MIDDLE + 60, 1, 1)
+ESTIMATE: Final = VolatilityEstimate(0.5, 0.5, 0.5, 0.5, "", wall_now())
 ACT: Final = Act("a", "x", wall_now(), wall_now())
 OVERRIDE: Final = PriceOverride(f"{MIDDLE:032}", BTC, 1, 1, wall_now(), ACT)
 TERMS: Final = PolicyTermsRow(
@@ -178,6 +182,8 @@ CASES: Final[dict[str, Case]] = {
     "store_candles.candles_before": one(
         lambda s: store_candles.candles_before(s, BTC, CandleSpan.ONE_HOUR, 0, 3_600 * MIDDLE, 100)
     ),
+    "store_candles.keep_estimate": one(lambda s: store_candles.keep_estimate(s, BTC, wall_now().date(), ESTIMATE)),
+    "store_candles.kept_estimate": one(lambda s: store_candles.kept_estimate(s, BTC, wall_now().date())),
     "store_candles.weight_of": one(
         lambda s: store_candles.weight_of(s, BTC, Stretch(60 * MIDDLE, 60 * MIDDLE + 3_600, CandleSpan.ONE_MINUTE))
     ),

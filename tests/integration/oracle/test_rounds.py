@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -13,6 +15,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from kernel.errors import InvalidArgument, ResourceExhausted, Unavailable
 from kernel.rpc.channels import remote_errors
+from services.oracle.convert import timestamp
+from services.oracle.domain.history import DailyBar
 from services.oracle.domain.prices import Feed
 from services.oracle.feeds.replay.exchanges import ReplayedPrices
 from services.oracle.watch import RoundWatch
@@ -209,6 +213,44 @@ async def test_volatility_knows_only_the_past(database_url: str) -> None:
     assert before.as_of_time.ToDatetime(dt.UTC) == dt.datetime(2020, 3, 12, tzinfo=dt.UTC)
     assert max(before.ewma, before.close_to_close_30d) < 0.8 < 1.5 < min(after.ewma, after.close_to_close_30d)
     assert "over 30 and 70 days" in before.source
+
+
+class RevisedPrices(ReplayedPrices):
+    """Recorded prices, of whose days the closes are told otherwise once it is `revised`."""
+
+    revised = False
+
+    def daily_bars(self, feed: Feed) -> Sequence[DailyBar]:
+        """Every second day lower then."""
+        return [
+            replace(bar, close_usd_e8=bar.close_usd_e8 // (1 + self.revised * (number % 2)))
+            for number, bar in enumerate(super().daily_bars(feed))
+        ]
+
+
+async def test_the_volatility_of_a_day_stays(database_url: str) -> None:
+    """Asked for by a time of it, a day's estimate is what it was then, whatever the source tells of the past later and
+    whatever has happened since; of a day without a round it is made anew, and of a time to come there is none."""
+    prices = RevisedPrices(DATA)
+    async with oracle_at(database_url, prices) as oracle:
+
+        async def of(time: dt.datetime | None) -> pb.GetVolatilityResponse:
+            request = pb.GetVolatilityRequest(feed=BTC, time=None if time is None else timestamp(time))
+            answer: pb.GetVolatilityResponse = await oracle.stub.GetVolatility(request)
+            return answer
+
+        first = await oracle.price()
+        then = await of(None)
+        prices.revised = True
+        await oracle.advance(86_400)
+        later = await of(first.observe_time.ToDatetime(dt.UTC))
+        now, before = await of(None), await of(START - dt.timedelta(days=1))
+        with pytest.raises(Unavailable) as early, remote_errors():
+            await of(oracle.gateway.market_time + dt.timedelta(seconds=1))
+    assert later == then
+    assert now.ewma > then.ewma
+    assert before.as_of_time.ToDatetime(dt.UTC) == dt.datetime(2020, 3, 11, tzinfo=dt.UTC)
+    assert early.value.reason == "NOT_YET"
 
 
 async def test_a_slow_reader_is_cut_off_and_may_resume(database_url: str) -> None:

@@ -165,6 +165,8 @@ class StandInOracle(_OracleBase):
         self.reachable = True
         self.windows_complete = True
         self.volatility = 0.5
+        # That of the past, with the last moment of each.
+        self.past_volatility: list[tuple[dt.datetime, float]] = []
         self.receipts: list[price_pb2.SettlementReceipt] = []
         # BTC/USD and STX/USD by expiration height, zeros where a person decides; the prices of now where not named.
         self.averages: dict[int, tuple[int, int]] = {}
@@ -180,6 +182,7 @@ class StandInOracle(_OracleBase):
     def keep_rounds(self) -> None:
         """What is said now will have been said."""
         self.past += [self.price(feed) for feed in (price_pb2.FEED_BTC_USD, price_pb2.FEED_STX_USD)]
+        self.past_volatility.append((self._gateway.now(), self.volatility))
 
     async def GetPrice(self, request: oracle_pb2.GetPriceRequest, context: Context) -> oracle_pb2.GetPriceResponse:
         """The price of a feed."""
@@ -203,8 +206,9 @@ class StandInOracle(_OracleBase):
     async def GetVolatility(
         self, request: oracle_pb2.GetVolatilityRequest, context: Context
     ) -> oracle_pb2.GetVolatilityResponse:
-        """The same over every window."""
-        at = self.volatility
+        """The same over every window, of now or of the time that is asked for."""
+        time = request.time.ToDatetime(dt.UTC) if request.HasField("time") else self._gateway.now()
+        at = next((kept for until, kept in self.past_volatility if time <= until), self.volatility)
         return oracle_pb2.GetVolatilityResponse(close_to_close_30d=at, close_to_close_90d=at, ewma=at, parkinson_30d=at)
 
     async def ListReceipts(

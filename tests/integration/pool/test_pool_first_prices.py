@@ -26,8 +26,9 @@ async def _round(pool: RunningPool, btc_usd: int, status: oracle_pb2.PriceStatus
 
 
 async def _hours_pass(pool: RunningPool) -> None:
-    """At another price, which is OK."""
+    """At another price, which is OK, and another volatility."""
     pool.oracle.btc_e8, pool.oracle.status = 99_000 * E8, oracle_pb2.PRICE_STATUS_OK
+    pool.oracle.volatility = 0.9
     await pool.gateway.pass_seconds(7_200)
     await pool.told_the_time()
 
@@ -50,8 +51,8 @@ async def _cancel(pool: RunningPool, withdrawal: pb.Withdrawal) -> pb.Withdrawal
 
 
 async def test_a_deposit_is_priced_by_the_round_after_it_whenever_that_is_asked(pool: RunningPool) -> None:
-    """Hours and blocks later, at another price and beside a policy written since: as many shares as at once, and the
-    row keeps what they were made of."""
+    """Hours and blocks later, at another price and volatility and beside a policy written since: as many shares as at
+    once, and the row keeps what they were made of."""
     await pool.invest("SP-ALICE", _CAPITAL)
     await _written(pool, 1)
     early, late = pool.deposited("SP-BOB", _CAPITAL), pool.deposited("SP-CAROL", _CAPITAL)

@@ -298,6 +298,7 @@ class GetVolatilityRequest(_message.Message):
     FEED_FIELD_NUMBER: _builtins.int
     WINDOW_FIELD_NUMBER: _builtins.int
     BAR_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
     feed: _price_pb2.Feed.ValueType
     bar: Global___CandleSpan.ValueType
     """Of the window; one day unless given."""
@@ -305,16 +306,21 @@ class GetVolatilityRequest(_message.Message):
     def window(self) -> _duration_pb2.Duration:
         """Whole bars, from 10 to 1000 of them; empty for the estimates that quotes are made from."""
 
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """Market time, not with a window: the estimate of that time's day, the same whenever it is asked for. Empty: of now."""
+
     def __init__(
         self,
         *,
         feed: _price_pb2.Feed.ValueType = ...,
         window: _duration_pb2.Duration | None = ...,
         bar: Global___CandleSpan.ValueType = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["window", b"window"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time", "window", b"window"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bar", b"bar", "feed", b"feed", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bar", b"bar", "feed", b"feed", "time", b"time", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
