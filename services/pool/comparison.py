@@ -10,8 +10,9 @@ from typing import Final
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from kernel.units import Token
-from services.pool import store, store_coverage, store_reports, store_stage, store_terms
+from services.pool import store, store_coverage, store_position_rows, store_reports, store_stage, store_terms
 from services.pool.domain import ledger
+from services.pool.domain.position_rows import compare_rows
 from services.pool.domain.positions import compare_positions
 from services.pool.domain.reconciliation import (
     ACTIVE,
@@ -103,15 +104,17 @@ class Books:
                 if told[difference.kind] <= store_reports.MOST_OF_A_KIND:
                     found.append(difference)
         found += await self._terms()
-        return Compared([*found, *await self._positions()], number)
+        return Compared([*found, *await self._positions(), *await self._rows()], number)
 
-    async def compare_again(self, covered: Mapping[Token, int], policies: Collection[str]) -> list[Difference]:
-        """As `compare`, of these policies alone."""
+    async def compare_again(
+        self, covered: Mapping[Token, int], policies: Collection[str], rows: Collection[str]
+    ) -> list[Difference]:
+        """As `compare`, of these policies, and rows by their resource names, alone."""
         covers = await store_coverage.covers_of(self._session, policies)
         chain = await store_stage.facts_of(self._session, self._report_id, Book.CONTRACTS, policies)
         service = await store_stage.facts_of(self._session, self._report_id, Book.POLICIES, policies)
         found = [*await self._sums(covered), *self._policies(sorted(policies), covers, chain, service)]
-        return [*found, *await self._terms_of(policies), *await self._positions()]
+        return [*found, *await self._terms_of(policies), *await self._positions(), *await self._rows(rows)]
 
     async def _sums(self, covered: Mapping[Token, int]) -> list[Difference]:
         balances = await store.balances_at(self._session, self._snapshot.final_burn_height)
@@ -148,6 +151,13 @@ class Books:
     async def _positions(self) -> tuple[Difference, ...]:
         positions = await store_reports.read_positions(self._session, self._burn_height, self._faults)
         return compare_positions(await store.balances(self._session), positions)
+
+    async def _rows(self, of: Collection[str] | None = None) -> list[Difference]:
+        """Deposits and withdrawals beside what was written for them: all, or these."""
+        most = store_reports.MOST_OF_A_KIND
+        names = await store_position_rows.differing(self._session, most) if of is None else of
+        lines = await store_position_rows.lines_of(self._session, names) if names else []
+        return compare_rows(lines, await store_position_rows.without_shares(self._session, most))
 
 
 def _booked(covers: Iterable[Cover], burn_height: int) -> Booked:

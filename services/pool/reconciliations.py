@@ -16,9 +16,21 @@ from kernel.database import Database
 from kernel.errors import FailedPrecondition
 from kernel.log import get_logger
 from kernel.units import Token
-from services.pool import healing, metrics, store, store_journal, store_reports, store_stage, store_terms, tables
+from services.pool import (
+    evidence,
+    healing,
+    metrics,
+    store,
+    store_journal,
+    store_position_rows,
+    store_reports,
+    store_stage,
+    store_terms,
+    tables,
+)
 from services.pool.comparison import Books, Snapshot
 from services.pool.convert_reports import difference_json
+from services.pool.domain import position_rows
 from services.pool.domain.likely_cause import LikelyCause
 from services.pool.domain.reconciliation import Difference
 from services.pool.domain.terms import LEDGER_DIFFERS
@@ -64,6 +76,8 @@ class Reconciliations:
         found, missed = compared.differences, list[chain_event_pb2.ChainEvent]()
         if any(difference.cause in _FROM_EVENTS for difference in found):
             missed = await healing.missed_events(self._database, self._gateway, height)
+        rows = [difference.subject for difference in found if difference.kind in position_rows.KINDS]
+        words = await evidence.chain_words(self._gateway, rows, height) if rows else {}
         async with self._database.transaction() as session:
             await store_stage.lock(session, report_id)
             stored = await store_reports.get_report(session, report_id)
@@ -71,7 +85,7 @@ class Reconciliations:
                 return stored
             await check_whole(session, report_id, snapshot.block_hash)
             if found:
-                found = await _heal(session, report_id, snapshot, _Found(found, missed, faults, covered))
+                found = await _heal(session, report_id, snapshot, _Found(found, missed, words, faults, covered))
             row = _row(report_id, snapshot, found, compared.policies)
             session.add(row)
         _tell(found)
@@ -80,10 +94,11 @@ class Reconciliations:
 
 @dataclass(frozen=True)
 class _Found:
-    """What was found without a lock, and the events that may explain it."""
+    """What was found without a lock, the events that may explain it, and what events say of rows that differ."""
 
     differences: Sequence[Difference]
     missed: Sequence[chain_event_pb2.ChainEvent]
+    words: Mapping[str, position_rows.ChainWord]
     faults: Sequence[tuple[str, str]]
     covered: Mapping[Token, int]
 
@@ -94,9 +109,12 @@ async def _heal(session: AsyncSession, report_id: str, snapshot: Snapshot, given
     # Whoever prices or reserves waits, so that accounts and rows are read at one moment.
     await store.lock_tiers(session)
     height, now = cursor.projected_burn_height, cursor.market_time or wall_now()
-    # Before events are taken in, which go by the terms.
+    # Before events are taken in, which go by the rows.
     changed = _policies(difference for difference in given.differences if difference.kind == LEDGER_DIFFERS)
     await store_terms.put_right(session, report_id, snapshot.final_burn_height, changed)
+    rows = {difference.subject for difference in given.differences if difference.kind in position_rows.KINDS}
+    lines = await store_position_rows.lines_of(session, rows)
+    await store_position_rows.put_right(session, position_rows.proven(lines, given.words))
     for event in given.missed:
         await healing.take_in(session, event, now)
     positions = await store_reports.read_positions(session, height)
@@ -105,7 +123,8 @@ async def _heal(session: AsyncSession, report_id: str, snapshot: Snapshot, given
     await session.flush()
     policies = _policies(given.differences)
     books = Books(session, report_id, snapshot, height, given.faults)
-    return _told(given.differences, await books.compare_again(given.covered, policies))
+    left = await books.compare_again(given.covered, policies, rows)
+    return position_rows.with_chain(_told(given.differences, left), given.words)
 
 
 def _policies(differences: Iterable[Difference]) -> set[str]:

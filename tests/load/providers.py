@@ -18,8 +18,9 @@ CROWDED: Final = TIP - 10_000
 _DEPOSITS: Final = f"""
 INSERT INTO pool.deposit (id, provider, tier, token, amount, state, shares, txid, burn_height, final_market_time,
     btc_round, stx_round, btc_price_e8, stx_price_e8, create_time)
-SELECT md5('deposit' || n), 'ST' || upper(substr(md5('provider' || n % $1) || md5('p'), 1, 38)), 1 + n % 3, 1 + n % 2,
-    50000000000 + n % 1000, 'PRICED', 50000000000 + n % 1000, '0x' || md5('t' || n) || md5('x' || n),
+SELECT md5('deposit' || n) || '-0', 'ST' || upper(substr(md5('provider' || n % $1) || md5('p'), 1, 38)),
+    1 + n % 3, 1 + n % 2, 50000000000 + n % 1000, 'PRICED', 50000000000 + n % 1000,
+    '0x' || md5('t' || n) || md5('x' || n),
     CASE WHEN n < $1 THEN 800000 + n / 1000 WHEN n % 20 = 0 AND n < $1 + 1000 THEN {CROWDED}
         ELSE {TIP} - 1 - (n * 7919) % {_LATER_WITHIN} END,
     '2025-01-01'::timestamptz + n * interval '1 minute', n, n, 100000 * 100000000::bigint, 200000000,
@@ -28,9 +29,10 @@ FROM generate_series(0, $1::bigint * {DEPOSITS_PER_PROVIDER} - 1) AS n
 """
 _ENTRIES: Final = """
 INSERT INTO pool.journal_entry (cause, event, kind, burn_height, time, txid, reason, subject)
-SELECT txid || '/' || kind, txid || '/' || kind, kind, burn_height, create_time,
+SELECT key, key, kind, burn_height, create_time,
     CASE kind WHEN 'DEPOSIT' THEN txid ELSE '' END, '', 'deposits/' || id
-FROM pool.deposit, unnest(ARRAY['DEPOSIT', 'SHARES_ISSUED']) WITH ORDINALITY AS given(kind, place)
+FROM pool.deposit, LATERAL (VALUES ('DEPOSIT', replace(id, '-', '/'), 1),
+    ('SHARES_ISSUED', 'deposits/' || id || '/price', 2)) AS given(kind, key, place)
 ORDER BY create_time, place
 """
 _POSTINGS: Final = """

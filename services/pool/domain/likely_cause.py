@@ -25,6 +25,8 @@ class LikelyCause(enum.StrEnum):
     LAPSE_MISSED = "LAPSE_MISSED"
     DERIVED_BY_HAND = "DERIVED_BY_HAND"
     CHANGED_BY_HAND = "CHANGED_BY_HAND"
+    ENTRIES_DISAGREE = "ENTRIES_DISAGREE"
+    NOT_ITS_SHARES = "NOT_ITS_SHARES"
 
 
 SENTENCES: Final = {
@@ -45,5 +47,9 @@ SENTENCES: Final = {
     LikelyCause.COMMITTED_WITHOUT_POLICY: "committed for a policy that neither chain nor ledger has",
     LikelyCause.LAPSE_MISSED: "the voucher's last height is final without its use, and nothing ended it",
     LikelyCause.DERIVED_BY_HAND: "a derived table that does not follow from the journal: call pool.rebuild_derived()",
-    LikelyCause.CHANGED_BY_HAND: "a row that was changed after the chain's event that it was made from",
+    LikelyCause.CHANGED_BY_HAND: "a row that was changed by hand after it was made from an event or an entry",
+    LikelyCause.ENTRIES_DISAGREE: "an entry was made from a row that had been changed: find out who is owed",
+    LikelyCause.NOT_ITS_SHARES: (
+        "its provider has fewer shares than wait to be burned: the request was changed, or a deposit taken back"
+    ),
 }

@@ -147,6 +147,40 @@ async def overdue_voucher(scene: Scene) -> None:
     await _sql(scene, "UPDATE pool.withdrawal SET last_use_burn_height = 1")
 
 
+async def changed_request(scene: Scene) -> None:
+    """A request to burn shares became one of somebody who has none."""
+    await withdrawal_words.request(scene.pool, 10**6)
+    await _sql(scene, "UPDATE pool.withdrawal SET provider = 'SP-MALLORY'")
+
+
+async def changed_voucher(scene: Scene) -> None:
+    """A voucher that waits to be paid became another provider's."""
+    await _voucher(scene)
+    await _sql(scene, "UPDATE pool.withdrawal SET provider = 'SP-MALLORY'")
+
+
+async def changed_payment(scene: Scene) -> None:
+    """A withdrawal that was paid became another provider's, and of another tier."""
+    ready, amount = await _voucher(scene)
+    await scene.pool.final(withdrawal_words.paid(scene.pool, ready, amount))
+    await _sql(scene, "UPDATE pool.withdrawal SET provider = 'SP-MALLORY', tier = 1")
+
+
+async def refused_payment(scene: Scene) -> None:
+    """A payment came while its row was another provider's: cash in suspense."""
+    ready, amount = await _voucher(scene)
+    await _sql(scene, "UPDATE pool.withdrawal SET provider = 'SP-MALLORY'")
+    await scene.pool.final(withdrawal_words.paid(scene.pool, ready, amount))
+
+
+async def stolen_shares(scene: Scene) -> None:
+    """A deposit was another provider's row when it was priced."""
+    event = scene.pool.deposited("SP-BOB", 10**6)
+    await scene.pool.final(event)
+    await _sql(scene, "UPDATE pool.deposit SET provider = 'SP-MALLORY' WHERE provider = 'SP-BOB'")
+    await scene.pool.price(event)
+
+
 async def withdrawn_creation(scene: Scene) -> None:
     """The chain took a creation back, and the ledger was not told."""
     await _overlook(scene, _withdrawn(scene.creation))

@@ -19,6 +19,7 @@ from services.pool import (
     store_feed,
     store_journal,
     store_pages,
+    store_position_rows,
     store_positions,
     store_reports,
     store_stage,
@@ -30,6 +31,7 @@ from services.pool.domain import chain_event as chain
 from services.pool.domain.collateral import ReservationState
 from services.pool.domain.decision import Decision
 from services.pool.domain.ledger import Cause, Entry, EntryKind, Posting
+from services.pool.domain.position_rows import Held
 from services.pool.domain.reconciliation import PolicyFact
 from services.pool.domain.shares import OpenPolicy
 from services.pool.domain.withdrawal import WithdrawalRefusal
@@ -171,6 +173,16 @@ CASES: dict[str, Case] = {
     "store_positions.statement_lines": lambda s, f: [
         store_positions.statement_lines(s, f.provider, before, 51) for before in (None, 4_000)
     ],
+    "store_position_rows.lines_of": one(
+        lambda s, f: store_position_rows.lines_of(s, [f"deposits/{f.deposit}", f"withdrawals/{f.withdrawal.id}"] * 250)
+    ),
+    "store_position_rows.without_shares": one(lambda s, f: store_position_rows.without_shares(s, 500)),
+    "store_position_rows.put_right": one(
+        lambda s, f: store_position_rows.put_right(
+            s,
+            {f"deposits/{f.deposit}": Held("x", 1, 1, 1), f"withdrawals/{f.withdrawal.id}": Held("x", 1, 1, 1)},
+        )
+    ),
     "store_reports.get_report": one(lambda s, f: store_reports.get_report(s, "x")),
     "store_reports.latest_report": one(lambda s, f: store_reports.latest_report(s)),
     "store_reports.booked_events": one(lambda s, f: store_reports.booked_events(s, [f.event] * 200)),

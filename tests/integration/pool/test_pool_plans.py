@@ -22,6 +22,7 @@ from services.pool import (
     store_feed,
     store_journal,
     store_pages,
+    store_position_rows,
     store_positions,
     store_reports,
     store_stage,
@@ -40,6 +41,7 @@ STORES: Final = (
     store_feed,
     store_journal,
     store_pages,
+    store_position_rows,
     store_positions,
     store_reports,
     store_stage,
@@ -60,6 +62,7 @@ EXCEPTED: Final = {
     "store_coverage.covers_after": "leaves out what a reorganisation beyond finality took back, hardly ever any",
     "store_terms.ledger_differs": "looks for differences in every policy that is staged",
     "store_terms.service_differs": "looks for differences in every policy that is staged",
+    "store_position_rows.differing": "reads every deposit and withdrawal beside the lines that were written for them",
     "store.balances_at": "reads back the whole journal from now to the height that it is asked for",
 }
 

@@ -53,6 +53,25 @@ _HEALED = (
         True,
         planted.executed("UPDATE pool.coverage SET strike_e8 = strike_e8 + 1, premium = 0, auto_settle = false"),
     ),
+    Case(
+        "deposit of another",
+        _of(_CHANGED, "PROVIDER_DIFFERS"),
+        True,
+        planted.executed("UPDATE pool.deposit SET provider = 'SP-MALLORY'"),
+    ),
+    Case(
+        "deposit of another amount",
+        _of(_CHANGED, "POSITION_DIFFERS"),
+        True,
+        planted.executed("UPDATE pool.deposit SET amount = amount + 1, tier = 3"),
+    ),
+    Case("payment of another", _of(_CHANGED, "PROVIDER_DIFFERS"), True, planted.changed_payment),
+    Case(
+        "payment refused",
+        _of(_CHANGED, "PROVIDER_DIFFERS") | _SUSPENSE,
+        True,
+        planted.refused_payment,
+    ),
     Case("lapse missed", _of("LAPSE_MISSED", "VOUCHER_OVERDUE"), True, planted.overdue_voucher),
 )
 _POSTED = (
@@ -99,6 +118,31 @@ _ASKED = (
         False,
         planted.withdrawn_creation,
         correction=planted.tell_withdrawal,
+    ),
+    Case(
+        "voucher of another",
+        _of(_CHANGED, "PROVIDER_DIFFERS"),
+        False,
+        planted.changed_voucher,
+        correction=planted.executed("UPDATE pool.withdrawal SET provider = 'SP-ALICE'"),
+    ),
+    Case(
+        "request of another",
+        _of("NOT_ITS_SHARES", "REQUEST_WITHOUT_SHARES"),
+        False,
+        planted.changed_request,
+        correction=planted.executed("UPDATE pool.withdrawal SET provider = 'SP-ALICE'"),
+    ),
+    Case(
+        "shares issued to another",
+        _of("ENTRIES_DISAGREE", "PROVIDER_DIFFERS"),
+        False,
+        planted.stolen_shares,
+        correction=planted.executed(
+            "UPDATE pool.deposit SET provider = 'SP-BOB' WHERE provider = 'SP-MALLORY'",
+            "UPDATE pool.statement_line SET provider = 'SP-BOB' WHERE provider = 'SP-MALLORY'",
+            "UPDATE pool.share_balance SET provider = 'SP-BOB' WHERE provider = 'SP-MALLORY'",
+        ),
     ),
     Case(
         "balance by hand",

@@ -194,7 +194,7 @@ async def test_what_is_held_does_not_grow_with_the_books(pool: RunningPool, monk
         compared = await books.compare(covered, 2)
         assert max(held) <= 2
         names = {one.subject.removeprefix("policies/") for one in compared.differences}
-        assert await books.compare_again(covered, names) == list(compared.differences)
+        assert await books.compare_again(covered, names, ()) == list(compared.differences)
     assert (compared.policies, len(names)) == (_POLICIES, 4)
     assert max(held) <= 4
 
