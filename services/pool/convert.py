@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import hashlib
 import re
 from typing import Final
@@ -108,9 +109,15 @@ def chain_event(event: chain_event_pb2.ChainEvent) -> chain.ChainEvent:
 def event_cause(event: chain_event_pb2.ChainEvent, subject: str = "") -> Cause:
     """`{txid}/{event index}`; of a fee, `{txid}/gas`."""
     txid = event.txid
-    time = event.block_time.ToDatetime(dt.UTC)
+    time = _moment(event.block_time.seconds, event.block_time.nanos)
     key = gas_key(txid) if event.HasField("fee_paid") else f"{txid}/{event.event_index}"
     return Cause(key, event.burn_height, time, txid, subject=subject)
+
+
+@functools.lru_cache(maxsize=64)
+def _moment(seconds: int, nanos: int) -> dt.datetime:
+    # Events of a block share their time, and reading it is a good part of reading an event.
+    return Timestamp(seconds=seconds, nanos=nanos).ToDatetime(dt.UTC)
 
 
 def leaves_entry(event: chain_event_pb2.ChainEvent) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -63,41 +63,61 @@ _ENTRY: Final = {"cause": "text", "event": "text", "kind": "text", "burn_height"
 _ENTRY_END: Final = {"txid": "text", "reason": "text", "reverses": "bigint", "subject": "text", "author": "text"}
 _ENTRIES: Final = _ENTRY | _ENTRY_END
 _POSTING: Final = {"account": "text", "token": "smallint", "amount": "bigint"}
-_POSTINGS: Final = {"cause": "text"} | _POSTING
+_POSTINGS: Final = {"entry": "bigint"} | _POSTING
 _LINE: Final = {"provider": "text", "kind": "text", "tier": "smallint", "token": "smallint", "amount": "bigint"} | {
     "shares_delta": "bigint"
 }
-_LINES: Final = {"cause": "text"} | _LINE
-# One statement for all: one round trip, and an entry never without its postings.
-_POST: Final = f"""WITH posted AS (
-        INSERT INTO pool.journal_entry ({", ".join(_ENTRIES)})
-        SELECT {", ".join(_ENTRIES)} FROM {unnest("e", _ENTRIES)} ORDER BY place
-        ON CONFLICT (cause) DO NOTHING RETURNING id, cause, txid, burn_height, time
+_LINES: Final = {"entry": "bigint"} | _LINE
+# One statement for all: one round trip, and an entry never without its postings. `entry` is an entry's place.
+_POST: Final = f"""WITH given AS MATERIALIZED (
+        SELECT nextval('pool.journal_entry_id_seq') AS id, e.* FROM {unnest("e", _ENTRIES)}
+    ), posted AS (
+        INSERT INTO pool.journal_entry (id, {", ".join(_ENTRIES)})
+        SELECT id, {", ".join(_ENTRIES)} FROM given ORDER BY place
+        ON CONFLICT (cause) DO NOTHING RETURNING id
+    ), numbered AS MATERIALIZED (
+        SELECT place AS entry, posted.id FROM given LEFT JOIN posted USING (id)
     ), with_postings AS (
         INSERT INTO pool.posting (entry_id, {", ".join(_POSTING)})
-        SELECT posted.id, {", ".join(f"p.{name}" for name in _POSTING)}
-        FROM {unnest("p", _POSTINGS, 1 + len(_ENTRIES))} JOIN posted USING (cause) ORDER BY place
+        SELECT numbered.id, {", ".join(f"p.{name}" for name in _POSTING)}
+        FROM {unnest("p", _POSTINGS, 1 + len(_ENTRIES))} JOIN numbered USING (entry)
+        WHERE numbered.id IS NOT NULL ORDER BY place
     ), with_lines AS (
         INSERT INTO pool.statement_line (entry_id, {", ".join(_LINE)}, txid, burn_height, time)
-        SELECT posted.id, {", ".join(f"l.{name}" for name in _LINE)}, txid, burn_height, time
-        FROM {unnest("l", _LINES, 1 + len(_ENTRIES) + len(_POSTINGS))} JOIN posted USING (cause) ORDER BY place
-    ) SELECT id, cause FROM posted"""
+        SELECT given.id, {", ".join(f"l.{name}" for name in _LINE)}, txid, burn_height, time
+        FROM {unnest("l", _LINES, 1 + len(_ENTRIES) + len(_POSTINGS))} JOIN numbered USING (entry) JOIN given USING (id)
+        ORDER BY l.place
+    ) SELECT id FROM numbered ORDER BY entry"""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Entries as the database takes them. Making it is most of the work that posting is outside the database."""
+
+    values: Sequence[Any]
+
+    @classmethod
+    def of(cls, entries: Sequence[NewEntry]) -> Self:
+        """Of these entries."""
+        numbered = list(enumerate(entries, 1))
+        return cls(
+            (
+                *by_column(_ENTRIES, [_entry_row(new) for new in entries]),
+                *by_column(_POSTINGS, [row for place, new in numbered for row in _posting_rows(place, new.entry)]),
+                *by_column(_LINES, [row for place, new in numbered for row in _line_rows(place, new.lines)]),
+            )
+        )
+
+
+async def post(session: AsyncSession, written: Written) -> list[int | None]:
+    """Posts entries of different causes; the id of each, None (and nothing done) where its cause was posted before."""
+    await session.flush()
+    return [row[0] for row in await run(session, _POST, *written.values)]
 
 
 async def post_entries(session: AsyncSession, entries: Sequence[NewEntry]) -> list[int | None]:
-    """Posts entries of different causes; the id of each, None (and nothing done) where its cause was posted before."""
-    if not entries:
-        return []
-    await session.flush()
-    posted = await run(
-        session,
-        _POST,
-        *by_column(_ENTRIES, [_entry_row(new) for new in entries]),
-        *by_column(_POSTINGS, [row for new in entries for row in _posting_rows(new.entry)]),
-        *by_column(_LINES, [row for new in entries for row in _line_rows(new)]),
-    )
-    found = {cause: number for number, cause in posted}
-    return [found.get(new.entry.cause.unique) for new in entries]
+    """As `post`, of any number of entries."""
+    return await post(session, Written.of(entries)) if entries else []
 
 
 async def post_entry(
@@ -109,21 +129,16 @@ async def post_entry(
 
 def _entry_row(new: NewEntry) -> tuple[Any, ...]:
     entry, cause = new.entry, new.entry.cause
-    start = (cause.unique, cause.key, str(entry.kind), cause.burn_height, cause.time)
+    start = (cause.unique, cause.key, entry.kind, cause.burn_height, cause.time)
     return (*start, cause.txid, entry.reason, new.reverses, cause.subject or None, entry.author or None)
 
 
-def _posting_rows(entry: Entry) -> list[tuple[Any, ...]]:
-    cause = entry.cause.unique
-    return [(cause, posting.account, int(posting.token), posting.amount) for posting in entry.postings]
+def _posting_rows(place: int, entry: Entry) -> list[tuple[Any, ...]]:
+    return [(place, *posting) for posting in entry.postings]
 
 
-def _line_rows(new: NewEntry) -> list[tuple[Any, ...]]:
-    cause = new.entry.cause.unique
-    return [
-        (cause, line.provider, line.kind, int(line.tier), int(line.token), line.amount, line.shares_delta)
-        for line in new.lines
-    ]
+def _line_rows(place: int, lines: Sequence[Line]) -> list[tuple[Any, ...]]:
+    return [(place, line.provider, line.kind, line.tier, line.token, line.amount, line.shares_delta) for line in lines]
 
 
 async def standing_entry(session: AsyncSession, event: str) -> StoredEntry | None:

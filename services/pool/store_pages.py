@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -99,16 +100,11 @@ async def _posted(session: AsyncSession, causes: Sequence[str]) -> dict[str, Pos
 async def write_page(session: AsyncSession, page: Page) -> None:
     """Writes what a page changed. PostedBefore, with the transaction to be taken back, where an entry is there."""
     changes = page.changes
-    numbers = await store_journal.post_entries(session, changes.entries)
+    _, written = await asyncio.gather(_change_policies(session, page), _written(changes.entries))
+    numbers = await store_journal.post(session, written) if changes.entries else []
     known = [new.entry for new, number in zip(changes.entries, numbers, strict=True) if number is None]
     if known and not await _is_gas_that_stands(session, known):
         raise PostedBefore(known[0].cause.unique)
-    if changes.created:
-        await _put_policies(session, page)
-    if changes.ended:
-        await _end_policies(session, changes)
-    if changes.committed:
-        await run(session, _COMMIT, changes.committed, ReservationState.COMMITTED.value, wall_now())
     if changes.deposits:
         await _add_deposits(session, changes.deposits)
     if changes.messages:
@@ -118,6 +114,22 @@ async def write_page(session: AsyncSession, page: Page) -> None:
         rows = [(cause.unique, cause.burn_height, reason, message, now) for cause, reason, message in changes.unknown]
         await run(session, _RECORD, *by_column(_UNKNOWN, rows))
     await session.flush()
+
+
+async def _written(entries: Sequence[store_journal.NewEntry]) -> store_journal.Written:
+    """Made while the database works on what is sent to it first."""
+    await asyncio.sleep(0)
+    return store_journal.Written.of(entries)
+
+
+async def _change_policies(session: AsyncSession, page: Page) -> None:
+    changes = page.changes
+    if changes.created:
+        await _put_policies(session, page)
+    if changes.ended:
+        await _end_policies(session, changes)
+    if changes.committed:
+        await run(session, _COMMIT, changes.committed, ReservationState.COMMITTED.value, wall_now())
 
 
 async def _is_gas_that_stands(session: AsyncSession, entries: Sequence[Entry]) -> bool:

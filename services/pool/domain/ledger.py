@@ -25,7 +25,7 @@ import enum
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from kernel.units import Tier, Token, check_amount
 
@@ -87,8 +87,7 @@ class Cause:
         return f"{self.key}/{self.occurrence}" if self.occurrence else self.key
 
 
-@dataclass(frozen=True)
-class Posting:
+class Posting(NamedTuple):
     """A signed amount of base units on one account."""
 
     account: str

@@ -91,6 +91,11 @@ def page(full: Full) -> projection.Page:
     )
 
 
+def reversing(full: Full) -> store_journal.NewEntry:
+    """An entry that takes one back."""
+    return store_journal.NewEntry(ENTRY, reverses=full.entry.id)
+
+
 def events(full: Full) -> list[chain.ChainEvent]:
     """Events about something of each kind."""
     ends = chain.PolicyExpired(full.policy, STX, 1)
@@ -140,9 +145,8 @@ CASES: dict[str, Case] = {
     "store_decisions.add_decisions": one(lambda s, f: store_decisions.add_decisions(s, [Decision(None, 1, 1, 1)])),
     "store_feed.list_principal_lines": one(lambda s, f: store_feed.list_principal_lines(s, f.provider, 5_000, 50)),
     "store_feed.list_told": one(lambda s, f: store_feed.list_told(s, 5_000, 1_000)),
-    "store_journal.post_entries": one(
-        lambda s, f: store_journal.post_entries(s, [store_journal.NewEntry(ENTRY, reverses=f.entry.id)])
-    ),
+    "store_journal.post": one(lambda s, f: store_journal.post(s, store_journal.Written.of([reversing(f)]))),
+    "store_journal.post_entries": one(lambda s, f: store_journal.post_entries(s, [reversing(f)])),
     "store_journal.post_entry": one(lambda s, f: store_journal.post_entry(s, ENTRY)),
     "store_journal.standing_entry": one(lambda s, f: store_journal.standing_entry(s, f.event)),
     "store_journal.get_entry": one(lambda s, f: store_journal.get_entry(s, f.entry.id or 0)),
