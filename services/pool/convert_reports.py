@@ -19,8 +19,9 @@ from services.pool.comparison import Snapshot
 from services.pool.domain import chain_event as chain
 from services.pool.domain.likely_cause import SENTENCES
 from services.pool.domain.reconciliation import Contracts, Difference, Pending, PolicyFact, Sums
+from services.pool.domain.service_healing import HealingOutcome
 from services.pool.domain.terms import Terms
-from services.pool.staging import Page
+from services.pool.staging import Page, Reread
 from services.pool.store_stage import Book
 
 _STATUS: Final = ("ACTIVE", "SETTLED", "EXPIRED")
@@ -28,7 +29,7 @@ _OF_QUOTE: Final = frozenset(transaction_pb2.QuoteTerms.DESCRIPTOR.fields_by_nam
 _BLOCK_HASH: Final = re.compile(r"(0x)?[0-9a-f]{1,64}")
 
 
-def snapshot(request: pb.CreateReconciliationRequest) -> Snapshot:
+def snapshot(request: pb.CreateReconciliationRequest | pb.CompareReconciliationRequest) -> Snapshot:
     """What a reconciliation compares the ledger with, but for policies."""
     given = request.contracts
     return Snapshot(
@@ -70,6 +71,26 @@ def page(request: pb.AddReconciliationPageRequest) -> Page:
     if found.next_after_onchain_id and found.next_after_onchain_id <= after:
         raise InvalidArgument.of("page.next_after_onchain_id", "expected 0, or more than after_onchain_id")
     return found
+
+
+def reread(request: pb.CreateReconciliationRequest) -> Reread:
+    """The policies that were read again."""
+    outcomes = {
+        parse_resource_name("policies", one.policy, "reread_policies.policy"): _outcome(one.outcome)
+        for one in request.reread_policies
+    }
+    totals = [one.total for one in request.reread_policies if one.HasField("total")]
+    if any(one.total.policy != one.policy for one in request.reread_policies if one.HasField("total")):
+        raise InvalidArgument.of("reread_policies.total", "expected that of its policy")
+    if outcomes and not request.staged:
+        raise InvalidArgument.of("reread_policies", "only where the books are staged")
+    return Reread(outcomes, _service_policies(totals), _terms(totals, "reread_policies.total"))
+
+
+def _outcome(outcome: policy_service_pb2.HealingOutcome.ValueType) -> HealingOutcome:
+    if outcome not in policy_service_pb2.HealingOutcome.values():
+        raise InvalidArgument.of("reread_policies.outcome", "unknown outcome")
+    return HealingOutcome(policy_service_pb2.HealingOutcome.Name(outcome).removeprefix("HEALING_OUTCOME_"))
 
 
 def _contracts_page(given: chain_gateway_service_pb2.GetContractSnapshotResponse, after: int, next_after: int) -> Page:

@@ -13,9 +13,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from kernel.clock import wall_now
 from kernel.database import Database
-from kernel.errors import FailedPrecondition
+from kernel.errors import Aborted, FailedPrecondition
 from kernel.log import get_logger
-from kernel.units import Token
 from services.pool import (
     evidence,
     healing,
@@ -33,12 +32,16 @@ from services.pool.convert_reports import difference_json
 from services.pool.domain import position_rows
 from services.pool.domain.likely_cause import LikelyCause
 from services.pool.domain.reconciliation import Difference
+from services.pool.domain.service_healing import HealingOutcome, cause_after, is_of_service
 from services.pool.domain.terms import LEDGER_DIFFERS
-from services.pool.staging import check_whole
+from services.pool.found import Found, found_from, found_json
+from services.pool.staging import Reread, check_whole
 from services.pool.store_stage import Book
 
 # These the chain's events may put right.
 _FROM_EVENTS: Final = (LikelyCause.EVENT_MISSED, LikelyCause.UNEXPLAINED_PAYMENT)
+# The policy service is asked for so many at once; the rest is in the next report.
+_MOST_OF_SERVICE: Final = 1_000
 
 
 class Reconciliations:
@@ -48,7 +51,21 @@ class Reconciliations:
         self._database = database
         self._gateway = gateway_grpc.ChainGatewayServiceStub(gateway)
 
-    async def reconcile(self, report_id: str, snapshot: Snapshot) -> tables.Reconciliation:
+    async def compare(self, report_id: str, snapshot: Snapshot) -> list[str]:
+        """Ids of those policies that the policy service says differently, 1,000 at most; none once the report is there.
+
+        What was found is kept for the report, which tells of it what is healed meanwhile. Refuses as `reconcile` does.
+        """
+        found = await self._found(report_id, snapshot)
+        if found is None:
+            return []
+        async with self._database.transaction() as session:
+            await store_stage.lock(session, report_id)
+            await check_whole(session, report_id, snapshot.block_hash)
+            await store_stage.keep_found(session, report_id, found_json(found))
+        return sorted(_policies(filter(is_of_service, found.differences)))[:_MOST_OF_SERVICE]
+
+    async def reconcile(self, report_id: str, snapshot: Snapshot, reread: Reread) -> tables.Reconciliation:
         """The report of this name, made now or before, of books that are staged for it.
 
         FailedPrecondition BOOKS_BEHIND while ledger or policy service have not taken in what was final at the
@@ -56,55 +73,76 @@ class Reconciliations:
         SNAPSHOT_PASSED, where the books are not staged. Unavailable where the chain's events are needed and the gateway
         does not answer.
         """
-        report = await self._report(report_id, snapshot)
+        report = await self._report(report_id, snapshot, reread)
         async with self._database.transaction() as session:
             await store_stage.lock(session, report_id)
             await store_stage.end(session, report_id)
         return report
 
-    async def _report(self, report_id: str, snapshot: Snapshot) -> tables.Reconciliation:
-        # All of it is read as of one moment, and nobody waits for it.
-        async with self._database.snapshot() as session:
-            stored = await store_reports.get_report(session, report_id)
-            if stored is not None:
-                return stored
-            await check_whole(session, report_id, snapshot.block_hash)
-            height = _followed(await store.read_cursor(session), snapshot).projected_burn_height
-            faults = await store_journal.faults(session, store_reports.MOST_OF_A_KIND)
-            covered = await store_stage.covered(session, report_id)
-            compared = await Books(session, report_id, snapshot, height, faults).compare(covered)
-        found, missed = compared.differences, list[chain_event_pb2.ChainEvent]()
-        if any(difference.cause in _FROM_EVENTS for difference in found):
-            missed = await healing.missed_events(self._database, self._gateway, height)
-        rows = [difference.subject for difference in found if difference.kind in position_rows.KINDS]
-        words = await evidence.chain_words(self._gateway, rows, height) if rows else {}
+    async def _report(self, report_id: str, snapshot: Snapshot, reread: Reread) -> tables.Reconciliation:
+        found = await self._found(report_id, snapshot)
+        proof = await self._proof(found)
         async with self._database.transaction() as session:
             await store_stage.lock(session, report_id)
             stored = await store_reports.get_report(session, report_id)
-            if stored is not None:
-                return stored
+            if found is None or stored is not None:
+                return _there(stored)
             await check_whole(session, report_id, snapshot.block_hash)
-            if found:
-                found = await _heal(session, report_id, snapshot, _Found(found, missed, words, faults, covered))
-            row = _row(report_id, snapshot, found, compared.policies)
+            ids = reread.outcomes.keys()
+            await store_stage.replace(session, report_id, Book.POLICIES, ids, reread.facts, reread.terms)
+            told = list[Difference]()
+            if found.differences:
+                left = await _heal(session, report_id, snapshot, found, proof)
+                told = position_rows.with_chain(_told(found.differences, left, reread.outcomes), proof.words)
+            row = _row(report_id, snapshot, told, found.policies)
             session.add(row)
-        _tell(found)
+        _tell(told)
         return row
+
+    async def _found(self, report_id: str, snapshot: Snapshot) -> Found | None:
+        """What differs, now or when it was looked at before; None once the report is there."""
+        # All of it is read as of one moment, and nobody waits for it.
+        async with self._database.snapshot() as session:
+            if await store_reports.get_report(session, report_id) is not None:
+                return None
+            await check_whole(session, report_id, snapshot.block_hash)
+            height = _followed(await store.read_cursor(session), snapshot).projected_burn_height
+            kept = await store_stage.read_found(session, report_id)
+            if kept is not None:
+                return found_from(kept)
+            faults = await store_journal.faults(session, store_reports.MOST_OF_A_KIND)
+            covered = await store_stage.covered(session, report_id)
+            compared = await Books(session, report_id, snapshot, height, faults).compare(covered)
+        return Found(compared.differences, compared.policies, height, faults, covered)
+
+    async def _proof(self, found: Found | None) -> _Proof:
+        if found is None:
+            return _Proof((), {})
+        height, missed = found.burn_height, list[chain_event_pb2.ChainEvent]()
+        if any(difference.cause in _FROM_EVENTS for difference in found.differences):
+            missed = await healing.missed_events(self._database, self._gateway, height)
+        rows = [difference.subject for difference in found.differences if difference.kind in position_rows.KINDS]
+        return _Proof(missed, await evidence.chain_words(self._gateway, rows, height) if rows else {})
 
 
 @dataclass(frozen=True)
-class _Found:
-    """What was found without a lock, the events that may explain it, and what events say of rows that differ."""
+class _Proof:
+    """Events that may explain what was found, and what events say of rows that differ."""
 
-    differences: Sequence[Difference]
     missed: Sequence[chain_event_pb2.ChainEvent]
     words: Mapping[str, position_rows.ChainWord]
-    faults: Sequence[tuple[str, str]]
-    covered: Mapping[Token, int]
 
 
-async def _heal(session: AsyncSession, report_id: str, snapshot: Snapshot, given: _Found) -> list[Difference]:
-    """What became of the differences. Under the locks only what differed is read again, and the sums."""
+def _there(report: tables.Reconciliation | None) -> tables.Reconciliation:
+    if report is None:
+        raise Aborted("REPORT_GONE", "the report was there a moment ago")
+    return report
+
+
+async def _heal(
+    session: AsyncSession, report_id: str, snapshot: Snapshot, given: Found, proof: _Proof
+) -> list[Difference]:
+    """What is left of the differences. Under the locks only what differed is read again, and the sums."""
     cursor = _followed(await store.read_cursor(session, lock=True), snapshot)
     # Whoever prices or reserves waits, so that accounts and rows are read at one moment.
     await store.lock_tiers(session)
@@ -114,8 +152,8 @@ async def _heal(session: AsyncSession, report_id: str, snapshot: Snapshot, given
     await store_terms.put_right(session, report_id, snapshot.final_burn_height, changed)
     rows = {difference.subject for difference in given.differences if difference.kind in position_rows.KINDS}
     lines = await store_position_rows.lines_of(session, rows)
-    await store_position_rows.put_right(session, position_rows.proven(lines, given.words))
-    for event in given.missed:
+    await store_position_rows.put_right(session, position_rows.proven(lines, proof.words))
+    for event in proof.missed:
         await healing.take_in(session, event, now)
     positions = await store_reports.read_positions(session, height)
     empty = await store_stage.facts_of(session, report_id, Book.CONTRACTS, positions.empty_reservations)
@@ -123,8 +161,7 @@ async def _heal(session: AsyncSession, report_id: str, snapshot: Snapshot, given
     await session.flush()
     policies = _policies(given.differences)
     books = Books(session, report_id, snapshot, height, given.faults)
-    left = await books.compare_again(given.covered, policies, rows)
-    return position_rows.with_chain(_told(given.differences, left), given.words)
+    return await books.compare_again(given.covered, policies, rows)
 
 
 def _policies(differences: Iterable[Difference]) -> set[str]:
@@ -159,15 +196,24 @@ def _row(report_id: str, snapshot: Snapshot, found: Sequence[Difference], polici
     )
 
 
-def _told(found: Sequence[Difference], left: Sequence[Difference]) -> list[Difference]:
+def _told(
+    found: Sequence[Difference], left: Sequence[Difference], outcomes: Mapping[str, HealingOutcome]
+) -> list[Difference]:
     """What was found and is no more is healed; what is left and events should have explained, they do not."""
-    still = {(difference.kind, difference.subject) for difference in left}
-    healed = [
-        replace(difference, healed=True) for difference in found if (difference.kind, difference.subject) not in still
-    ]
-    unexplained = {LikelyCause.EVENT_MISSED: LikelyCause.NOT_FROM_EVENTS}
-    asked = [replace(difference, cause=unexplained.get(difference.cause, difference.cause)) for difference in left]
-    return [*asked, *healed]
+    still = {_key(difference) for difference in left}
+    healed = [replace(difference, healed=True) for difference in found if _key(difference) not in still]
+    return [*(replace(difference, cause=_cause(difference, outcomes)) for difference in left), *healed]
+
+
+def _key(difference: Difference) -> tuple[str, str, bool]:
+    # Ledger and policy service may differ from the contracts in the same kind.
+    return difference.kind, difference.subject, is_of_service(difference)
+
+
+def _cause(left: Difference, outcomes: Mapping[str, HealingOutcome]) -> LikelyCause:
+    if left.cause is LikelyCause.EVENT_MISSED:
+        return LikelyCause.NOT_FROM_EVENTS
+    return cause_after(left, outcomes.get(left.subject.removeprefix("policies/")))
 
 
 def _tell(differences: Sequence[Difference]) -> None:

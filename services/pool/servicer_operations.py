@@ -66,15 +66,24 @@ class OperationMethods(pool_service_pb2_grpc.PoolServiceServicer):
         follows = await add_page(self._parts.database, report_id, convert_reports.page(request))
         return pb.AddReconciliationPageResponse(next_after_onchain_id=follows)
 
+    async def CompareReconciliation(
+        self, request: pb.CompareReconciliationRequest, context: Context
+    ) -> pb.CompareReconciliationResponse:
+        """Compares what is staged."""
+        report_id = convert.reconciliation_id(request.name)
+        ids = await self._parts.reconciliations.compare(report_id, convert_reports.snapshot(request))
+        return pb.CompareReconciliationResponse(policies=[resource_name("policies", one) for one in ids])
+
     async def CreateReconciliation(
         self, request: pb.CreateReconciliationRequest, context: Context
     ) -> pb.CreateReconciliationResponse:
         """Compares, heals and stores; once per name."""
         report_id = convert.reconciliation_id(request.name)
-        snapshot, books = convert_reports.snapshot(request), convert_reports.whole_books(request)
+        snapshot, reread = convert_reports.snapshot(request), convert_reports.reread(request)
+        books = convert_reports.whole_books(request)
         for page in books:
             await add_page(self._parts.database, report_id, page)
-        row = await self._parts.reconciliations.reconcile(report_id, snapshot)
+        row = await self._parts.reconciliations.reconcile(report_id, snapshot, reread)
         return pb.CreateReconciliationResponse(reconciliation=convert_reports.reconciliation_message(row))
 
     async def RunReconciliation(

@@ -11,6 +11,7 @@ from kernel.database import Database
 from kernel.errors import Aborted, FailedPrecondition
 from services.pool import store_reports, store_stage
 from services.pool.domain.reconciliation import PolicyFact
+from services.pool.domain.service_healing import HealingOutcome
 from services.pool.domain.terms import Terms
 from services.pool.store_stage import Book, Staged
 
@@ -26,6 +27,15 @@ class Page:
     after_onchain_id: int
     next_after_onchain_id: int
     block_hash: str
+    facts: Mapping[str, PolicyFact]
+    terms: Mapping[str, Terms]
+
+
+@dataclass(frozen=True)
+class Reread:
+    """What the policy service says of policies after it was asked to heal them; of some it may say nothing any more."""
+
+    outcomes: Mapping[str, HealingOutcome]
     facts: Mapping[str, PolicyFact]
     terms: Mapping[str, Terms]
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import asyncpg
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -46,9 +47,10 @@ async def staged(session: AsyncSession, report_id: str, book: Book) -> Staged | 
 
 
 async def begin(session: AsyncSession, report_id: str, book: Book) -> None:
-    """Forgets what was staged of a book."""
+    """Forgets what was staged of a book, and what was found in it."""
     for table in ("reconciliation_fact", "reconciliation_book"):
         await run(session, f"DELETE FROM pool.{table} WHERE reconciliation_id = $1 AND book = $2", report_id, book)
+    await run(session, "DELETE FROM pool.reconciliation_found WHERE reconciliation_id = $1", report_id)
 
 
 async def add(
@@ -60,12 +62,45 @@ async def add(
     terms: Mapping[str, Terms],
 ) -> None:
     """Stages a page, after which the book has `reached` so far; `terms` of those of its policies that it tells of."""
+    await _add(session, report_id, book, facts, terms)
+    await run(session, _REACH, report_id, book, *reached, wall_now())
+
+
+async def replace(
+    session: AsyncSession,
+    report_id: str,
+    book: Book,
+    ids: Collection[str],
+    facts: Mapping[str, PolicyFact],
+    terms: Mapping[str, Terms],
+) -> None:
+    """What a book says now of the policies of these ids, of which it may have none any more."""
+    await run(session, _FORGET, report_id, book, list(ids))
+    await _add(session, report_id, book, facts, terms)
+
+
+async def _add(
+    session: AsyncSession, report_id: str, book: Book, facts: Mapping[str, PolicyFact], terms: Mapping[str, Terms]
+) -> None:
     rows = [
         (policy, fact.status, int(fact.token), fact.max_payout, fact.payout, *terms.get(policy, _NOT_TOLD))
         for policy, fact in facts.items()
     ]
     await run(session, _ADD, report_id, book, *by_column(_STAGED_COLUMNS, rows))
-    await run(session, _REACH, report_id, book, *reached, wall_now())
+
+
+async def keep_found(session: AsyncSession, report_id: str, found: Mapping[str, Any]) -> None:
+    """Keeps what was found until the books are staged anew or the report is there; what is kept already stays."""
+    await run(session, _KEEP, report_id, json.dumps(found))
+
+
+async def read_found(session: AsyncSession, report_id: str) -> Mapping[str, Any] | None:
+    """What is kept; None where nothing is."""
+    rows = await run(
+        session, "SELECT found::text FROM pool.reconciliation_found WHERE reconciliation_id = $1", report_id
+    )
+    kept: Mapping[str, Any] | None = json.loads(rows[0][0]) if rows else None
+    return kept
 
 
 async def end(session: AsyncSession, report_id: str) -> None:
@@ -125,6 +160,11 @@ _REACH: Final = """INSERT INTO pool.reconciliation_book
     (reconciliation_id, book, block_hash, next_after_onchain_id, update_time) VALUES ($1, $2, $3, $4, $5)
     ON CONFLICT (reconciliation_id, book) DO UPDATE SET block_hash = excluded.block_hash,
     next_after_onchain_id = excluded.next_after_onchain_id, update_time = excluded.update_time"""
+_FORGET: Final = """DELETE FROM pool.reconciliation_fact
+    WHERE reconciliation_id = $1 AND book = $2 AND policy_id = ANY($3::text[])"""
+_KEEP: Final = """INSERT INTO pool.reconciliation_found (reconciliation_id, found) VALUES ($1, $2::text::jsonb)
+    ON CONFLICT (reconciliation_id) DO NOTHING"""
+_KEPT: Final = "SELECT found::text FROM pool.reconciliation_found WHERE reconciliation_id = $1"
 _IDLE: Final = """SELECT reconciliation_id FROM pool.reconciliation_book
     GROUP BY reconciliation_id HAVING max(update_time) < $1"""
 _FACTS: Final = f"SELECT {_NAMES} FROM pool.reconciliation_fact WHERE reconciliation_id = $1 AND book = $2"

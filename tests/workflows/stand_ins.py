@@ -119,6 +119,14 @@ class PolicyStandIn(_Policy):
     ReleaseExpiryBatch = Scripted(
         lambda asked: policy_pb.ReleaseExpiryBatchResponse(batch=policy_pb.ExpiryBatch(name=asked.name, open_count=2))
     )
+    HealPolicies = Scripted(
+        lambda asked: policy_pb.HealPoliciesResponse(
+            healings=[
+                policy_pb.PolicyHealing(policy=name, outcome=policy_pb.HEALING_OUTCOME_HEALED)
+                for name in asked.policies
+            ]
+        )
+    )
     ListPolicyTotals = Scripted(lambda _: policy_pb.ListPolicyTotalsResponse(projected_burn_height=900))
 
 
@@ -150,6 +158,7 @@ class PoolStandIn(_Pool):
         )
     )
     AddReconciliationPage = Scripted(lambda _: pool_pb.AddReconciliationPageResponse())
+    CompareReconciliation = Scripted(lambda _: pool_pb.CompareReconciliationResponse())
     CreateReconciliation = Scripted(
         lambda asked: pool_pb.CreateReconciliationResponse(reconciliation=pool_pb.Reconciliation(name=asked.name))
     )

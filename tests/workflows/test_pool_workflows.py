@@ -146,6 +146,27 @@ async def test_pages_are_handed_on_one_by_one(world: World) -> None:
     assert (compared.policies_projected_burn_height, compared.policies_latest_burn_height) == (900, 901)
 
 
+async def test_what_the_policy_service_says_differently_is_healed_and_read_again(world: World) -> None:
+    """It is asked to heal just what the pool names; what it says then goes to the pool with the later height."""
+    names = [f"policies/{number:032x}" for number in (1, 2)]
+    world.script.on("GetContractSnapshot", _snapshot(0, 0))
+    world.script.on("CompareReconciliation", pool_pb.CompareReconciliationResponse(policies=names))
+    total = policy_pb.PolicyTotal(onchain_id=2, policy=names[1])
+    again = policy_pb.ListPolicyTotalsResponse(policies=[total], projected_burn_height=905)
+    world.script.on("ListPolicyTotals", _totals(0, 0, 900), again)
+    start = start_reconcile(ReconcileInput(f"reconciliations/{uuid.uuid4().hex}"))
+    await world.start(start)
+    await world.result(start.workflow_id)
+    [healed], [compared] = world.script.asked("HealPolicies"), world.script.asked("CreateReconciliation")
+    assert list(healed.policies) == list(world.script.asked("ListPolicyTotals")[1].policies) == names
+    outcome = policy_pb.HEALING_OUTCOME_HEALED
+    assert list(compared.reread_policies) == [
+        pool_pb.RereadPolicy(policy=names[0], outcome=outcome),
+        pool_pb.RereadPolicy(policy=names[1], outcome=outcome, total=total),
+    ]
+    assert (compared.policies_projected_burn_height, compared.policies_latest_burn_height) == (900, 905)
+
+
 async def test_books_that_are_behind_and_a_tip_that_moved_are_asked_again(world: World) -> None:
     """Whatever stands in the way, the same report is asked for until it is there, once both books are whole."""
     world.script.on("GetContractSnapshot", _snapshot(0, 2), Aborted("TIP_MOVED", "restart"))

@@ -1,8 +1,12 @@
-"""Carries contracts and policy books to the pool page by page, and has it compare them with its ledger."""
+"""Carries contracts and policy books to the pool page by page, and has it compare them with its ledger.
+
+What the policy service says differently it is asked to heal; the pool tells it as healed when a later reading agrees.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -76,20 +80,44 @@ class ReconciliationActivities:
     async def _reconcile(self, name: str, read: _Read) -> steps.ReconciliationResult:
         contracts = await self._hand_contracts(name, read)
         totals = await self._hand_totals(name, read)
-        request = pb.CreateReconciliationRequest(
-            name=name,
-            contracts=contracts,
-            policies_projected_burn_height=totals.projected_burn_height,
-            staged=True,
-            policies_latest_burn_height=read.latest,
-        )
         beating = asyncio.ensure_future(_keep_beating(read))
         try:
+            comparison = pb.CompareReconciliationRequest(
+                name=name,
+                contracts=contracts,
+                policies_projected_burn_height=totals.projected_burn_height,
+                policies_latest_burn_height=read.latest,
+            )
+            differing = await self._pool.CompareReconciliation(comparison, timeout=_COMPARISON_SECONDS)
+            reread, latest = await self._heal(differing.policies)
+            request = pb.CreateReconciliationRequest(
+                name=name,
+                contracts=contracts,
+                policies_projected_burn_height=totals.projected_burn_height,
+                staged=True,
+                policies_latest_burn_height=max(read.latest, latest),
+                reread_policies=reread,
+            )
             answer = await self._pool.CreateReconciliation(request, timeout=_COMPARISON_SECONDS)
         finally:
             beating.cancel()
         report = answer.reconciliation
         return steps.ReconciliationResult(report.name, len(report.differences), report.policies_compared)
+
+    async def _heal(self, policies: Sequence[str]) -> tuple[Sequence[pb.RereadPolicy], int]:
+        """What the policy service says of policies once it has healed what it can, and at which burn height."""
+        if not policies:
+            return (), 0
+        healing = await self._policy.HealPolicies(
+            policy_pb2.HealPoliciesRequest(policies=policies), timeout=_COMPARISON_SECONDS
+        )
+        page = await self._policy.ListPolicyTotals(policy_pb2.ListPolicyTotalsRequest(policies=policies))
+        totals = {total.policy: total for total in page.policies}
+        reread = [
+            pb.RereadPolicy(policy=one.policy, outcome=one.outcome, total=totals.get(one.policy))
+            for one in healing.healings
+        ]
+        return reread, page.projected_burn_height
 
     async def _hand_contracts(self, name: str, read: _Read) -> gateway_pb2.GetContractSnapshotResponse:
         while read.contracts is None or read.contracts.next_after_onchain_id:

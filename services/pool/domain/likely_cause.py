@@ -17,6 +17,8 @@ class LikelyCause(enum.StrEnum):
     CONTRACTS_DISAGREE = "CONTRACTS_DISAGREE"
     SERVICE_MISSED_EVENT = "SERVICE_MISSED_EVENT"
     SERVICE_AHEAD = "SERVICE_AHEAD"
+    SERVICE_REFUSED = "SERVICE_REFUSED"
+    CREATED_AFTER_FAILURE = "CREATED_AFTER_FAILURE"
     WRONG_ACCOUNT = "WRONG_ACCOUNT"
     UNEXPLAINED_PAYMENT = "UNEXPLAINED_PAYMENT"
     RELEASE_MISSED = "RELEASE_MISSED"
@@ -40,6 +42,8 @@ SENTENCES: Final = {
         "the policy service missed an event of this policy, or applied one that the chain does not have"
     ),
     LikelyCause.SERVICE_AHEAD: "the policy service believes in a creation that the chain does not have",
+    LikelyCause.SERVICE_REFUSED: "the policy service's rules refuse what the chain's events say: its log says which",
+    LikelyCause.CREATED_AFTER_FAILURE: "created on chain after the policy service had ended its quote",
     LikelyCause.WRONG_ACCOUNT: "an entry on the wrong account: the rows that the account stands for say otherwise",
     LikelyCause.UNEXPLAINED_PAYMENT: "the vault paid what no book explains",
     LikelyCause.RELEASE_MISSED: "the quote's last height is final without its creation, and nothing released it",

@@ -198,6 +198,11 @@ CASES: dict[str, Case] = {
             s, "1", CONTRACTS, store_stage.Staged("", 0), {f.policy: PolicyFact("ACTIVE", STX, 1, 0)}, {}
         )
     ),
+    "store_stage.replace": one(
+        lambda s, f: store_stage.replace(s, "1", CONTRACTS, [f.policy], {f.policy: PolicyFact("ACTIVE", STX, 1, 0)}, {})
+    ),
+    "store_stage.keep_found": one(lambda s, f: store_stage.keep_found(s, "1", {})),
+    "store_stage.read_found": one(lambda s, f: store_stage.read_found(s, "1")),
     "store_stage.end": one(lambda s, f: store_stage.end(s, "1")),
     "store_stage.abandoned": one(lambda s, f: store_stage.abandoned(s)),
     "store_stage.facts_after": one(lambda s, f: store_stage.facts_after(s, "1", CONTRACTS, f.policy, 1_000)),

@@ -1771,6 +1771,93 @@ class AddReconciliationPageResponse(_message.Message):
 Global___AddReconciliationPageResponse: _TypeAlias = AddReconciliationPageResponse  # noqa: Y015
 
 @_typing.final
+class CompareReconciliationRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CONTRACTS_FIELD_NUMBER: _builtins.int
+    POLICIES_PROJECTED_BURN_HEIGHT_FIELD_NUMBER: _builtins.int
+    POLICIES_LATEST_BURN_HEIGHT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`reconciliations/{id}`, of which both books are staged."""
+    policies_projected_burn_height: _builtins.int
+    """The least of all pages."""
+    policies_latest_burn_height: _builtins.int
+    """The greatest of all pages."""
+    @_builtins.property
+    def contracts(self) -> _chain_gateway_service_pb2.GetContractSnapshotResponse:
+        """All pages of one snapshot, joined, without policies."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        contracts: _chain_gateway_service_pb2.GetContractSnapshotResponse | None = ...,
+        policies_projected_burn_height: _builtins.int = ...,
+        policies_latest_burn_height: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["contracts", b"contracts"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contracts", b"contracts", "name", b"name", "policies_latest_burn_height", b"policies_latest_burn_height", "policies_projected_burn_height", b"policies_projected_burn_height"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompareReconciliationRequest: _TypeAlias = CompareReconciliationRequest  # noqa: Y015
+
+@_typing.final
+class CompareReconciliationResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICIES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def policies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """`policies/{id}` of those that the policy service says differently, 1,000 at most; none once the report is made."""
+
+    def __init__(
+        self,
+        *,
+        policies: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["policies", b"policies"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompareReconciliationResponse: _TypeAlias = CompareReconciliationResponse  # noqa: Y015
+
+@_typing.final
+class RereadPolicy(_message.Message):
+    """What the policy service says now of a policy that it was asked to heal."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    policy: _builtins.str
+    """`policies/{id}`."""
+    outcome: _policy_service_pb2.HealingOutcome.ValueType
+    @_builtins.property
+    def total(self) -> _policy_service_pb2.PolicyTotal:
+        """As it was read after that; unset where the books have no such policy on chain."""
+
+    def __init__(
+        self,
+        *,
+        policy: _builtins.str = ...,
+        outcome: _policy_service_pb2.HealingOutcome.ValueType = ...,
+        total: _policy_service_pb2.PolicyTotal | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["total", b"total"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "policy", b"policy", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RereadPolicy: _TypeAlias = RereadPolicy  # noqa: Y015
+
+@_typing.final
 class CreateReconciliationRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1780,6 +1867,7 @@ class CreateReconciliationRequest(_message.Message):
     POLICIES_PROJECTED_BURN_HEIGHT_FIELD_NUMBER: _builtins.int
     STAGED_FIELD_NUMBER: _builtins.int
     POLICIES_LATEST_BURN_HEIGHT_FIELD_NUMBER: _builtins.int
+    REREAD_POLICIES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`reconciliations/{id}`, chosen by the workflow."""
     policies_projected_burn_height: _builtins.int
@@ -1796,6 +1884,12 @@ class CreateReconciliationRequest(_message.Message):
     def policies(self) -> _containers.RepeatedCompositeFieldContainer[_policy_service_pb2.PolicyTotal]:
         """All pages of the policy service's totals, joined; none where they are staged."""
 
+    @_builtins.property
+    def reread_policies(self) -> _containers.RepeatedCompositeFieldContainer[Global___RereadPolicy]:
+        """Of those that CompareReconciliation named: each takes the place of what is staged. They were read at
+        `policies_latest_burn_height` at most.
+        """
+
     def __init__(
         self,
         *,
@@ -1805,10 +1899,11 @@ class CreateReconciliationRequest(_message.Message):
         policies_projected_burn_height: _builtins.int = ...,
         staged: _builtins.bool = ...,
         policies_latest_burn_height: _builtins.int = ...,
+        reread_policies: _abc.Iterable[Global___RereadPolicy] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["contracts", b"contracts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contracts", b"contracts", "name", b"name", "policies", b"policies", "policies_latest_burn_height", b"policies_latest_burn_height", "policies_projected_burn_height", b"policies_projected_burn_height", "staged", b"staged"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contracts", b"contracts", "name", b"name", "policies", b"policies", "policies_latest_burn_height", b"policies_latest_burn_height", "policies_projected_burn_height", b"policies_projected_burn_height", "reread_policies", b"reread_policies", "staged", b"staged"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

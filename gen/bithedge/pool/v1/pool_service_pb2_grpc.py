@@ -145,6 +145,11 @@ class PoolServiceStub:
                 request_serializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.AddReconciliationPageRequest.SerializeToString,
                 response_deserializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.AddReconciliationPageResponse.FromString,
                 _registered_method=True)
+        self.CompareReconciliation = channel.unary_unary(
+                '/bithedge.pool.v1.PoolService/CompareReconciliation',
+                request_serializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.CompareReconciliationRequest.SerializeToString,
+                response_deserializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.CompareReconciliationResponse.FromString,
+                _registered_method=True)
         self.CreateReconciliation = channel.unary_unary(
                 '/bithedge.pool.v1.PoolService/CreateReconciliation',
                 request_serializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.CreateReconciliationRequest.SerializeToString,
@@ -325,6 +330,14 @@ class PoolServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CompareReconciliation(self, request, context):
+        """Compares what is staged, and names the policies that the policy service may put right in its books before the report
+        is made. What was found waits for the report: asked again it is the same.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateReconciliation(self, request, context):
         """Compares the ledger with what the contracts and the policy service say; stores the report.
         """
@@ -458,6 +471,11 @@ def add_PoolServiceServicer_to_server(servicer, server):
                     servicer.AddReconciliationPage,
                     request_deserializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.AddReconciliationPageRequest.FromString,
                     response_serializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.AddReconciliationPageResponse.SerializeToString,
+            ),
+            'CompareReconciliation': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompareReconciliation,
+                    request_deserializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.CompareReconciliationRequest.FromString,
+                    response_serializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.CompareReconciliationResponse.SerializeToString,
             ),
             'CreateReconciliation': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateReconciliation,
@@ -1070,6 +1088,33 @@ class PoolService:
             '/bithedge.pool.v1.PoolService/AddReconciliationPage',
             bithedge_dot_pool_dot_v1_dot_pool__service__pb2.AddReconciliationPageRequest.SerializeToString,
             bithedge_dot_pool_dot_v1_dot_pool__service__pb2.AddReconciliationPageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompareReconciliation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bithedge.pool.v1.PoolService/CompareReconciliation',
+            bithedge_dot_pool_dot_v1_dot_pool__service__pb2.CompareReconciliationRequest.SerializeToString,
+            bithedge_dot_pool_dot_v1_dot_pool__service__pb2.CompareReconciliationResponse.FromString,
             options,
             channel_credentials,
             insecure,

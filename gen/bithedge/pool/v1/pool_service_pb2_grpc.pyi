@@ -86,6 +86,10 @@ class PoolServiceStub:
     """Stages one page of what contracts or policy service say, for the reconciliation of this name. Pages of a book come
     in order; the first begins its book anew, one that is there already changes nothing.
     """
+    CompareReconciliation: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.CompareReconciliationRequest, _pool_service_pb2.CompareReconciliationResponse]
+    """Compares what is staged, and names the policies that the policy service may put right in its books before the report
+    is made. What was found waits for the report: asked again it is the same.
+    """
     CreateReconciliation: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.CreateReconciliationRequest, _pool_service_pb2.CreateReconciliationResponse]
     """Compares the ledger with what the contracts and the policy service say; stores the report."""
     RunReconciliation: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.RunReconciliationRequest, _pool_service_pb2.RunReconciliationResponse]
@@ -150,6 +154,10 @@ class PoolServiceAsyncStub(PoolServiceStub):
     AddReconciliationPage: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.AddReconciliationPageRequest, _pool_service_pb2.AddReconciliationPageResponse]  # type: ignore[assignment]
     """Stages one page of what contracts or policy service say, for the reconciliation of this name. Pages of a book come
     in order; the first begins its book anew, one that is there already changes nothing.
+    """
+    CompareReconciliation: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.CompareReconciliationRequest, _pool_service_pb2.CompareReconciliationResponse]  # type: ignore[assignment]
+    """Compares what is staged, and names the policies that the policy service may put right in its books before the report
+    is made. What was found waits for the report: asked again it is the same.
     """
     CreateReconciliation: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.CreateReconciliationRequest, _pool_service_pb2.CreateReconciliationResponse]  # type: ignore[assignment]
     """Compares the ledger with what the contracts and the policy service say; stores the report."""
@@ -344,6 +352,16 @@ class PoolServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_pool_service_pb2.AddReconciliationPageResponse, _abc.Awaitable[_pool_service_pb2.AddReconciliationPageResponse]]:
         """Stages one page of what contracts or policy service say, for the reconciliation of this name. Pages of a book come
         in order; the first begins its book anew, one that is there already changes nothing.
+        """
+
+    @_abc_1.abstractmethod
+    def CompareReconciliation(
+        self,
+        request: _pool_service_pb2.CompareReconciliationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pool_service_pb2.CompareReconciliationResponse, _abc.Awaitable[_pool_service_pb2.CompareReconciliationResponse]]:
+        """Compares what is staged, and names the policies that the policy service may put right in its books before the report
+        is made. What was found waits for the report: asked again it is the same.
         """
 
     @_abc_1.abstractmethod
