@@ -1,4 +1,5 @@
-"""Pool and oracle together: an expiration counts the same before its receipt as after it, wherever the market goes."""
+"""Pool and oracle together: whoever joins or leaves is priced by the round after the cause, and an expiration counts
+the same before its receipt as after it, wherever the market goes."""
 
 from __future__ import annotations
 
@@ -38,9 +39,11 @@ STRIKE, FLOOR, AMOUNT = 8_000 * USD, 6_000 * USD, 10**8
 class Days(ScriptedPrices):
     """Prices of a script, with thirty days before them that have a volatility."""
 
+    percent: int = 2
+
     def daily_bars(self, feed: Feed) -> Sequence[DailyBar]:
-        """Up and down by two percent."""
-        closes = [price * USD for price in (8_000, 8_160)] * 15
+        """Up and down by some percent."""
+        closes = [price * USD for price in (8_000, 8_000 + 80 * self.percent)] * 15
         return [
             DailyBar(START.date() - dt.timedelta(days=30 - number), close, close + USD, close - USD, close)
             for number, close in enumerate(closes)
@@ -73,23 +76,30 @@ class Both:
         await eventually(projected)
         return event.txid
 
-    async def join(self, who: str) -> int:
+    async def deposit(self, who: str, tier: Tier) -> str:
+        """A final deposit, which waits for its price; its id."""
+        amount = amount_of(Token.SBTC, INVESTED)
+        number = money_pb2.Tier.ValueType(int(tier))
+        txid = await self.print(deposited=event_pb2.Deposited(provider_principal=who, amount=amount, tier=number))
+        return f"{txid}-1"
+
+    async def join(self, who: str, tier: Tier = Tier.BALANCED) -> int:
         """The shares of a deposit, priced at the next round."""
-        deposited = event_pb2.Deposited(
-            provider_principal=who,
-            amount=amount_of(Token.SBTC, INVESTED),
-            tier=money_pb2.Tier.ValueType(int(Tier.BALANCED)),
-        )
-        txid = await self.print(deposited=deposited)
+        deposit = await self.deposit(who, tier)
         await self.advance(120)
-        return (await self.parts.deposits.price_deposit(f"{txid}-1")).shares
+        return (await self.parts.deposits.price_deposit(deposit)).shares
+
+    async def ask(self, who: str, tier: Tier, shares: int) -> str:
+        """A withdrawal that waits for its price; its id."""
+        async with self.parts.database.transaction() as session:
+            wanted = Request(who, tier, Token.SBTC, shares, b"")
+            return (await self.parts.withdrawals.request(session, wanted)).id
 
     async def leave(self, who: str, shares: int) -> int:
         """What is paid for shares at the next round."""
-        async with self.parts.database.transaction() as session:
-            row = await self.parts.withdrawals.request(session, Request(who, Tier.BALANCED, Token.SBTC, shares, b""))
+        withdrawal = await self.ask(who, Tier.BALANCED, shares)
         await self.advance(120)
-        priced: tables.Withdrawal = await self.parts.withdrawals.price(row.id)
+        priced: tables.Withdrawal = await self.parts.withdrawals.price(withdrawal)
         return priced.amount
 
     async def advance(self, seconds: int) -> None:
@@ -98,11 +108,11 @@ class Both:
         while self.tip.tip.market_time.ToDatetime(dt.UTC) < self.oracle.gateway.market_time:
             await self.tip.changed(1)
 
-    async def cover(self, expiration_burn_height: int) -> None:
+    async def cover(self, expiration_burn_height: int, tier: Tier = Tier.BALANCED) -> None:
         """A policy is created."""
         terms = transaction_pb2.QuoteTerms(
             policy=f"policies/{new_id()}",
-            tier=money_pb2.Tier.ValueType(int(Tier.BALANCED)),
+            tier=money_pb2.Tier.ValueType(int(tier)),
             token=money_pb2.Token.ValueType(int(Token.SBTC)),
             protected_amount_sats=AMOUNT,
             strike_price_usd_e8=STRIKE,
@@ -167,3 +177,42 @@ async def test_an_expiration_counts_the_same_before_and_after_its_receipt(
     left, shares = 2 * INVESTED - paid - loss, 2 * INVESTED - INVESTED // 2
     assert abs(joined - INVESTED * (shares + 1_000) // (left + 1_000)) <= 1
     assert abs(after - joined) <= 1
+
+
+async def test_whoever_asks_late_is_priced_by_the_round_after_the_cause(database_url: str) -> None:
+    """Two tiers alike, a withdrawal and a deposit in each: those of one are priced as soon as there is a good round,
+    those of the other a day later, after many rounds at other prices and with another volatility. All is the same."""
+    source, quick, slow = Days(), Tier.BALANCED, Tier.AGGRESSIVE
+    async with _both(database_url, source) as both:
+        for tier in (quick, slow):
+            await both.join(f"SP-{tier.name}", tier)
+            await both.cover(both.oracle.gateway.burn_height + 2_000, tier)
+        await both.advance(60)
+        leaving = [await both.ask(f"SP-{tier.name}", tier, INVESTED // 2) for tier in (quick, slow)]
+        joining = [await both.deposit("SP-BOB", tier) for tier in (quick, slow)]
+        source.sources[Feed.BTC_USD], source.prices[Feed.BTC_USD] = 1, 7_000 * USD
+        await both.advance(120)
+        source.sources[Feed.BTC_USD], source.prices[Feed.BTC_USD] = 5, 7_900 * USD
+        await both.advance(60)
+        decides = await both.oracle.price()
+        at_once = await both.parts.withdrawals.price(leaving[0]), await both.parts.deposits.price_deposit(joining[0])
+        for price in (8_100, 7_700, 8_300):
+            source.prices[Feed.BTC_USD] = price * USD
+            await both.advance(60)
+        source.percent = 5
+        await both.advance(86_400)
+        late = await both.parts.withdrawals.price(leaving[1]), await both.parts.deposits.price_deposit(joining[1])
+        now = await both.deposit("SP-CAROL", slow)
+        await both.advance(120)
+        today = await both.parts.deposits.price_deposit(now)
+    assert (at_once[0].amount, at_once[1].shares) == (late[0].amount, late[1].shares)
+    assert {_price_of(row) for row in (*at_once, *late)} == {_price_of(at_once[0])}
+    assert (at_once[0].btc_round, at_once[0].btc_price_e8) == (decides.round, 7_900 * USD)
+    assert today.volatility_ewma != late[1].volatility_ewma
+    assert today.shares != late[1].shares
+
+
+def _price_of(row: tables.Deposit | tables.Withdrawal) -> tuple[float | None, ...]:
+    """What a row was priced with."""
+    volatilities = row.volatility_ewma, row.volatility_30d, row.volatility_90d, row.volatility_parkinson
+    return row.btc_round, row.btc_price_e8, row.price_burn_height, *volatilities
