@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 from bithedge.chain_gateway.v1 import chain_event_pb2 as event_pb2
-from bithedge.policy.v1 import policy_pb2, policy_service_pb2
 from bithedge.pool.v1 import pool_service_pb2 as pb
 from bithedge.type.v1 import transaction_pb2
 
@@ -243,38 +242,7 @@ def less_locked(request: pb.CreateReconciliationRequest) -> None:
     request.contracts.balances[0].locked_base_units -= 1
 
 
-def forgotten(request: pb.CreateReconciliationRequest) -> None:
-    """The policy service does not know the policy."""
-    del request.policies[:]
-
-
-def believed(state: policy_pb2.PolicyState.ValueType) -> Lie:
-    """The policy service believes the policy in another state."""
-
-    def lie(request: pb.CreateReconciliationRequest) -> None:
-        request.policies[0].state = state
-
-    return lie
-
-
-def larger(request: pb.CreateReconciliationRequest) -> None:
-    """The policy service believes in a larger policy."""
-    request.policies[0].max_payout.base_units += 1
-
-
 def dearer(request: pb.CreateReconciliationRequest) -> None:
     """The policy service believes in another strike and another holder."""
     request.policies[0].terms.strike_price_usd_e8 += 1
     request.policies[0].terms.holder_principal = "SP-NOBODY"
-
-
-def invented(request: pb.CreateReconciliationRequest) -> None:
-    """The policy service believes in a policy that the chain does not have."""
-    request.policies.append(
-        policy_service_pb2.PolicyTotal(
-            onchain_id=9,
-            policy=f"policies/{new_id()}",
-            state=policy_pb2.POLICY_STATE_ACTIVE,
-            max_payout=amount_of(Token.STX, 100),
-        )
-    )

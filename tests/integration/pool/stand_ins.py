@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -52,6 +52,7 @@ class StandInGateway(_GatewayBase):
         self.late = 0
         self.tells_the_tip = True
         self.signed_vouchers: list[pb.SignedVoucher] = []
+        self.contracts: Callable[[], pb.GetContractSnapshotResponse] = pb.GetContractSnapshotResponse
         self._answers: list[pb.WatchEventsResponse] = []
         self._changed = asyncio.Condition()
         self._sequence = 0
@@ -123,6 +124,18 @@ class StandInGateway(_GatewayBase):
                     await self._changed.wait()
             yield self._answers[at]
             at += 1
+
+    async def GetContractSnapshot(
+        self, request: pb.GetContractSnapshotRequest, context: Context
+    ) -> pb.GetContractSnapshotResponse:
+        """What a test says that the contracts say, in one page."""
+        return self.contracts()
+
+    async def ListSignedQuotes(
+        self, request: pb.ListSignedQuotesRequest, context: Context
+    ) -> pb.ListSignedQuotesResponse:
+        """None: policies are created without."""
+        return pb.ListSignedQuotesResponse()
 
     async def WatchTip(self, request: pb.WatchTipRequest, context: Context) -> AsyncIterator[pb.WatchTipResponse]:
         """The tip and its changes."""

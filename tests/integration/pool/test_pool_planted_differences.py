@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from bithedge.policy.v1 import policy_pb2
 from bithedge.pool.v1 import pool_service_pb2 as pb
 
 from kernel.errors import InvalidArgument
@@ -15,7 +14,7 @@ from tests.integration.pool.planted import Case
 from tests.integration.pool.pool_service import WORKFLOWS, RunningPool
 
 _MISSED, _UNKNOWN = "EVENT_MISSED", "NOT_FROM_EVENTS"
-_WRONG, _SERVICE, _HAND = "WRONG_ACCOUNT", "SERVICE_MISSED_EVENT", "DERIVED_BY_HAND"
+_WRONG, _HAND = "WRONG_ACCOUNT", "DERIVED_BY_HAND"
 _CHANGED = "CHANGED_BY_HAND"
 _FREE = "free_capital/BALANCED/STX"
 
@@ -100,11 +99,6 @@ _LIES = (
         _of(_UNKNOWN, _LOCKED) | _of("CONTRACTS_DISAGREE", "COLLATERAL_DIFFERS"),
         planted.less_locked,
     ),
-    ("service without policy", _of(_SERVICE, "POLICY_MISSING_IN_SERVICE"), planted.forgotten),
-    ("service in another state", _of(_SERVICE, _STATE), planted.believed(policy_pb2.POLICY_STATE_EXPIRED)),
-    ("service with another amount", _of(_SERVICE, "MAX_PAYOUT_DIFFERS"), planted.larger),
-    ("service with other terms", _of(_CHANGED, "TERMS_DIFFER_IN_SERVICE"), planted.dearer),
-    ("service with an invented policy", _of("SERVICE_AHEAD", "POLICY_NOT_ON_CHAIN"), planted.invented),
 )
 _ASKED = (
     *(
