@@ -30,6 +30,7 @@ from services.pool.capacity import Capacity
 from services.pool.config import load
 from services.pool.corrections import Corrections
 from services.pool.decisions import Decisions
+from services.pool.deposit_returns import DepositReturns
 from services.pool.domain.collateral import UnpaidLimits
 from services.pool.expiries import Expiries
 from services.pool.liquidity import Deposits
@@ -121,13 +122,15 @@ def build_parts(
     expiries = Expiries(database, oracle, tip)
     valuation = Valuation(OraclePrices(oracle), Decisions(database, oracle), expiries, policies)
     risk = Risk(policies)
+    deposits = Deposits(database, valuation, tip)
     return Parts(
         database=database,
         parameters=parameters,
         capacity=Capacity(database, parameters, limits),
         valuation=valuation,
         risk=risk,
-        deposits=Deposits(database, valuation, tip),
+        deposits=deposits,
+        deposit_returns=DepositReturns(deposits, tip),
         withdrawals=Withdrawals(database, valuation, tip),
         corrections=Corrections(tip),
         reconciliations=Reconciliations(database, gateway),

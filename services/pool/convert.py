@@ -234,8 +234,8 @@ def amount_message(of: int, base_units: int) -> money_pb2.TokenAmount:
     return money_pb2.TokenAmount(token=money_pb2.Token.ValueType(of), base_units=base_units)
 
 
-def deposit_message(row: tables.Deposit) -> pb.Deposit:
-    """A deposit."""
+def deposit_message(row: tables.Deposit, returned_by: str | None = None) -> pb.Deposit:
+    """A deposit; `returned_by` is the id of the withdrawal that gives it back."""
     return pb.Deposit(
         name=resource_name("deposits", row.id),
         provider_principal=row.provider,
@@ -245,6 +245,7 @@ def deposit_message(row: tables.Deposit) -> pb.Deposit:
         shares=row.shares,
         burn_height=row.burn_height,
         wait_reason=row.wait_reason,
+        withdrawal=resource_name("withdrawals", returned_by) if returned_by else "",
     )
 
 
@@ -272,6 +273,7 @@ def withdrawal_message(row: tables.Withdrawal, ahead_in_queue: int = 0) -> pb.Wi
         filled_shares=row.filled_shares,
         part_of=resource_name("withdrawals", row.part_of) if row.part_of else "",
         ahead_in_queue=ahead_in_queue,
+        deposit=resource_name("deposits", row.deposit_id) if row.deposit_id else "",
     )
     if row.prepared_transaction:
         prepared = transaction_pb2.PreparedTransaction.FromString(row.prepared_transaction)

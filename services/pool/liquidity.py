@@ -39,7 +39,7 @@ class Deposits:
         first after that, which nobody knows yet.
         """
         async with self._database.transaction() as session:
-            found = await _existing_deposit(session, deposit_id)
+            found = await existing_deposit(session, deposit_id)
         if found.state != store_positions.FINAL:
             return found
         turn = found.final_market_time
@@ -49,7 +49,7 @@ class Deposits:
         )
         async with self._database.transaction() as session:
             await store.lock_tiers(session, Tier(found.tier), Token(found.token))
-            found = await _existing_deposit(session, deposit_id, lock=True)
+            found = await existing_deposit(session, deposit_id, lock=True)
             if found.state != store_positions.FINAL:
                 return found
             if found.final_market_time != turn:
@@ -122,7 +122,8 @@ async def keep_prices(session: AsyncSession, row: tables.Deposit | tables.Withdr
         row.volatility_parkinson = prices.volatility.parkinson_30d
 
 
-async def _existing_deposit(session: AsyncSession, deposit_id: str, *, lock: bool = False) -> tables.Deposit:
+async def existing_deposit(session: AsyncSession, deposit_id: str, *, lock: bool = False) -> tables.Deposit:
+    """A deposit that stands, locked if asked; NotFound if there is none."""
     row = await store_positions.get_deposit(session, deposit_id, lock=lock)
     if row is None:
         raise NotFound("DEPOSIT_UNKNOWN", "there is no such deposit")

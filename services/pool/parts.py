@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from kernel.database import Database
 from services.pool.capacity import Capacity
 from services.pool.corrections import Corrections
+from services.pool.deposit_returns import DepositReturns
 from services.pool.liquidity import Deposits
 from services.pool.market import ChainParameters
 from services.pool.reconciliations import Reconciliations
@@ -25,6 +26,7 @@ class Parts:
     valuation: Valuation
     risk: Risk
     deposits: Deposits
+    deposit_returns: DepositReturns
     withdrawals: Withdrawals
     corrections: Corrections
     reconciliations: Reconciliations

@@ -67,6 +67,9 @@ async def _forget_deposit(session: AsyncSession, event: chain.ChainEvent) -> Non
     row = await store_positions.standing_deposit_of(session, cause.txid, cause.key.replace("/", "-"))
     if row is None:
         raise UnexplainedEvent("DEPOSIT_UNKNOWN")
+    if row.state == store_positions.CANCELLED:
+        # Its voucher may be used yet, or has been. If the event comes back, it is in the books.
+        raise UnexplainedEvent("DEPOSIT_CANCELLED")
     if row.state == store_positions.PRICED:
         priced = await store_journal.standing_entry(session, f"deposits/{row.id}/price")
         if priced is not None:

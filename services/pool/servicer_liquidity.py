@@ -36,8 +36,7 @@ class LiquidityMethods(pool_service_pb2_grpc.PoolServiceServicer):
         tier, token = convert.tier(request.tier), convert.token(request.token)
         if request.shares <= 0:
             raise InvalidArgument.of("shares", "must be positive")
-        if len(request.public_key) not in (0, _PUBLIC_KEY_BYTES):
-            raise InvalidArgument.of("public_key", "expected a compressed key of 33 bytes")
+        _check_key(request.public_key)
         provider = current_caller().principal
         async with self._parts.database.transaction() as session:
             stored = await claim(
@@ -101,11 +100,31 @@ class LiquidityMethods(pool_service_pb2_grpc.PoolServiceServicer):
     async def GetDeposit(self, request: pb.GetDepositRequest, context: Context) -> pb.GetDepositResponse:
         """A deposit of the caller; of anybody for operators and services."""
         identifier = convert.deposit_id(request.name)
+        async with self._parts.database.reading() as session:
+            row = await _visible_deposit(session, identifier)
+            returned_by = await store_positions.return_of(session, identifier)
+        return pb.GetDepositResponse(deposit=convert.deposit_message(row, returned_by))
+
+    async def CancelDeposit(self, request: pb.CancelDepositRequest, context: Context) -> pb.CancelDepositResponse:
+        """Gives back a deposit of the caller that has no price yet; of anybody for operators."""
+        identifier, principal = convert.deposit_id(request.name), current_caller().principal
+        _check_key(request.public_key)
+        returns = self._parts.deposit_returns
+        async with self._parts.database.reading() as session:
+            found = await _visible_deposit(session, identifier)
+        await returns.price_what_is_due(found)
         async with self._parts.database.transaction() as session:
-            row = await store_positions.get_deposit(session, identifier)
-        if row is None or not _may_see(current_caller(), row.provider):
-            raise NotFound("DEPOSIT_UNKNOWN", "there is no such deposit")
-        return pb.GetDepositResponse(deposit=convert.deposit_message(row))
+            stored = await claim(
+                session, tables.Request, principal, request, request.request_id, pb.CancelDepositResponse
+            )
+            if stored is not None:
+                return stored
+            row, withdrawal = await returns.cancel(session, identifier, request.public_key)
+            response = pb.CancelDepositResponse(
+                deposit=convert.deposit_message(row, withdrawal.id), withdrawal=convert.withdrawal_message(withdrawal)
+            )
+            await complete(session, tables.Request, principal, request, request.request_id, response)
+        return response
 
     async def PriceDeposit(self, request: pb.PriceDepositRequest, context: Context) -> pb.PriceDepositResponse:
         """Gives a final deposit its shares."""
@@ -129,6 +148,18 @@ class LiquidityMethods(pool_service_pb2_grpc.PoolServiceServicer):
         async with self._parts.database.transaction() as session:
             row = await record_voucher(session, identifier, request.signature, prepared)
         return pb.RecordVoucherResponse(withdrawal=convert.withdrawal_message(row))
+
+
+async def _visible_deposit(session: AsyncSession, identifier: str) -> tables.Deposit:
+    row = await store_positions.get_deposit(session, identifier)
+    if row is None or not _may_see(current_caller(), row.provider):
+        raise NotFound("DEPOSIT_UNKNOWN", "there is no such deposit")
+    return row
+
+
+def _check_key(public_key: bytes) -> None:
+    if len(public_key) not in (0, _PUBLIC_KEY_BYTES):
+        raise InvalidArgument.of("public_key", "expected a compressed key of 33 bytes")
 
 
 def _may_see(caller: Caller, owner: str) -> bool:

@@ -18,6 +18,7 @@ from services.pool.domain.withdrawal import WithdrawalRefusal, WithdrawalState
 FINAL = "FINAL"
 PRICED = "PRICED"
 REVERSED = "REVERSED"
+CANCELLED = "CANCELLED"
 _PAYABLE = (WithdrawalState.PRICED.value, WithdrawalState.READY.value)
 
 Key = tuple[Tier, Token]
@@ -28,7 +29,9 @@ async def get_deposit(session: AsyncSession, deposit_id: str, *, lock: bool = Fa
     statement = (
         select(tables.Deposit).where(col(tables.Deposit.id) == deposit_id).where(col(tables.Deposit.state) != REVERSED)
     )
-    return (await session.exec(statement.with_for_update() if lock else statement)).first()
+    if lock:
+        statement = statement.with_for_update().execution_options(populate_existing=True)
+    return (await session.exec(statement)).first()
 
 
 async def standing_deposit_of(session: AsyncSession, txid: str, event_id: str) -> tables.Deposit | None:
@@ -46,6 +49,12 @@ async def get_withdrawal(session: AsyncSession, withdrawal_id: str, *, lock: boo
     statement = select(tables.Withdrawal).where(col(tables.Withdrawal.id) == withdrawal_id)
     if lock:
         statement = statement.with_for_update().execution_options(populate_existing=True)
+    return (await session.exec(statement)).first()
+
+
+async def return_of(session: AsyncSession, deposit_id: str) -> str | None:
+    """The id of the withdrawal that gives a deposit back; None where there is none."""
+    statement = select(tables.Withdrawal.id).where(col(tables.Withdrawal.deposit_id) == deposit_id)
     return (await session.exec(statement)).first()
 
 

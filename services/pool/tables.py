@@ -148,7 +148,7 @@ class TierShares(SQLModel, table=True):
 
 
 class Deposit(PriceRecord, table=True):
-    """A final deposit, or an amount that re-entered when its voucher ended (`withdrawal_id`)."""
+    """A final deposit, also one taken back since, or an amount that re-entered with its voucher (`withdrawal_id`)."""
 
     metadata = METADATA
     __tablename__ = "deposit"
@@ -162,6 +162,8 @@ class Deposit(PriceRecord, table=True):
     txid: str
     burn_height: int = Field(sa_type=sa.BigInteger)
     withdrawal_id: str | None = None
+    # Made again from the chain: whether its shares are there, or gone again, is not known.
+    restored: bool = False
     # Why the last price could not give it shares; empty otherwise.
     wait_reason: str = ""
     # Market time from which a price may be used: when it was final, or when it last had to wait.
@@ -170,7 +172,8 @@ class Deposit(PriceRecord, table=True):
 
 
 class Withdrawal(PriceRecord, table=True):
-    """A withdrawal from request to payment, or a part of one (`part_of`) that was filled before the rest."""
+    """A withdrawal from request to payment, or a part of one (`part_of`) that was filled before the rest; or a deposit
+    that is given back (`deposit_id`), which burns no shares."""
 
     metadata = METADATA
     __tablename__ = "withdrawal"
@@ -182,6 +185,7 @@ class Withdrawal(PriceRecord, table=True):
     # Burned by its parts; the withdrawal itself is for the rest.
     filled_shares: int = Field(default=0, sa_type=sa.BigInteger)
     part_of: str = ""
+    deposit_id: str | None = None
     # Made again from its voucher: how many shares were burned, and at which price, is not known.
     restored: bool = False
     # Its place in the queue of its tier and token; given by the database.

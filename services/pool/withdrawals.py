@@ -75,7 +75,7 @@ class Withdrawals:
             request_market_time=now,
             free_at_turn=(await store.tier_books(session, wanted.tier, wanted.token)).withdrawable,
         )
-        await _begin(session, row)
+        await begin(session, row)
         return row
 
     async def price_what_is_due(self, withdrawal_id: str) -> None:
@@ -165,7 +165,7 @@ class Withdrawals:
             row.filled_shares += count
             part = _part(row, count)
             await self._owe(session, part, books, count, amount, prices)
-            await _begin(session, part)
+            await begin(session, part)
         turn, left = max(market_time(self._tip), observed.observe_time), books.withdrawable - amount
         if row.state == WithdrawalState.REQUESTED:
             row.request_market_time, row.free_at_turn = turn, left
@@ -199,7 +199,7 @@ def _part(row: tables.Withdrawal, count: int) -> tables.Withdrawal:
     )
 
 
-async def _begin(session: AsyncSession, row: tables.Withdrawal) -> None:
+async def begin(session: AsyncSession, row: tables.Withdrawal) -> None:
     """Stores a new withdrawal and has its workflow started."""
     session.add(row)
     given = WithdrawLiquidityInput(resource_name("withdrawals", row.id), row.provider, Tier(row.tier).name)

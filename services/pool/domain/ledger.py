@@ -7,7 +7,7 @@ positive, what is owed for it negative, so that every entry, and all balances of
     deposits_unpriced/{tier}/{token}    final deposits, and vouchers that lapsed, that have no shares yet
     free_capital/{tier}/{token}         the shareholders' capital that no open policy claims, premiums included
     locked_collateral/{tier}/{token}    the shareholders' capital pledged to open policies: the sum of max_payout
-    withdrawals_payable/{tier}/{token}  priced withdrawals whose voucher is not used yet
+    withdrawals_payable/{tier}/{token}  priced withdrawals, and deposits given back, whose voucher is not used yet
     payments_unpriced/{tier}/{token}    paid for vouchers that the books were made again from, which do not say how many
                                         shares were burned (positive): to be set against the deposits of their providers
     platform_fees/{token}               the platform's part, in the vault
@@ -34,6 +34,7 @@ class EntryKind(enum.StrEnum):
     """Why an entry was made."""
 
     DEPOSIT = "DEPOSIT"
+    DEPOSIT_CANCELLED = "DEPOSIT_CANCELLED"
     SHARES_ISSUED = "SHARES_ISSUED"
     SHARES_CONSOLIDATED = "SHARES_CONSOLIDATED"
     POLICY_CREATED = "POLICY_CREATED"
@@ -176,6 +177,13 @@ def deposit(cause: Cause, tier: Tier, token: Token, amount: int) -> Entry:
     check_amount("amount", amount)
     amounts = {vault_cash(token): amount, deposits_unpriced(tier, token): -amount}
     return Entry(cause, EntryKind.DEPOSIT, _postings(token, amounts))
+
+
+def deposit_cancelled(cause: Cause, tier: Tier, token: Token, amount: int) -> Entry:
+    """A deposit without shares is given back: its provider is owed all of it by a voucher."""
+    check_amount("amount", amount)
+    amounts = {deposits_unpriced(tier, token): amount, withdrawals_payable(tier, token): -amount}
+    return Entry(cause, EntryKind.DEPOSIT_CANCELLED, _postings(token, amounts))
 
 
 def shares_issued(cause: Cause, tier: Tier, token: Token, amount: int) -> Entry:

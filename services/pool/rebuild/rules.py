@@ -55,6 +55,7 @@ RULES: Final = (
                 "state",
                 "shares",
                 "wait_reason",
+                "restored",
                 "btc_round",
                 "stx_round",
                 "btc_price_e8",

@@ -90,7 +90,9 @@ class RunningPool:
         """Delivers final events and waits for the books to follow."""
         await self.projected(await self.gateway.finalize(*events, blocks=blocks))
 
-    def deposited(self, who: str, amount: int, tier: Tier = Tier.BALANCED, token: Token = Token.STX) -> Any:
+    def deposited(
+        self, who: str, amount: int, tier: Tier = Tier.BALANCED, token: Token = Token.STX
+    ) -> event_pb2.ChainEvent:
         """A deposit event."""
         return self.gateway.event(
             deposited=event_pb2.Deposited(

@@ -167,6 +167,7 @@ CASES: dict[str, Case] = {
     ],
     "store_positions.lapsed_vouchers": one(lambda s, f: store_positions.lapsed_vouchers(s, TIP)),
     "store_positions.overdue_vouchers": one(lambda s, f: store_positions.overdue_vouchers(s, TIP)),
+    "store_positions.return_of": one(lambda s, f: store_positions.return_of(s, f.deposit)),
     "store_positions.refuse_queue": one(
         lambda s, f: store_positions.refuse_queue(s, *TIER, WithdrawalRefusal.SHARES_CONSOLIDATED)
     ),

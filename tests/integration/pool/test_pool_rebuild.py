@@ -19,7 +19,7 @@ from services.pool.rebuild.rules import RULES
 from services.pool.rebuild.vouchers import restore_vouchers
 from tests.integration.pool import planted, withdrawal_words
 from tests.integration.pool.chain_snapshot import honest_request
-from tests.integration.pool.pool_service import WORKFLOWS, RunningPool
+from tests.integration.pool.pool_service import WORKFLOWS, RunningPool, provider
 
 _COVERAGE = "SELECT * FROM pool.coverage ORDER BY policy_id"
 _CHAIN_ENTRIES = (
@@ -78,7 +78,10 @@ async def test_books_made_again_from_the_chain_say_the_same(pool: RunningPool, d
 
 async def _signed(pool: RunningPool, shares: int, request_id: str, tier: money_pb2.Tier.ValueType) -> pb.Withdrawal:
     """A withdrawal whose voucher the gateway has signed and keeps, with a tier or without."""
-    asked = await withdrawal_words.request(pool, shares, request_id)
+    return await _keep_signed(pool, await withdrawal_words.request(pool, shares, request_id), tier)
+
+
+async def _keep_signed(pool: RunningPool, asked: pb.Withdrawal, tier: money_pb2.Tier.ValueType) -> pb.Withdrawal:
     terms = (await withdrawal_words.price(pool, asked)).voucher_terms
     assert terms.tier == money_pb2.TIER_BALANCED
     terms.tier = tier
@@ -110,6 +113,22 @@ async def test_vouchers_that_were_signed_explain_their_payments(pool: RunningPoo
     accounts = await pool.accounts()
     assert accounts["payments_unpriced/BALANCED/STX"] == paid.amount_base_units + late.amount_base_units
     assert accounts["deposits_unpriced/BALANCED/STX"] == -(10**12)
+    report = (await pool.stub.CreateReconciliation(honest_request(pool), metadata=WORKFLOWS)).reconciliation
+    assert list(report.differences) == []
+
+
+async def test_a_deposit_that_was_given_back_is_explained_by_its_voucher(pool: RunningPool, database_url: str) -> None:
+    """Paid for its voucher as for any other: no difference, what is owed the same in sum."""
+    await _play(pool)
+    event = pool.deposited("SP-ALICE", 12_345)
+    await pool.final(event)
+    asked = pb.CancelDepositRequest(request_id="c1", name=f"deposits/{event.txid}-{event.event_index}")
+    back = (await pool.stub.CancelDeposit(asked, metadata=provider("SP-ALICE"))).withdrawal
+    await _keep_signed(pool, back, money_pb2.TIER_BALANCED)
+    await pool.final(withdrawal_words.paid(pool, back, 12_345))
+    before = [await _rows(pool, statement) for statement in (_CHAIN_BALANCES, _CASH_POSTINGS)]
+    await _rebuild(pool, database_url)
+    assert [await _rows(pool, statement) for statement in (_CHAIN_BALANCES, _CASH_POSTINGS)] == before
     report = (await pool.stub.CreateReconciliation(honest_request(pool), metadata=WORKFLOWS)).reconciliation
     assert list(report.differences) == []
 

@@ -74,6 +74,14 @@ class PoolHistory(RuleBasedStateMachine):
         key, amount = self.unpriced.pop(0)
         self.post(ledger.shares_issued(self.cause(), *key, amount))
 
+    @precondition(lambda self: self.unpriced)
+    @rule()
+    def give_back(self) -> None:
+        """The newest deposit is taken back."""
+        key, amount = self.unpriced.pop()
+        self.post(ledger.deposit_cancelled(self.cause(), *key, amount))
+        self.vouchers.append((key, amount))
+
     @rule(key=_keys, share=st.integers(1, 10_000))
     def reserve(self, key: Key, share: int) -> None:
         """Capacity is held if the tier still has it."""

@@ -59,6 +59,8 @@ class _NotificationKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Noti
     """The tier had lost what stood behind its shares, and no policy was open: each share that is left is worth a base unit
     again. `shares` fewer are held, which are worth what they were but for less than a base unit.
     """
+    NOTIFICATION_KIND_DEPOSIT_CANCELLED: _NotificationKind.ValueType  # 17
+    """A deposit was taken back before it had a price; it names the withdrawal whose voucher is signed next."""
 
 class NotificationKind(_NotificationKind, metaclass=_NotificationKindEnumTypeWrapper):
     """What has happened."""
@@ -95,6 +97,8 @@ NOTIFICATION_KIND_SHARES_CONSOLIDATED: NotificationKind.ValueType  # 16
 """The tier had lost what stood behind its shares, and no policy was open: each share that is left is worth a base unit
 again. `shares` fewer are held, which are worth what they were but for less than a base unit.
 """
+NOTIFICATION_KIND_DEPOSIT_CANCELLED: NotificationKind.ValueType  # 17
+"""A deposit was taken back before it had a price; it names the withdrawal whose voucher is signed next."""
 Global___NotificationKind: _TypeAlias = NotificationKind  # noqa: Y015
 
 @_typing.final

@@ -102,6 +102,8 @@ class _DepositStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DepositS
     DEPOSIT_STATE_FINAL: _DepositState.ValueType  # 1
     """Final on chain, in the ledger, without shares."""
     DEPOSIT_STATE_PRICED: _DepositState.ValueType  # 2
+    DEPOSIT_STATE_CANCELLED: _DepositState.ValueType  # 3
+    """Taken back before it had a price."""
 
 class DepositState(_DepositState, metaclass=_DepositStateEnumTypeWrapper): ...
 
@@ -109,6 +111,8 @@ DEPOSIT_STATE_UNSPECIFIED: DepositState.ValueType  # 0
 DEPOSIT_STATE_FINAL: DepositState.ValueType  # 1
 """Final on chain, in the ledger, without shares."""
 DEPOSIT_STATE_PRICED: DepositState.ValueType  # 2
+DEPOSIT_STATE_CANCELLED: DepositState.ValueType  # 3
+"""Taken back before it had a price."""
 Global___DepositState: _TypeAlias = DepositState  # noqa: Y015
 
 class _ReservationState:
@@ -940,7 +944,7 @@ class StatementLine(_message.Message):
     PROVIDER_PRINCIPAL_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
     """`deposit`, `shares issued`, `shares burned`, `withdrawal`, `voucher lapsed`,
-    `shares consolidated`.
+    `shares consolidated`, `deposit cancelled`.
     """
     tier: _money_pb2.Tier.ValueType
     shares_delta: _builtins.int
@@ -1113,6 +1117,7 @@ class Withdrawal(_message.Message):
     FILLED_SHARES_FIELD_NUMBER: _builtins.int
     PART_OF_FIELD_NUMBER: _builtins.int
     AHEAD_IN_QUEUE_FIELD_NUMBER: _builtins.int
+    DEPOSIT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`withdrawals/{id}`."""
     provider_principal: _builtins.str
@@ -1130,6 +1135,8 @@ class Withdrawal(_message.Message):
     """The withdrawal that this is a part of, `withdrawals/{id}`."""
     ahead_in_queue: _builtins.int
     """How many wait before it, in what GetWithdrawal says of a REQUESTED one."""
+    deposit: _builtins.str
+    """The deposit that this gives back, `deposits/{id}`; then no shares are burned."""
     @_builtins.property
     def prepared_transaction(self) -> _transaction_pb2.PreparedTransaction: ...
     @_builtins.property
@@ -1152,10 +1159,11 @@ class Withdrawal(_message.Message):
         filled_shares: _builtins.int = ...,
         part_of: _builtins.str = ...,
         ahead_in_queue: _builtins.int = ...,
+        deposit: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "prepared_transaction", b"prepared_transaction"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ahead_in_queue", b"ahead_in_queue", "amount_base_units", b"amount_base_units", "create_time", b"create_time", "filled_shares", b"filled_shares", "name", b"name", "part_of", b"part_of", "prepared_transaction", b"prepared_transaction", "provider_principal", b"provider_principal", "reason", b"reason", "shares", b"shares", "state", b"state", "tier", b"tier", "token", b"token", "txid", b"txid", "voucher_expiration_burn_height", b"voucher_expiration_burn_height"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ahead_in_queue", b"ahead_in_queue", "amount_base_units", b"amount_base_units", "create_time", b"create_time", "deposit", b"deposit", "filled_shares", b"filled_shares", "name", b"name", "part_of", b"part_of", "prepared_transaction", b"prepared_transaction", "provider_principal", b"provider_principal", "reason", b"reason", "shares", b"shares", "state", b"state", "tier", b"tier", "token", b"token", "txid", b"txid", "voucher_expiration_burn_height", b"voucher_expiration_burn_height"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1358,6 +1366,7 @@ class Deposit(_message.Message):
     SHARES_FIELD_NUMBER: _builtins.int
     BURN_HEIGHT_FIELD_NUMBER: _builtins.int
     WAIT_REASON_FIELD_NUMBER: _builtins.int
+    WITHDRAWAL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`deposits/{txid}-{event index}`."""
     provider_principal: _builtins.str
@@ -1369,6 +1378,8 @@ class Deposit(_message.Message):
     """Why the last price gave it no shares, and it waits for another: `TIER_WORTHLESS`, while open policies claim all that
     the tier has, or `DEPOSIT_BELOW_A_SHARE`, while a share costs more than was deposited.
     """
+    withdrawal: _builtins.str
+    """The withdrawal that gives it back, `withdrawals/{id}`, once it is cancelled."""
     @_builtins.property
     def amount(self) -> _money_pb2.TokenAmount: ...
     def __init__(
@@ -1382,10 +1393,11 @@ class Deposit(_message.Message):
         shares: _builtins.int = ...,
         burn_height: _builtins.int = ...,
         wait_reason: _builtins.str = ...,
+        withdrawal: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "burn_height", b"burn_height", "name", b"name", "provider_principal", b"provider_principal", "shares", b"shares", "state", b"state", "tier", b"tier", "wait_reason", b"wait_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "burn_height", b"burn_height", "name", b"name", "provider_principal", b"provider_principal", "shares", b"shares", "state", b"state", "tier", b"tier", "wait_reason", b"wait_reason", "withdrawal", b"withdrawal"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1429,6 +1441,59 @@ class GetDepositResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetDepositResponse: _TypeAlias = GetDepositResponse  # noqa: Y015
+
+@_typing.final
+class CancelDepositRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    PUBLIC_KEY_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Unique per caller."""
+    name: _builtins.str
+    public_key: _builtins.bytes
+    """Compressed public key of the provider's wallet, when known."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        public_key: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "public_key", b"public_key", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelDepositRequest: _TypeAlias = CancelDepositRequest  # noqa: Y015
+
+@_typing.final
+class CancelDepositResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEPOSIT_FIELD_NUMBER: _builtins.int
+    WITHDRAWAL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def deposit(self) -> Global___Deposit: ...
+    @_builtins.property
+    def withdrawal(self) -> Global___Withdrawal:
+        """PRICED; its voucher follows as that of any other."""
+
+    def __init__(
+        self,
+        *,
+        deposit: Global___Deposit | None = ...,
+        withdrawal: Global___Withdrawal | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deposit", b"deposit", "withdrawal", b"withdrawal"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deposit", b"deposit", "withdrawal", b"withdrawal"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelDepositResponse: _TypeAlias = CancelDepositResponse  # noqa: Y015
 
 @_typing.final
 class CreateReservationRequest(_message.Message):

@@ -110,6 +110,11 @@ class PoolServiceStub:
                 request_serializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.GetDepositRequest.SerializeToString,
                 response_deserializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.GetDepositResponse.FromString,
                 _registered_method=True)
+        self.CancelDeposit = channel.unary_unary(
+                '/bithedge.pool.v1.PoolService/CancelDeposit',
+                request_serializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.CancelDepositRequest.SerializeToString,
+                response_deserializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.CancelDepositResponse.FromString,
+                _registered_method=True)
         self.CreateReservation = channel.unary_unary(
                 '/bithedge.pool.v1.PoolService/CreateReservation',
                 request_serializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.CreateReservationRequest.SerializeToString,
@@ -277,6 +282,14 @@ class PoolServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CancelDeposit(self, request, context):
+        """Gives back a deposit that has no price yet, by a voucher for exactly what was deposited; one that is not used becomes
+        a deposit again. What can be priced by then is priced first: FAILED_PRECONDITION once it has its shares.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateReservation(self, request, context):
         """Reserves the capacity of a quote; a step of the create workflow.
         """
@@ -436,6 +449,11 @@ def add_PoolServiceServicer_to_server(servicer, server):
                     servicer.GetDeposit,
                     request_deserializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.GetDepositRequest.FromString,
                     response_serializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.GetDepositResponse.SerializeToString,
+            ),
+            'CancelDeposit': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelDeposit,
+                    request_deserializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.CancelDepositRequest.FromString,
+                    response_serializer=bithedge_dot_pool_dot_v1_dot_pool__service__pb2.CancelDepositResponse.SerializeToString,
             ),
             'CreateReservation': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateReservation,
@@ -899,6 +917,33 @@ class PoolService:
             '/bithedge.pool.v1.PoolService/GetDeposit',
             bithedge_dot_pool_dot_v1_dot_pool__service__pb2.GetDepositRequest.SerializeToString,
             bithedge_dot_pool_dot_v1_dot_pool__service__pb2.GetDepositResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelDeposit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bithedge.pool.v1.PoolService/CancelDeposit',
+            bithedge_dot_pool_dot_v1_dot_pool__service__pb2.CancelDepositRequest.SerializeToString,
+            bithedge_dot_pool_dot_v1_dot_pool__service__pb2.CancelDepositResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -65,6 +65,10 @@ class PoolServiceStub:
     """
     GetDeposit: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.GetDepositRequest, _pool_service_pb2.GetDepositResponse]
     """A deposit by its name."""
+    CancelDeposit: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.CancelDepositRequest, _pool_service_pb2.CancelDepositResponse]
+    """Gives back a deposit that has no price yet, by a voucher for exactly what was deposited; one that is not used becomes
+    a deposit again. What can be priced by then is priced first: FAILED_PRECONDITION once it has its shares.
+    """
     CreateReservation: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.CreateReservationRequest, _pool_service_pb2.CreateReservationResponse]
     """Reserves the capacity of a quote; a step of the create workflow."""
     CancelReservation: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.CancelReservationRequest, _pool_service_pb2.CancelReservationResponse]
@@ -134,6 +138,10 @@ class PoolServiceAsyncStub(PoolServiceStub):
     """
     GetDeposit: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.GetDepositRequest, _pool_service_pb2.GetDepositResponse]  # type: ignore[assignment]
     """A deposit by its name."""
+    CancelDeposit: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.CancelDepositRequest, _pool_service_pb2.CancelDepositResponse]  # type: ignore[assignment]
+    """Gives back a deposit that has no price yet, by a voucher for exactly what was deposited; one that is not used becomes
+    a deposit again. What can be priced by then is priced first: FAILED_PRECONDITION once it has its shares.
+    """
     CreateReservation: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.CreateReservationRequest, _pool_service_pb2.CreateReservationResponse]  # type: ignore[assignment]
     """Reserves the capacity of a quote; a step of the create workflow."""
     CancelReservation: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.CancelReservationRequest, _pool_service_pb2.CancelReservationResponse]  # type: ignore[assignment]
@@ -290,6 +298,16 @@ class PoolServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_pool_service_pb2.GetDepositResponse, _abc.Awaitable[_pool_service_pb2.GetDepositResponse]]:
         """A deposit by its name."""
+
+    @_abc_1.abstractmethod
+    def CancelDeposit(
+        self,
+        request: _pool_service_pb2.CancelDepositRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pool_service_pb2.CancelDepositResponse, _abc.Awaitable[_pool_service_pb2.CancelDepositResponse]]:
+        """Gives back a deposit that has no price yet, by a voucher for exactly what was deposited; one that is not used becomes
+        a deposit again. What can be priced by then is priced first: FAILED_PRECONDITION once it has its shares.
+        """
 
     @_abc_1.abstractmethod
     def CreateReservation(
