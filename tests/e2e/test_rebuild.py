@@ -20,10 +20,10 @@ from services.pool.tables import METADATA as POOL_TABLES
 
 _RULES: Final = {"policy": policy_rules, "pool": pool_rules}
 _TABLES: Final = {"policy": POLICY_TABLES, "pool": POOL_TABLES}
-# What the demo does not play: quotes that are refused, vouchers that end unused.
+# What the demo does not play: quotes that are refused, vouchers that end unused, tiers that lose everything.
 _NOT_PLAYED: Final = {
     "policy": {"policy (nothing signed)"},
-    "pool": {"reservation (nothing signed)", "deposit (of vouchers that ended)"},
+    "pool": {"reservation (nothing signed)", "deposit (of vouchers that ended)", "deposit.wait_reason"},
 }
 
 

@@ -19,7 +19,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """A state, two columns, and what is told: that a deposit is cancelled, and of its withdrawal from the voucher on."""
+    """A state, two columns, and what is told: that a deposit is cancelled, of its withdrawal from the voucher on."""
     restored = sa.Column("restored", sa.Boolean, nullable=False, server_default=sa.false())
     op.add_column("deposit", restored, schema=SCHEMA)
     op.drop_constraint("deposit_state", "deposit", schema=SCHEMA)
