@@ -2,7 +2,7 @@
 
 Safe for the release before: it makes none, and the defaults are what its rows are.
 
-Revision ID: 0019
+Revision ID: 0020
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from alembic import op
 
 from services.pool.migrations.columns import SCHEMA, text
 
-revision = "0019"
-down_revision = "0018"
+revision = "0020"
+down_revision = "0019"
 branch_labels = None
 depends_on = None
 
