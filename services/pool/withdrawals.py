@@ -136,14 +136,15 @@ class Withdrawals:
 
     async def _notice_free_capital(self, withdrawal_id: str, tier: Tier, token: Token) -> None:
         """While no price is known after its turn began, what becomes free meanwhile begins it anew: at no choice."""
+        # Whoever is first asks all the time, and hardly ever is anything new: only then does everybody else wait.
+        async with self._database.reading() as session:
+            if await _more_is_free(session, await existing(session, withdrawal_id)) is None:
+                return
         async with self._database.transaction() as session:
             await store.lock_tiers(session, tier, token)
             row = await existing(session, withdrawal_id, lock=True)
-            free = (await store.tier_books(session, tier, token)).withdrawable
-            waits_first = row.state == WithdrawalState.REQUESTED and not await store_positions.ahead_in_queue(
-                session, row
-            )
-            if waits_first and row.free_at_turn is not None and free > row.free_at_turn:
+            free = await _more_is_free(session, row)
+            if free is not None:
                 row.request_market_time, row.free_at_turn = max(market_time(self._tip), row.request_market_time), free
                 session.add(row)
 
@@ -183,6 +184,14 @@ class Withdrawals:
         entry = ledger.withdrawal_priced(cause, books.tier, books.token, amount)
         line = store_journal.Line(row.provider, SHARES_BURNED, books.tier, books.token, amount, -count)
         await store_journal.post_entry(session, entry, [line])
+
+
+async def _more_is_free(session: AsyncSession, row: tables.Withdrawal) -> int | None:
+    """What is free of its tier where it waits first and that is more than when its turn began; None otherwise."""
+    if row.state != WithdrawalState.REQUESTED or row.free_at_turn is None:
+        return None
+    free = (await store.tier_books(session, Tier(row.tier), Token(row.token))).withdrawable
+    return free if free > row.free_at_turn and not await store_positions.ahead_in_queue(session, row) else None
 
 
 def _part(row: tables.Withdrawal, count: int) -> tables.Withdrawal:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from kernel.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from kernel.rpc.channels import remote_errors
 from kernel.units import Tier, Token
+from services.pool import store
 from services.pool.domain import shares
 from services.pool.domain.collateral import TierBooks
 from services.pool.domain.withdrawal import MOST_PARTS, shares_to_fill
@@ -79,6 +80,26 @@ async def test_what_is_locked_is_waited_for_and_the_rest_is_paid_at_once(pool: R
     assert priced.withdrawal.amount_base_units == collateral
     assert (await pool.accounts())["withdrawals_payable/BALANCED/STX"] == -_CAPITAL
     assert (await pool.capital()).shares == 0
+
+
+async def test_who_asks_while_nothing_is_new_waits_for_nobody(pool: RunningPool) -> None:
+    """Before there is a price, the first of the queue asks while somebody else holds the tier, and is answered. What
+    has become free meanwhile is noticed by who asks after that."""
+    await pool.invest("SP-ALICE", _CAPITAL)
+    terms, _ = await _locked(pool, 10_000)
+    asked = await request(pool, _CAPITAL)
+    pool.oracle.observe_time = pool.gateway.now()
+    before = await pool.scalar("SELECT free_at_turn FROM pool.withdrawal")
+    async with pool.database.transaction() as session:
+        await store.lock_tiers(session, Tier.BALANCED, Token.STX)
+        early = pb.PriceWithdrawalRequest(name=asked.name)
+        with pytest.raises(Unavailable) as waiting, remote_errors():
+            await pool.stub.PriceWithdrawal(early, metadata=WORKFLOWS, timeout=60)
+    assert waiting.value.reason == "NO_PRICE_YET"
+    assert await pool.scalar("SELECT free_at_turn FROM pool.withdrawal") == before
+    await pool.final(pool.expired(terms, 1))
+    assert (await _at_once(pool, asked)).reason == "NO_PRICE_YET"
+    assert await pool.scalar("SELECT free_at_turn FROM pool.withdrawal") > before
 
 
 async def test_capital_is_given_to_who_asked_first(pool: RunningPool) -> None:
