@@ -27,6 +27,7 @@ from kernel.rpc.tokens import JwksVerifier, ServiceTokens
 from kernel.temporal import TemporalDelivery
 from services.pool import tables
 from services.pool.capacity import Capacity
+from services.pool.closings import Closings
 from services.pool.config import load
 from services.pool.corrections import Corrections
 from services.pool.decisions import Decisions
@@ -105,6 +106,7 @@ def _leaders(database: Database, gateway: grpc.aio.Channel, parts: Parts) -> lis
         lambda: projecting.lead(projector.run),
         lambda: watching.lead(watch.run),
         Numbering(database, lease("numbering"), LINES).run,
+        Closings(database, lease("closings")).run,
         Retention(database, lease("retention"), tables.Outbox, tables.Request, LINES).run,
     ]
 

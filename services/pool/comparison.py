@@ -10,7 +10,15 @@ from typing import Final
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from kernel.units import Token
-from services.pool import store, store_coverage, store_position_rows, store_reports, store_stage, store_terms
+from services.pool import (
+    store,
+    store_closings,
+    store_coverage,
+    store_position_rows,
+    store_reports,
+    store_stage,
+    store_terms,
+)
 from services.pool.domain import ledger
 from services.pool.domain.position_rows import compare_rows
 from services.pool.domain.positions import compare_positions
@@ -117,7 +125,7 @@ class Books:
         return [*found, *await self._terms_of(policies), *await self._positions(), *await self._rows(rows)]
 
     async def _sums(self, covered: Mapping[Token, int]) -> list[Difference]:
-        balances = await store.balances_at(self._session, self._snapshot.final_burn_height)
+        balances = await store_closings.balances_at(self._session, self._snapshot.final_burn_height)
         return [*compare_sums(self._snapshot.contracts, covered, self._snapshot.pending, _sums(balances))]
 
     def _policies(

@@ -11,12 +11,12 @@ from bithedge.pool.v1 import pool_service_pb2_grpc
 from bithedge.type.v1 import money_pb2
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from kernel.errors import FailedPrecondition, InvalidArgument, PermissionDenied, Unavailable
+from kernel.errors import FailedPrecondition, InvalidArgument, Unavailable
 from kernel.paging import page_size
-from kernel.rpc.caller import Role, current_caller
+from kernel.rpc.caller import current_caller
 from kernel.rpc.interceptors import Context
 from kernel.units import Tier, Token
-from services.pool import convert, convert_journal, convert_risk, store, store_coverage, store_positions
+from services.pool import convert, convert_journal, convert_risk, store, store_closings, store_coverage, store_positions
 from services.pool.domain import ledger, shares
 from services.pool.domain.collateral import TierBooks, TierParameters
 from services.pool.domain.shares import Prices
@@ -24,8 +24,6 @@ from services.pool.parts import Parts
 
 _PAGE_SIZE: Final = 50
 _LARGEST_PAGE: Final = 200
-# A day: a statement of the past reads all that was posted since.
-_OPEN_BLOCKS: Final = 144
 
 
 class BookMethods(pool_service_pb2_grpc.PoolServiceServicer):
@@ -79,11 +77,9 @@ class BookMethods(pool_service_pb2_grpc.PoolServiceServicer):
             if request.burn_height > height:
                 raise FailedPrecondition("BOOKS_BEHIND", "the books have not reached this height", projected=height)
             at = request.burn_height or height
-            if height - at > _OPEN_BLOCKS and not current_caller().has(Role.OPERATOR):
-                raise PermissionDenied(
-                    "TOO_LONG_AGO", f"only an operator looks back further than {_OPEN_BLOCKS} blocks"
-                )
-            balances = await (store.balances_at(session, at) if request.burn_height else store.balances(session))
+            balances = await (
+                store_closings.balances_at(session, at) if request.burn_height else store.balances(session)
+            )
             reserved = {} if request.burn_height else await store_coverage.reserved_by_token(session)
         response = pb.GetPoolStatementResponse(projected_burn_height=at)
         for (account, token), balance in balances.items():

@@ -90,20 +90,6 @@ async def balances(session: AsyncSession, accounts: Sequence[str] | None = None)
     return {(row.account, Token(row.token)): row.balance for row in rows}
 
 
-async def balances_at(session: AsyncSession, burn_height: int) -> dict[tuple[str, Token], int]:
-    """Signed balances as they stood when the chain's events up to `burn_height` were in the books."""
-    later = (
-        select(tables.PostingRow.account, tables.PostingRow.token, sa.func.sum(col(tables.PostingRow.amount)))
-        .join(tables.JournalEntry, col(tables.JournalEntry.id) == col(tables.PostingRow.entry_id))
-        .where(col(tables.JournalEntry.burn_height) > burn_height)
-        .group_by(col(tables.PostingRow.account), col(tables.PostingRow.token))
-    )
-    result = await balances(session)
-    for account, token, amount in (await session.exec(later)).all():
-        result[account, Token(token)] -= int(amount)
-    return result
-
-
 async def tier_books(session: AsyncSession, tier: Tier, token: Token) -> TierBooks:
     """The books of one tier in one token, all figures at one moment; they stay so only under its lock."""
     statement = sa.select(

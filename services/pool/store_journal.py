@@ -250,6 +250,14 @@ _WRONG: Final = sa.text(
         GROUP BY 1, 3) b USING (tier, token)
     WHERE coalesce(capital, 0) <> coalesce(booked, 0) OR coalesce(all_shares, 0) <> coalesce(s.shares, 0)
     UNION ALL
+    SELECT 'CLOSING_NOT_DERIVED', account || ' ' || token || ' ' || burn_height
+    FROM pool.account_closing_again a FULL JOIN pool.account_closing c USING (account, token, burn_height)
+    WHERE a.balance IS DISTINCT FROM c.balance
+    UNION ALL
+    SELECT 'SHARE_CLOSING_NOT_DERIVED', provider || ' ' || tier || ' ' || token || ' ' || burn_height
+    FROM pool.share_closing_again a FULL JOIN pool.share_closing c USING (provider, tier, token, burn_height)
+    WHERE a.shares IS DISTINCT FROM c.shares
+    UNION ALL
     SELECT 'ENTRY_NOT_BALANCED', entry_id || ' ' || token
     FROM pool.posting GROUP BY entry_id, token HAVING sum(amount) <> 0
     UNION ALL

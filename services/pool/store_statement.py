@@ -12,14 +12,22 @@ from kernel.units import Tier, Token
 from services.pool.domain import ledger
 from services.pool.domain.ledger import EntryKind
 from services.pool.domain.statement import Holding, Movement, Quiet
+from services.pool.store_closings import LAST_CLOSED, LATE_FOR_IT
 
 _OWN_LINES: Final = """FROM pool.statement_line
     WHERE provider = :provider AND tier = :tier AND token = :token AND shares_delta <> 0 AND burn_height > :start"""
-# What the provider has now, less all that came after the height.
 _SHARES: Final = sa.text(
-    f"""SELECT coalesce((SELECT shares FROM pool.share_balance
-            WHERE tier = :tier AND token = :token AND provider = :provider), 0)
-        - coalesce((SELECT sum(shares_delta) {_OWN_LINES}), 0) AS shares"""
+    f"""WITH {LAST_CLOSED}
+    SELECT coalesce((SELECT shares FROM pool.share_closing
+            WHERE provider = :provider AND tier = :tier AND token = :token AND burn_height <= closed.height
+            ORDER BY burn_height DESC LIMIT 1), 0)
+        + coalesce((SELECT sum(shares_delta) FROM pool.statement_line
+            WHERE provider = :provider AND tier = :tier AND token = :token AND shares_delta <> 0
+            AND burn_height > closed.height AND burn_height <= :height), 0)
+        + coalesce((SELECT sum(l.shares_delta) FROM (SELECT entry_id FROM pool.{LATE_FOR_IT}) AS late
+            CROSS JOIN LATERAL (SELECT shares_delta FROM pool.statement_line WHERE entry_id = late.entry_id
+                AND provider = :provider AND tier = :tier AND token = :token OFFSET 0) AS l), 0) AS shares
+    FROM closed"""
 )
 _OWN_HEIGHTS: Final = sa.text(f"SELECT DISTINCT burn_height {_OWN_LINES} AND burn_height <= :end ORDER BY burn_height")
 # A trigger on `posting` keeps `tier_height`; what a share earned and paid is in 1e-36 base units, rounded up.
@@ -49,7 +57,7 @@ _SCALE: Final = 10**36
 
 async def holding_at(session: AsyncSession, provider: str, tier: Tier, token: Token, height: int) -> Holding:
     """How a provider and the tier stood when the events up to a height were in the books."""
-    values = {"provider": provider, "tier": int(tier), "token": int(token), "start": height, "heights": [height]}
+    values = {"provider": provider, "tier": int(tier), "token": int(token), "height": height, "heights": [height]}
     connection = await session.connection()
     shares = (await connection.execute(_SHARES, values)).scalar_one()
     stood = (await connection.execute(_STOOD, values)).one()

@@ -17,6 +17,7 @@ import asyncpg
 import services.policy
 import services.pool
 from kernel.database import migrate
+from services.pool.closings import SETTLED_BLOCKS
 from tests.load import covered, policies, providers
 from tests.load.bulk import filling
 
@@ -24,7 +25,14 @@ if TYPE_CHECKING:
     from tests.load.bulk import Connection
 
 _SERVICES: Final = {"policy": services.policy, "pool": services.pool}
-_DERIVED: Final = ("pool.account_balance", "pool.share_balance", "pool.tier_shares", "pool.tier_height", "pool.cursor")
+_CLOSING: Final = "pool.closing"
+_DERIVED: Final = (
+    *("pool.account_balance", "pool.share_balance", "pool.tier_shares", "pool.tier_height", "pool.cursor"),
+    *("pool.account_closing", "pool.share_closing", "pool.late_entry"),
+)
+# What a service that has run all the time has closed; all at once is much faster than a height after the other.
+_CLOSE: Final = f"""INSERT INTO pool.closing SELECT DISTINCT burn_height FROM pool.journal_entry
+    WHERE burn_height <= (SELECT projected_burn_height - {SETTLED_BLOCKS} FROM pool.cursor)"""
 _POOL_TABLES: Final = ("pool.deposit", "pool.coverage", "pool.journal_entry", "pool.posting", "pool.statement_line")
 
 
@@ -46,6 +54,8 @@ async def _fill_pool(connection: Connection, provider_count: int) -> None:
     async with filling(connection, _POOL_TABLES):
         await providers.fill(connection, provider_count)
         await covered.fill(connection)
+    async with filling(connection, [_CLOSING]):
+        await connection.execute(_CLOSE)
     await connection.execute("SELECT pool.rebuild_derived()")
     await connection.execute(f"VACUUM ANALYZE {', '.join(_DERIVED)}")
 

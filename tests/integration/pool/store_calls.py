@@ -14,6 +14,7 @@ from kernel.units import Tier, Token
 from services.pool import (
     projection,
     store,
+    store_closings,
     store_coverage,
     store_decisions,
     store_feed,
@@ -128,6 +129,10 @@ CASES: dict[str, Case] = {
     "store.balances": lambda s, f: [store.balances(s), store.balances(s, ["x"])],
     "store.tier_books": one(lambda s, f: store.tier_books(s, *TIER)),
     "store.version": one(lambda s, f: store.version(s)),
+    "store_closings.close_next": one(lambda s, f: store_closings.close_next(s, 6)),
+    "store_closings.balances_at": lambda s, f: [
+        store_closings.balances_at(s, height) for height in (850_000, TIP - 1, TIP)
+    ],
     "store_coverage.lock_principal": one(lambda s, f: store_coverage.lock_principal(s, f.provider)),
     "store_coverage.get_reservation": one(lambda s, f: store_coverage.get_reservation(s, f.policy, lock=True)),
     "store_coverage.count_unpaid": one(lambda s, f: store_coverage.count_unpaid(s, f.provider, *TIER)),

@@ -152,6 +152,13 @@ _ASKED = (
         planted.executed("UPDATE pool.share_balance SET shares = shares + 1"),
         correction=planted.rebuild_derived,
     ),
+    Case(
+        "closing by hand",
+        _of(_HAND, "CLOSING_NOT_DERIVED"),
+        False,
+        planted.executed("INSERT INTO pool.account_closing VALUES ('gas_spent/STX', 1, 5, 5)"),
+        correction=planted.rebuild_derived,
+    ),
 )
 
 

@@ -413,8 +413,7 @@ class GetPoolStatementRequest(_message.Message):
     BURN_HEIGHT_FIELD_NUMBER: _builtins.int
     burn_height: _builtins.int
     """Balances as they stood when the chain's events up to this height were in the books; now if zero. FAILED_PRECONDITION
-    for a height that the books have not reached. What is reserved is said for now alone. The further back the more is
-    read: beyond 144 blocks it needs the role operator.
+    for a height that the books have not reached. What is reserved is said for now alone.
     """
     def __init__(
         self,
@@ -789,8 +788,8 @@ class LedgerFault(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     SUBJECT_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
-    """`BALANCE_NOT_DERIVED`, `SHARES_NOT_DERIVED`, `TIER_SHARES_NOT_DERIVED`, `ENTRY_NOT_BALANCED`,
-    `ENTRY_WITHOUT_POSTINGS`.
+    """`BALANCE_NOT_DERIVED`, `SHARES_NOT_DERIVED`, `TIER_SHARES_NOT_DERIVED`, `TIER_HEIGHTS_NOT_DERIVED`,
+    `CLOSING_NOT_DERIVED`, `SHARE_CLOSING_NOT_DERIVED`, `ENTRY_NOT_BALANCED`, `ENTRY_WITHOUT_POSTINGS`.
     """
     subject: _builtins.str
     def __init__(
