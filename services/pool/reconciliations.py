@@ -31,7 +31,7 @@ from services.pool.comparison import Books, Snapshot
 from services.pool.convert_reports import difference_json
 from services.pool.domain import position_rows
 from services.pool.domain.likely_cause import LikelyCause
-from services.pool.domain.reconciliation import Difference
+from services.pool.domain.reconciliation import MAX_PAYOUT_DIFFERS, Difference
 from services.pool.domain.service_healing import HealingOutcome, cause_after, is_of_service
 from services.pool.domain.terms import LEDGER_DIFFERS
 from services.pool.found import Found, found_from, found_json
@@ -40,6 +40,8 @@ from services.pool.store_stage import Book
 
 # These the chain's events may put right.
 _FROM_EVENTS: Final = (LikelyCause.EVENT_MISSED, LikelyCause.UNEXPLAINED_PAYMENT)
+# These the contracts' own words put right.
+_TERMS: Final = (LEDGER_DIFFERS, MAX_PAYOUT_DIFFERS)
 # The policy service is asked for so many at once; the rest is in the next report.
 _MOST_OF_SERVICE: Final = 1_000
 
@@ -148,7 +150,7 @@ async def _heal(
     await store.lock_tiers(session)
     height, now = cursor.projected_burn_height, cursor.market_time or wall_now()
     # Before events are taken in, which go by the rows.
-    changed = _policies(difference for difference in given.differences if difference.kind == LEDGER_DIFFERS)
+    changed = _policies(difference for difference in given.differences if difference.kind in _TERMS)
     await store_terms.put_right(session, report_id, snapshot.final_burn_height, changed)
     rows = {difference.subject for difference in given.differences if difference.kind in position_rows.KINDS}
     lines = await store_position_rows.lines_of(session, rows)

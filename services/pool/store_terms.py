@@ -62,7 +62,7 @@ async def service_differs_of(session: AsyncSession, report_id: str, policies: Co
 
 
 async def put_right(session: AsyncSession, report_id: str, final_burn_height: int, policies: Collection[str]) -> None:
-    """Gives the ledger's rows of these policies the terms that the contracts have."""
+    """Gives the ledger's rows of these policies the contracts' token, largest payout and, where told, terms."""
     await run(session, _PUT_RIGHT, report_id, final_burn_height, list(policies))
 
 
@@ -95,7 +95,10 @@ _LEDGER: Final = _disagreements("pool.coverage", KEPT, f"{_BOOKED} AND {_ALL.for
 _LEDGER_OF: Final = _disagreements("pool.coverage", KEPT, f"{_BOOKED} AND {_THESE.format(3)}")
 _SERVICE: Final = _disagreements("pool.reconciliation_fact", _OF_SERVICE, f"{_TOLD} AND {_ALL.format(2, 3)}")
 _SERVICE_OF: Final = _disagreements("pool.reconciliation_fact", _OF_SERVICE, f"{_TOLD} AND {_THESE.format(2)}")
-_PUT_RIGHT: Final = f"""UPDATE pool.coverage b SET {", ".join(f"{name} = c.{term}" for term, name in KEPT.items())}
+# What every page tells, and the books compare with the rest of a policy.
+_TOLD_WITH_STATE: Final = {"token": "token", "max_payout": "max_payout"}
+_PUT: Final = ", ".join(f"{name} = coalesce(c.{term}, b.{name})" for term, name in (KEPT | _TOLD_WITH_STATE).items())
+_PUT_RIGHT: Final = f"""UPDATE pool.coverage b SET {_PUT}
     FROM pool.reconciliation_fact c
     WHERE c.reconciliation_id = $1 AND c.book = '{Book.CONTRACTS}' AND c.policy_id = b.policy_id
-    AND c.tier IS NOT NULL AND {_BOOKED} AND {_THESE.format(3)}"""
+    AND {_BOOKED} AND {_THESE.format(3)}"""

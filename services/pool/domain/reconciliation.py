@@ -16,6 +16,7 @@ from services.pool.domain.likely_cause import LikelyCause
 
 ACTIVE: Final = "ACTIVE"
 SETTLED: Final = "SETTLED"
+MAX_PAYOUT_DIFFERS: Final = "MAX_PAYOUT_DIFFERS"
 _OPEN_STATES: Final = frozenset({"ACTIVE", "SETTLING", "EXPIRING", "FAILED_SETTLEMENT"})
 
 
@@ -154,13 +155,15 @@ def _compare_with_ledger(
         return
     expected = pending.ended.get(policy_id, booked)
     if chain != expected:
-        cause = LikelyCause.EVENT_MISSED
-        yield Difference(_kind(chain, expected), subject, _text(chain), _text(expected), "", cause)
+        kind = _kind(chain, expected)
+        # No event changes it.
+        cause = LikelyCause.CHANGED_BY_HAND if kind == MAX_PAYOUT_DIFFERS else LikelyCause.EVENT_MISSED
+        yield Difference(kind, subject, _text(chain), _text(expected), "", cause)
 
 
 def _kind(chain: PolicyFact, other: PolicyFact) -> str:
     if (chain.token, chain.max_payout) != (other.token, other.max_payout):
-        return "MAX_PAYOUT_DIFFERS"
+        return MAX_PAYOUT_DIFFERS
     return "STATE_DIFFERS" if chain.status != other.status else "PAYOUT_DIFFERS"
 
 
@@ -197,5 +200,5 @@ def _agrees(said: PolicyFact, fact: PolicyFact) -> bool:
 
 def _service_kind(said: PolicyFact, chain: PolicyFact) -> str:
     if (said.token, said.max_payout) != (chain.token, chain.max_payout):
-        return "MAX_PAYOUT_DIFFERS"
+        return MAX_PAYOUT_DIFFERS
     return "PAYOUT_DIFFERS" if said.status == chain.status else "STATE_DIFFERS"

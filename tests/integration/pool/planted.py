@@ -146,6 +146,15 @@ async def overdue_voucher(scene: Scene) -> None:
     await _sql(scene, "UPDATE pool.withdrawal SET last_use_burn_height = 1")
 
 
+async def returned_deposit(scene: Scene) -> None:
+    """A deposit came back in another block, and its row became another provider's."""
+    event = scene.pool.deposited("SP-BOB", 10**6)
+    await scene.pool.final(event)
+    await scene.pool.final(_withdrawn(event))
+    await scene.pool.final(event)
+    await _sql(scene, "UPDATE pool.deposit SET provider = 'SP-MALLORY' WHERE id LIKE '%-%-1'")
+
+
 async def changed_request(scene: Scene) -> None:
     """A request to burn shares became one of somebody who has none."""
     await withdrawal_words.request(scene.pool, 10**6)

@@ -7,6 +7,8 @@ from bithedge.pool.v1 import pool_service_pb2 as pb
 
 from kernel.errors import InvalidArgument
 from kernel.rpc.channels import remote_errors
+from kernel.units import Tier, Token
+from services.pool.open_policies import OpenPolicies
 from services.pool.store_terms import KEPT
 from tests.integration.pool import planted
 from tests.integration.pool.chain_snapshot import honest_request
@@ -63,6 +65,13 @@ _HEALED = (
         _of(_CHANGED, "POSITION_DIFFERS"),
         True,
         planted.executed("UPDATE pool.deposit SET amount = amount + 1, tier = 3"),
+    ),
+    Case("deposit that came back, of another", _of(_CHANGED, "PROVIDER_DIFFERS"), True, planted.returned_deposit),
+    Case(
+        "largest payout by hand",
+        _of(_CHANGED, "MAX_PAYOUT_DIFFERS") | _of(_WRONG, "TIER_COLLATERAL_DIFFERS"),
+        True,
+        planted.executed("UPDATE pool.coverage SET max_payout = max_payout + 1"),
     ),
     Case("payment of another", _of(_CHANGED, "PROVIDER_DIFFERS"), True, planted.changed_payment),
     Case(
@@ -183,14 +192,16 @@ async def test_a_planted_difference_is_named_and_then_gone(pool: RunningPool, ca
 
 
 async def test_terms_that_differ_are_named_with_both_values(pool: RunningPool) -> None:
-    """Each book's own report names every term that it says differently, and the ledger has the contracts' again."""
+    """Each book's own report names every term that it says differently, and the ledger has the contracts' again, as
+    has what is derived from it."""
     scene = await planted.prepare(pool)
     assert len(KEPT) == 9
     changed = ", ".join(
         f"{name} = NOT {name}" if name == "auto_settle" else f"{name} = {name} - 1" for name in KEPT.values()
     )
-    before = await _coverage(pool)
+    before, derived = await _coverage(pool), OpenPolicies()
     await planted.executed(f"UPDATE pool.coverage SET {changed}")(scene)
+    assert await _strikes(pool, derived, Tier.CONSERVATIVE) == [scene.terms.strike_price_usd_e8 - 1]
     request = honest_request(pool)
     planted.dearer(request)
     found = (await _reconcile(pool, request)).differences
@@ -207,6 +218,8 @@ async def test_terms_that_differ_are_named_with_both_values(pool: RunningPool) -
     assert service.contracts_say == f"holder_principal {terms.holder_principal}, strike_price_usd_e8 {strike}"
     assert service.policies_say == f"holder_principal SP-NOBODY, strike_price_usd_e8 {strike + 1}"
     assert await _coverage(pool) == before
+    assert await _strikes(pool, derived, Tier.CONSERVATIVE) == []
+    assert await _strikes(pool, derived, Tier.BALANCED) == [strike]
 
 
 async def test_what_a_service_of_the_release_before_says_has_no_terms(pool: RunningPool) -> None:
@@ -220,6 +233,11 @@ async def test_what_a_service_of_the_release_before_says_has_no_terms(pool: Runn
     request.policies[0].terms.policy = "policies/other"
     with pytest.raises(InvalidArgument, match=r"policies\.terms\.policy"), remote_errors():
         await _reconcile(pool, request)
+
+
+async def _strikes(pool: RunningPool, derived: OpenPolicies, tier: Tier) -> list[int]:
+    async with pool.database.reading() as session:
+        return [int(strike) for strike in (await derived.book(session, tier, Token.STX)).strike_e8]
 
 
 async def _coverage(pool: RunningPool) -> str:
