@@ -152,7 +152,7 @@ async def test_an_expiration_counts_the_same_before_and_after_its_receipt(
     database_url: str, decides: int, market: int
 ) -> None:
     """The market leaves the average that decides, in either direction: who joins or leaves before the receipt is made
-    is priced by what it then says, and nothing changes for who joins after it."""
+    is priced by what it then says, as was said before, and nothing changes for who joins after it."""
     source = Days()
     async with _both(database_url, source) as both:
         await both.join("SP-ALICE")
@@ -166,9 +166,12 @@ async def test_an_expiration_counts_the_same_before_and_after_its_receipt(
         paid = await both.leave("SP-ALICE", INVESTED // 2)
         joined = await both.join("SP-CAROL")
         assert await both.oracle.rows("SELECT purpose FROM oracle.receipt") == []
+        asked = oracle_pb2.PreviewExpiryReceiptsRequest(expiration_burn_heights=[height])
+        (preview,) = (await both.oracle.stub.PreviewExpiryReceipts(asked, metadata=WORKFLOWS)).previews
         request = oracle_pb2.CreateExpiryReceiptRequest(expiration_burn_height=height)
         receipt = (await both.oracle.stub.CreateExpiryReceipt(request, metadata=WORKFLOWS)).receipt
         after = await both.join("SP-DAVE")
+    assert preview.btc_price_usd_e8 == receipt.btc_price_usd_e8
     loss = payout(Token.SBTC, AMOUNT, STRIKE, FLOOR, receipt.btc_price_usd_e8, 0, 2**60)
     assert (loss > 0) == (decides < STRIKE // USD)
     fair = INVESTED // 2 * (2 * INVESTED - loss) // (2 * INVESTED)
