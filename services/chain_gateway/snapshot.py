@@ -106,11 +106,13 @@ class SnapshotReader:
         self, block: Block, totals: _Totals, policies: Sequence[pb.ContractPolicy], reached: int
     ) -> pb.GetContractSnapshotResponse:
         confirmations = self._state.snapshot.confirmations
+        follows = reached if reached < totals.counter else 0
         async with self._database.snapshot() as session:
             # The chain may have left it since: its events are known only while it is ours.
             await self._block(session, block.hash)
             sequence = await store_events.last_sequence(session, block)
-            pending = await store_events.pending_events(session, block, confirmations)
+            # There may be more of them than policies on a page, and once is enough.
+            pending = [] if follows else await store_events.pending_events(session, block, confirmations)
         return pb.GetContractSnapshotResponse(
             block_hash=block.hash,
             stacks_height=block.stacks_height,
@@ -118,7 +120,7 @@ class SnapshotReader:
             sequence=sequence,
             balances=[_balance(token, read.tuple_of(totals.balances[name])) for name, token in _TOKENS.items()],
             policies=policies,
-            next_after_onchain_id=reached if reached < totals.counter else 0,
+            next_after_onchain_id=follows,
             pending_events=[chain_event(event) for event in pending],
             final_burn_height=max(0, final_burn_height(block.burn_height, confirmations)),
         )

@@ -1,4 +1,5 @@
-"""GetContractSnapshot on the real contracts: all pages are of one block, however far the chain has gone meanwhile."""
+"""GetContractSnapshot on the real contracts, and reconciliation over it: all pages are of one block, however far
+the chain has gone meanwhile."""
 
 from __future__ import annotations
 
@@ -6,12 +7,15 @@ import grpc
 import pytest
 from bithedge.chain_gateway.v1 import chain_gateway_service_pb2 as pb
 from bithedge.type.v1 import money_pb2, price_pb2, transaction_pb2
+from temporalio.exceptions import ApplicationError
 
 from deploy.devnet.faults import FaultDriver
 from kernel.ids import new_id
 from services.chain_gateway import snapshot
+from tests.integration.chain_gateway.carried_pages import carrying
 from tests.integration.chain_gateway.wallets import created_policy, reason
 from tests.integration.chain_gateway.world import SERVICE, USD, RunningGateway, World, running_gateway
+from workflows.activities import reconciliation
 
 Page = pb.GetContractSnapshotResponse
 
@@ -35,6 +39,14 @@ async def refused(gateway: RunningGateway, after: int, block_hash: str) -> tuple
     with pytest.raises(grpc.aio.AioRpcError) as error:
         await page(gateway, after, block_hash)
     return error.value.code(), reason(error.value)
+
+
+async def at_least(world: World, gateway: RunningGateway, count: int) -> int:
+    """How many policies there are, once there are as many as that."""
+    while (found := len((await page(gateway, size=200)).policies)) < count:
+        await created_policy(world, gateway, money_pb2.TOKEN_STX)
+        await gateway.caught_up(world)
+    return found
 
 
 async def _settle(world: World, gateway: RunningGateway, terms: transaction_pb2.QuoteTerms) -> None:
@@ -68,7 +80,7 @@ async def test_pages_agree_with_the_first_pages_block(
     at_the_tip = await pages_after(gateway, first)
     assert [one.policies[0].onchain_id for one in (first, *at_the_tip)] == [1, 2, 3]
     assert {one.block_hash for one in at_the_tip} == {first.block_hash}
-    assert first.pending_events
+    assert [len(one.pending_events) > 0 for one in (first, *at_the_tip)] == [False, False, True]
     await created_policy(world, gateway, money_pb2.TOKEN_SBTC)
     assert await pages_after(gateway, first) == at_the_tip
     await _settle(world, gateway, terms)
@@ -123,3 +135,54 @@ async def test_a_block_that_no_node_can_read_begins_anew(world: World, database_
         assert (await blind.tip()).block_hash == tip.block_hash
         assert await refused(blind, 1, tip.block_hash) == (grpc.StatusCode.ABORTED, "SNAPSHOT_PASSED")
         assert await refused(blind, 0, "") == (grpc.StatusCode.UNAVAILABLE, "BLOCK_UNREADABLE")
+
+
+async def test_reconciliation_goes_on_across_blocks(
+    world: World, gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After every page another policy comes, with Stacks and burn blocks: each page is read once, all of one block."""
+
+    async def happens() -> None:
+        await created_policy(world, gateway, money_pb2.TOKEN_STX)
+
+    counted = await at_least(world, gateway, 3)
+    monkeypatch.setattr(reconciliation, "_PAGE", (counted + 2) // 3)
+    before = await gateway.caught_up(world)
+    async with carrying(gateway, happens) as carried:
+        await carried.attempt()
+    read = [one.onchain_id for page in carried.pages for one in page.policies]
+    assert read == list(range(1, counted + 1))
+    [compared] = carried.compared
+    assert len(carried.pages) > 1
+    assert {one.block_hash for one in (*carried.pages, compared)} == {before.block_hash}
+    assert {one.burn_height for one in (*carried.pages, compared)} == {before.burn_height}
+    assert all(one.balances == compared.balances for one in carried.pages)
+    assert (await gateway.caught_up(world)).burn_height >= before.burn_height + len(carried.pages)
+
+
+async def test_a_retry_begins_anew_after_a_reorganisation(
+    world: World, gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first page's block is withdrawn after it was handed on: the attempt ends, the next has pages of another."""
+    monkeypatch.setattr(reconciliation, "_PAGE", 1)
+    await at_least(world, gateway, 2)
+    await world.devnet.mine_block()
+    withdrawn = await gateway.caught_up(world)
+
+    async def happens() -> None:
+        if len(carried.pages) == 1:
+            await FaultDriver(world.devnet).fork(1)
+            # With another block on it the new branch is longer, and the gateway follows it.
+            await world.devnet.mine_block()
+
+    async with carrying(gateway, happens) as carried:
+        with pytest.raises(ApplicationError) as ended:
+            await carried.attempt()
+        assert (ended.value.type, ended.value.non_retryable) == ("SNAPSHOT_PASSED", False)
+        await gateway.caught_up(world)
+        await carried.attempt()
+    hashes = [one.block_hash for one in carried.pages]
+    assert hashes[0] == withdrawn.block_hash
+    assert set(hashes[1:]) == {carried.compared[0].block_hash}
+    assert withdrawn.block_hash not in hashes[1:]
+    assert [one.policies[0].onchain_id for one in carried.pages[1:]] == list(range(1, len(hashes)))

@@ -193,6 +193,7 @@ class RunningGateway:
     stub: pb_grpc.ChainGatewayServiceAsyncStub
     keys: keys_grpc.BackendKeyServiceAsyncStub
     tasks: Sequence[asyncio.Task[None]]
+    address: str
 
     async def tip(self, burn_height: int = 0, stacks_height: int = 0) -> pb.Tip:
         """The tip once it has reached these heights."""
@@ -256,10 +257,11 @@ async def running_gateway(settings: Settings, *, only: Sequence[str] = ()) -> As
         chosen = [work for name, work in works if not only or name in only]
         tasks = [asyncio.ensure_future(_run(work)) for work in chosen]
         try:
-            async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            address = f"127.0.0.1:{port}"
+            async with grpc.aio.insecure_channel(address) as channel:
                 stub: Any = pb_grpc.ChainGatewayServiceStub(channel)
                 keys_stub: Any = keys_grpc.BackendKeyServiceStub(channel)
-                running = RunningGateway(gateway, stub, keys_stub, tasks)
+                running = RunningGateway(gateway, stub, keys_stub, tasks, address)
                 yield running
         finally:
             await _end(tasks)

@@ -699,7 +699,7 @@ class GetContractSnapshotResponse(_message.Message):
 
     @_builtins.property
     def pending_events(self) -> _containers.RepeatedCompositeFieldContainer[_chain_event_pb2.ChainEvent]:
-        """Events up to the snapshot's block that are not final yet, in order."""
+        """Events up to the snapshot's block that were not final with it as the tip, in order; on the last page alone."""
 
     def __init__(
         self,
