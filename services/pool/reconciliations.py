@@ -33,7 +33,7 @@ from services.pool.domain import position_rows
 from services.pool.domain.likely_cause import LikelyCause
 from services.pool.domain.reconciliation import MAX_PAYOUT_DIFFERS, Difference
 from services.pool.domain.service_healing import HealingOutcome, cause_after, is_of_service
-from services.pool.domain.terms import LEDGER_DIFFERS
+from services.pool.domain.terms import LEDGER_DIFFERS, SERVICE_DIFFERS
 from services.pool.found import Found, found_from, found_json
 from services.pool.staging import Reread, check_whole
 from services.pool.store_stage import Book
@@ -208,8 +208,13 @@ def _told(
 
 
 def _key(difference: Difference) -> tuple[str, str, bool]:
-    # Ledger and policy service may differ from the contracts in the same kind.
-    return difference.kind, difference.subject, is_of_service(difference)
+    """By what a difference is found again. Ledger and policy service may differ in the same kind.
+
+    One of the policy service that has become another of its kinds is not healed.
+    """
+    of_service = is_of_service(difference)
+    kind = "SERVICE" if of_service and difference.kind != SERVICE_DIFFERS else difference.kind
+    return kind, difference.subject, of_service
 
 
 def _cause(left: Difference, outcomes: Mapping[str, HealingOutcome]) -> LikelyCause:

@@ -57,6 +57,7 @@ NOT_HERE: Final = {"store_arrays", "store_book", "store_rebuild"}
 SMALL: Final = {"cursor", "decision_cursor", "tier_lock", "tier_shares", "account_balance", "lease"} | {
     "reconciliation_book",
     "late_entry",
+    "reconciliation_found",
 }
 # What may read more than an index finds, and why that is right.
 EXCEPTED: Final = {
