@@ -24,6 +24,8 @@ from services.pool.domain.chain_event import ChainEvent
 _MOST: Final = 1_000
 # Nobody else waits longer than the conversion of so many: a fifth of a millisecond.
 _AT_ONCE: Final = 20
+# A transaction starts with short statements, each of which would wait for that; the long ones come later.
+_LATER_SECONDS: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +70,18 @@ async def batches(answers: AsyncIterator[gateway_pb2.WatchEventsResponse]) -> As
 
     While one batch is worked on, the next is read. What a lost stream had begun to fill is dropped with it.
     """
-    following = asyncio.ensure_future(_next(answers))
+    following = asyncio.ensure_future(_next(answers, 0))
     try:
         while (batch := await following) is not None:
-            following = asyncio.ensure_future(_next(answers))
+            following = asyncio.ensure_future(_next(answers, _LATER_SECONDS))
             yield batch
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
 
 
-async def _next(answers: AsyncIterator[gateway_pb2.WatchEventsResponse]) -> Batch | None:
+async def _next(answers: AsyncIterator[gateway_pb2.WatchEventsResponse], delay_seconds: float) -> Batch | None:
+    await asyncio.sleep(delay_seconds)
     batch = Batch()
     async for answer in answers:
         if not await batch.add(answer):
