@@ -42,14 +42,15 @@ async def rebuild_books(stack: Stack, service: str, compares: bool, say: Callabl
     if run.returncode:
         raise StackError(f"the rebuild of {service} ended with {run.returncode}; it goes on where it was")
     await stack.start()
-    found = await _reconcile(stack)
+    found = await reconcile(stack)
     for one in found:
         say(f"{one.kind} {one.subject} {one.cause}")
     say(f"differences: {len(found)}")
     return len(found)
 
 
-async def _reconcile(stack: Stack) -> list[pool_pb2.Difference]:
+async def reconcile(stack: Stack) -> list[pool_pb2.Difference]:
+    """What a reconciliation finds, run now."""
     async with Wallet(stack.layout.node_url) as wallet:
         operator = await sign_in("operator", stack.keys.seed("operator"), wallet, stack.layout)
         pool = operator.services.pool

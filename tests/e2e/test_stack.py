@@ -17,10 +17,14 @@ from bithedge.oracle.v1 import oracle_service_pb2_grpc as oracle_grpc
 from bithedge.type.v1 import price_pb2
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
+from cli.rebuild import reconcile
+from deploy.demo.people import sign_in
 from deploy.devnet.driver import DevnetClient
 from deploy.local.layout import SERVICES, Layout, Ports
 from deploy.local.processes import StackError, check_port_free
 from deploy.local.stack import PROCESSES, Stack
+from deploy.wallet.driver import Wallet
+from tests.bench.background import running
 
 _BLOCKS = 3
 _FOLLOW_SECONDS = 30
@@ -69,6 +73,21 @@ async def test_reflection_lists_every_service(stack: Stack) -> None:
     for name in SERVICES:
         services = await asyncio.to_thread(listed, stack.layout.address(name))
         assert any(service.startswith(f"bithedge.{name}.v1.") for service in services)
+
+
+async def _mine_on(stack: Stack) -> None:
+    """A block as soon as the gateway has the one before it, without end."""
+    node = stack.layout.node_url
+    async with DevnetClient(node) as devnet, Wallet(node) as wallet:
+        operator = await sign_in("operator", stack.keys.seed("operator"), wallet, stack.layout)
+        async for _ in operator.services.gateway.WatchTip(gateway_pb2.WatchTipRequest()):
+            await devnet.mine_block()
+
+
+async def test_a_reconciliation_runs_while_block_after_block_is_mined(stack: Stack) -> None:
+    """It reads at one block through gateway, pool, policy service and workflow, and finds that all books agree."""
+    async with running(_mine_on(stack)):
+        assert await reconcile(stack) == []
 
 
 async def test_everything_killed_continues_where_it_was(stack: Stack) -> None:
