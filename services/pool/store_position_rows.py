@@ -57,6 +57,7 @@ _PUT_RIGHT: Final = {
 }
 _DEPOSIT: Final = f"t.state <> '{store_positions.REVERSED}'"
 _PRICED: Final = "e.cause = '{}/' || t.id || '/price'"
+_GIVEN_BACK: Final = "e.cause = 'deposits/' || t.{} || '/cancel'"
 _OF_VOUCHER: Final = f"e.kind IN ('{EntryKind.WITHDRAWAL_PAID}', '{EntryKind.VOUCHER_ENDED}')"
 # Of each kind of line: of which collection, how its entry is found, and how it should change shares.
 _JOINS: Final = (
@@ -67,6 +68,8 @@ _JOINS: Final = (
         f"e.subject = 'withdrawals/' || t.withdrawal_id AND e.kind = '{EntryKind.VOUCHER_ENDED}' AND {_DEPOSIT}",
         "0",
     ),
+    ("deposits", f"{_GIVEN_BACK.format('id')} AND {_DEPOSIT}", "0"),
+    ("withdrawals", _GIVEN_BACK.format("deposit_id"), "0"),
     ("withdrawals", _PRICED.format("withdrawals"), "t.filled_shares - t.shares"),
     ("withdrawals", f"e.subject = 'withdrawals/' || t.id AND {_OF_VOUCHER}", "0"),
 )

@@ -13,7 +13,7 @@ from bithedge.type.v1 import transaction_pb2
 from kernel.ids import new_id
 from kernel.units import Token
 from tests.integration.pool import withdrawal_words
-from tests.integration.pool.pool_service import OPERATOR, RunningPool, amount_of
+from tests.integration.pool.pool_service import OPERATOR, RunningPool, amount_of, provider
 
 
 @dataclass(frozen=True)
@@ -164,6 +164,17 @@ async def changed_request(scene: Scene) -> None:
 async def changed_voucher(scene: Scene) -> None:
     """A voucher that waits to be paid became another provider's."""
     await _voucher(scene)
+    await _sql(scene, "UPDATE pool.withdrawal SET provider = 'SP-MALLORY'")
+
+
+async def changed_return(scene: Scene) -> None:
+    """The voucher of a deposit that is given back became another provider's."""
+    event = scene.pool.deposited("SP-ALICE", 10**6)
+    await scene.pool.final(event)
+    asked = pb.CancelDepositRequest(
+        request_id=new_id(), name=f"deposits/{event.txid}-{event.event_index}", public_key=b"\x02" * 33
+    )
+    await scene.pool.stub.CancelDeposit(asked, metadata=provider("SP-ALICE"))
     await _sql(scene, "UPDATE pool.withdrawal SET provider = 'SP-MALLORY'")
 
 

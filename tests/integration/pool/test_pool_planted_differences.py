@@ -130,6 +130,13 @@ _ASKED = (
         correction=planted.executed("UPDATE pool.withdrawal SET provider = 'SP-ALICE'"),
     ),
     Case(
+        "deposit given back to another",
+        _of(_CHANGED, "PROVIDER_DIFFERS"),
+        False,
+        planted.changed_return,
+        correction=planted.executed("UPDATE pool.withdrawal SET provider = 'SP-ALICE'"),
+    ),
+    Case(
         "request of another",
         _of("NOT_ITS_SHARES", "REQUEST_WITHOUT_SHARES"),
         False,
