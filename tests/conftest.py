@@ -33,9 +33,15 @@ def postgres_url() -> Iterator[str]:
 
 
 @pytest.fixture
-async def database_url(postgres_url: str) -> str:
+async def empty_database_url(postgres_url: str) -> str:
     """A new empty database for one test."""
     return await create_database(postgres_url)
+
+
+@pytest.fixture
+async def database_url(empty_database_url: str) -> str:
+    """A new database for one test; tests of a service have its schema in theirs, which saves them its migrations."""
+    return empty_database_url
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ import docker.errors
 from testcontainers.community.postgres import PostgresContainer
 
 from deploy.local.postgres import start_postgres
+from kernel.database import migrate
 
 
 @contextmanager
@@ -42,13 +43,25 @@ def _docker_answers() -> bool:
     return True
 
 
-async def create_database(server_url: str) -> str:
-    """The URL of a new empty database on the server."""
+async def create_database(server_url: str, original_url: str | None = None) -> str:
+    """The URL of a new database on the server: empty, or a copy of one that nobody is connected to."""
     name = f"test_{uuid.uuid4().hex}"
+    copied = "" if original_url is None else f' TEMPLATE "{_name(original_url)}"'
     connection = await asyncpg.connect(server_url)
     try:
-        await connection.execute(f'CREATE DATABASE "{name}"')
+        await connection.execute(f'CREATE DATABASE "{name}"{copied}')
     finally:
         await connection.close()
     base, question, query = server_url.partition("?")
     return f"{base.rpartition('/')[0]}/{name}{question}{query}"
+
+
+async def create_migrated_database(server_url: str, schema: str, migrations: Path) -> str:
+    """The URL of a new database in which one service's migrations have run: the original for copies."""
+    url = await create_database(server_url)
+    await migrate(url, schema, migrations)
+    return url
+
+
+def _name(url: str) -> str:
+    return url.partition("?")[0].rpartition("/")[2]

@@ -6,8 +6,22 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from services.chain_gateway.gateway import MIGRATIONS
 from tests.devnet import running_devnet
 from tests.integration.chain_gateway.world import RunningGateway, World, running_gateway
+from tests.postgres import create_database, create_migrated_database
+
+
+@pytest.fixture(scope="session")
+async def chain_gateway_schema(postgres_url: str) -> str:
+    """A database with the service's schema, to copy."""
+    return await create_migrated_database(postgres_url, "chain_gateway", MIGRATIONS)
+
+
+@pytest.fixture
+async def database_url(postgres_url: str, chain_gateway_schema: str) -> str:
+    """A new database for one test, with the service's schema."""
+    return await create_database(postgres_url, chain_gateway_schema)
 
 
 @pytest.fixture(scope="module")

@@ -67,7 +67,7 @@ async def _events(stub: Any, count: int) -> list[chain_event_pb2.ChainEvent]:
     return events
 
 
-async def test_a_killed_gateway_publishes_each_round_once(world: World, database_url: str) -> None:
+async def test_a_killed_gateway_publishes_each_round_once(world: World, empty_database_url: str) -> None:
     """SIGKILL in the middle of forty intents, three times: each is confirmed, each round is published exactly once."""
     keys = [new_id() for _ in range(_INTENTS)]
     calls = []
@@ -75,14 +75,14 @@ async def test_a_killed_gateway_publishes_each_round_once(world: World, database
         message = await world.round(price_pb2.FEED_BTC_USD, (50_000 + number) * USD)
         calls.append(pb.ContractCall(publish_price=pb.PublishPriceCall(round=message)))
     async with asyncio.timeout(_SECONDS):
-        async with _process(world, database_url) as stub:
+        async with _process(world, empty_database_url) as stub:
             await anext(aiter(stub.WatchTip(pb.WatchTipRequest(), metadata=SERVICE, wait_for_ready=True)))
             for key, call in zip(keys, calls, strict=True):
                 await stub.CreateIntent(pb.CreateIntentRequest(key=key, call=call), metadata=SERVICE)
         for wanted in (8, 24):
-            async with _process(world, database_url) as stub:
+            async with _process(world, empty_database_url) as stub:
                 await _events(stub, wanted)
-        async with _process(world, database_url) as stub:
+        async with _process(world, empty_database_url) as stub:
             events = await _events(stub, _INTENTS)
             published = Counter(event.price_published.round.round for event in events)
             assert set(published.values()) == {1}

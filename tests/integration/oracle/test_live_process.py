@@ -98,10 +98,10 @@ async def live_process(tmp_path: Path, database_url: str) -> AsyncIterator[Scene
         await exchanges.stop()
 
 
-async def test_live_prices_reach_the_callers_and_a_lie_is_named(tmp_path: Path, database_url: str) -> None:
+async def test_live_prices_reach_the_callers_and_a_lie_is_named(tmp_path: Path, empty_database_url: str) -> None:
     """Rounds are made from five exchanges read over their own protocols, OK, labelled as simulated, STX as synthetic.
     One that shows crossed books is listed and counted as rejected, and the price is that of the other four."""
-    async with live_process(tmp_path, database_url) as scene:
+    async with live_process(tmp_path, empty_database_url) as scene:
         honest = await scene.next_round()
         stx = (await scene.stub.GetPrice(pb.GetPriceRequest(feed=STX))).price
         await scene.exchanges.set_fault(Place("coinbase", "BTC/USD"), Fault.CROSSED)

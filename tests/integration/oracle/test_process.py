@@ -19,9 +19,9 @@ from tests.integration.oracle.process import ROOT, free_address, oracle_process,
 
 
 @pytest.fixture
-def environment(tmp_path: Path, database_url: str) -> dict[str, str]:
+def environment(tmp_path: Path, empty_database_url: str) -> dict[str, str]:
     """Settings of an oracle whose neighbours do not answer."""
-    return process_environment(tmp_path, database_url)
+    return process_environment(tmp_path, empty_database_url)
 
 
 async def test_it_starts_alone(environment: dict[str, str]) -> None:

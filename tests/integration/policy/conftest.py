@@ -6,7 +6,20 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.integration.policy.harness import House, running
+from tests.integration.policy.harness import MIGRATIONS, House, running
+from tests.postgres import create_database, create_migrated_database
+
+
+@pytest.fixture(scope="session")
+async def policy_schema(postgres_url: str) -> str:
+    """A database with the service's schema, to copy."""
+    return await create_migrated_database(postgres_url, "policy", MIGRATIONS)
+
+
+@pytest.fixture
+async def database_url(postgres_url: str, policy_schema: str) -> str:
+    """A new database for one test, with the service's schema."""
+    return await create_database(postgres_url, policy_schema)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ _START_SECONDS = 60.0
 
 
 @pytest.fixture
-def environment(database_url: str, tmp_path: Path) -> dict[str, str]:
+def environment(empty_database_url: str, tmp_path: Path) -> dict[str, str]:
     """The settings of a process on a free port; of what it calls nothing is there."""
     secret = tmp_path / "policy"
     secret.write_text("secret")
@@ -32,7 +32,7 @@ def environment(database_url: str, tmp_path: Path) -> dict[str, str]:
     others = ("IDENTITY_ADDRESS", "CHAIN_GATEWAY_ADDRESS", "ORACLE_ADDRESS", "POOL_ADDRESS", "TEMPORAL_ADDRESS")
     return dict.fromkeys(others, "127.0.0.1:1") | {
         "LISTEN": f"127.0.0.1:{port}",
-        "DATABASE_URL": database_url,
+        "DATABASE_URL": empty_database_url,
         "CONTRACT_DEPLOYER": HOLDER,
         "SERVICE_SECRET_FILE": str(secret),
     }

@@ -20,7 +20,7 @@ def _free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-async def test_the_process_starts_alone_and_ends_on_sigterm(database_url: str, tmp_path: Path) -> None:
+async def test_the_process_starts_alone_and_ends_on_sigterm(empty_database_url: str, tmp_path: Path) -> None:
     """With nothing else running it migrates and serves; SIGTERM ends it with exit code 0."""
     secret = tmp_path / "secret"
     secret.write_text("secret")
@@ -28,7 +28,7 @@ async def test_the_process_starts_alone_and_ends_on_sigterm(database_url: str, t
     address, nowhere = f"127.0.0.1:{_free_port()}", f"127.0.0.1:{_free_port()}"
     environment = os.environ | {
         "LISTEN": address,
-        "DATABASE_URL": database_url,
+        "DATABASE_URL": empty_database_url,
         "IDENTITY_ADDRESS": nowhere,
         "CHAIN_GATEWAY_ADDRESS": nowhere,
         "ORACLE_ADDRESS": nowhere,
