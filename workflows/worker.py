@@ -32,9 +32,9 @@ WORKFLOWS: Final[tuple[type[Any], ...]] = (
 # Most of them only wait for a block; a crash brings many at once, and receipts must not queue behind them.
 _ACTIVITIES: Final = 2_000
 # Each run has modules, tasks and an event loop of its own, which refer to one another: about 175 objects and 35 kB that
-# only a collection frees once it has ended, and since it waits for blocks, only a collection of the oldest. By the
-# thresholds of our services that comes after 8,400,000 such objects, 1.7 GB; by these after 90,000, or a quarter more
-# than what lives, for a hundredth of the worker's time.
+# only a collection frees once it has ended, and since it waits for blocks, mostly one of the oldest. By the thresholds
+# of our services that comes after 8,400,000 such objects, 1.7 GB; by these after 90,000, or a quarter more than what
+# lives, and costs far less than a hundredth of what runs cost.
 COLLECT_AFTER: Final[CollectAfter] = (10_000, 1, 1)
 
 
