@@ -69,7 +69,7 @@ class Projector:
                 halt_reason = await _take_in_all(session, batch.events, now)
                 await _end_what_is_due(session, height, now)
             projected = await store.move_cursor(session, batch.cursor, height, now, halt_reason)
-            if batch.events:
+            if height:
                 await _measure(session)
         metrics.PROJECTED.set(projected)
         metrics.APPLIED.inc(len(batch.events))
@@ -82,8 +82,8 @@ async def _measure(session: AsyncSession) -> None:
 
 
 async def _end_what_is_due(session: AsyncSession, height: int, now: dt.datetime) -> None:
-    # What events have just done, a voucher's delay for one, counts.
-    if await store.anything_due(session, height):
+    # What events have just done, a voucher's delay for one, counts. At zero more follow at once: nothing is due yet.
+    if height and await store.anything_due(session, height):
         await projection_pages.lapse_vouchers(session, height, now)
         await store_coverage.release_unpaid(session, height)
 
