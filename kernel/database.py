@@ -134,8 +134,12 @@ def _check_open(connection: Any, record: object, proxy: object) -> None:
 async def driver_connection(session: AsyncSession) -> asyncpg.Connection[asyncpg.Record]:
     """The connection under a session, in the same transaction: for COPY, and for arrays of thousands of values, each of
     which SQLAlchemy would look at."""
-    connection = (await (await session.connection()).get_raw_connection()).driver_connection
+    engines = await session.connection()
+    connection = (await engines.get_raw_connection()).driver_connection
     assert isinstance(connection, asyncpg.Connection)
+    if not connection.is_in_transaction():
+        # SQLAlchemy begins a transaction with the first statement that it sends itself.
+        await engines.exec_driver_sql("SELECT")
     return connection
 
 

@@ -54,9 +54,6 @@ async def run(session: AsyncSession, statement: str, *values: object) -> list[as
     """Rows of a statement, in the session's transaction, past the session: it sees what was flushed, and changes no
     object of it. IntegrityError where the database refuses, also a text or a sum that it cannot hold."""
     connection = await driver_connection(session)
-    if not connection.is_in_transaction():
-        # SQLAlchemy begins a transaction with the first statement that it sends itself.
-        await (await session.connection()).exec_driver_sql("SELECT")
     try:
         return await connection.fetch(statement, *values)
     except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError) as error:

@@ -14,7 +14,7 @@ from bithedge.policy.v1 import policy_service_pb2 as pb
 from sqlmodel import Field, MetaData, SQLModel, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from kernel.database import Database
+from kernel.database import Database, driver_connection
 from kernel.errors import AlreadyExists, InvalidArgument
 from kernel.idempotency import IdempotencyRecord, claim, complete
 from kernel.lease import LeaderLease, LeaseLost, LeaseRecord
@@ -82,6 +82,16 @@ async def test_connections_that_the_server_ended_are_replaced(database: Database
         assert await one.scalar(sa.text("SELECT 1")) == await two.scalar(sa.text("SELECT 1")) == 1
 
 
+async def test_what_goes_past_a_session_is_of_its_transaction(database: Database) -> None:
+    """Also as the first thing that is sent: it is rolled back with the rest."""
+    async with database.transaction() as session:
+        driver = await driver_connection(session)
+        await driver.copy_records_to_table("effect", records=[(1,)], columns=["id"], schema_name="kernel_test")
+        await session.rollback()
+    async with database.reading() as session:
+        assert (await session.exec(select(Effect))).all() == []
+
+
 async def test_reading_sees_what_is_committed_at_each_query(database: Database) -> None:
     """A query outside a transaction sees what another committed since the last one, and holds nothing afterwards."""
     async with database.reading() as session:
@@ -146,8 +156,9 @@ async def test_the_outbox_delivers_what_was_committed_and_only_that(database: Da
             await post(session, Outbox, "start", "never", {})
             raise ZeroDivisionError
     relay = asyncio.ensure_future(Relay(database, Outbox, deliver).run())
-    async with asyncio.timeout(60):
-        while len(delivered) < 2:
+    waiting = select(sa.func.count()).select_from(Outbox).where(col(Outbox.deliver_time).is_(None))
+    async with asyncio.timeout(60), database.reading() as session:
+        while (await session.exec(waiting)).one():
             await asyncio.sleep(0.02)
     relay.cancel()
     async with database.transaction() as session:

@@ -73,8 +73,6 @@ async def sent(database: Database, calls: Callable[[AsyncSession], Iterable[Awai
     """What some calls send, through the engine and past it; of what they do in the session nothing stays."""
     with noting(database) as statements:
         async with AsyncSession(database.engine) as session:
-            # Opens the transaction, for what goes past the engine.
-            await session.exec(sa.select(1))  # type: ignore[call-overload]
             driver = await driver_connection(session)
             driver.add_query_logger(statements.note_query)
             for call in calls(session):
