@@ -137,7 +137,7 @@ async def test_pages_are_handed_on_one_by_one(world: World) -> None:
     result = await world.result(start.workflow_id)
     assert result["reconciliation"] == start.input.reconciliation
     pages = world.script.asked("GetContractSnapshot")
-    assert [(page.after_onchain_id, page.block_hash) for page in pages] == [(0, ""), (2, "aa")]
+    assert [(page.after_onchain_id, page.block_hash) for page in pages] == [(0, ""), (2, "aa"), (0, "aa")]
     assert _handed(world) == _PAGES
     [compared] = world.script.asked("CreateReconciliation")
     assert compared.name == start.input.reconciliation
@@ -222,6 +222,15 @@ async def test_a_retry_whose_block_is_gone_begins_anew(world: World) -> None:
     assert len(world.script.asked("CreateReconciliation")) == 1
 
 
+async def test_a_block_that_went_while_the_other_book_was_read_is_not_compared(world: World) -> None:
+    """Both books are with the pool when the chain leaves the block: all is read again before anything is compared."""
+    world.script.on("GetContractSnapshot", Aborted("SNAPSHOT_PASSED", "gone"), _snapshot(0, 2), _snapshot(2, 0))
+    world.script.on("ListPolicyTotals", _totals(0, 1, 900), _totals(1, 0, 901))
+    await _retry(world, _snapshot(2, 0), _totals(1, 0, 900), latest=900)
+    assert _handed(world) == _PAGES
+    assert len(world.script.asked("CompareReconciliation")) == 1
+
+
 async def test_a_retry_keeps_its_place_while_a_service_is_away(world: World) -> None:
     """A page that cannot be had now, and books that are behind, are no reason to read again what the pool has."""
     world.script.on("GetContractSnapshot", Unavailable("NODE_UNAVAILABLE", "away"))
@@ -230,8 +239,8 @@ async def test_a_retry_keeps_its_place_while_a_service_is_away(world: World) -> 
     world.script.on("CreateReconciliation", FailedPrecondition("BOOKS_BEHIND", "not yet"))
     with pytest.raises(ApplicationError, match="not yet"):
         await _retry(world, _snapshot(2, 0), _totals(1, 0, 900), latest=900)
-    [asked] = world.script.asked("GetContractSnapshot")
-    assert (asked.after_onchain_id, asked.block_hash) == (2, "aa")
+    asked = world.script.asked("GetContractSnapshot")
+    assert [(page.after_onchain_id, page.block_hash) for page in asked] == [(2, "aa"), (0, "aa")]
     assert _handed(world) == []
 
 

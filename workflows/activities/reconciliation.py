@@ -80,6 +80,10 @@ class ReconciliationActivities:
     async def _reconcile(self, name: str, read: _Read) -> steps.ReconciliationResult:
         contracts = await self._hand_contracts(name, read)
         totals = await self._hand_totals(name, read)
+        # The other book took a while: the chain may have left the block meanwhile, and then nothing is compared.
+        await self._gateway.GetContractSnapshot(
+            gateway_pb2.GetContractSnapshotRequest(page_size=1, block_hash=contracts.block_hash)
+        )
         beating = asyncio.ensure_future(_keep_beating(read))
         try:
             comparison = pb.CompareReconciliationRequest(
