@@ -28,24 +28,23 @@ LAST_CLOSED: Final = """closed AS (
     )"""
 """A table expression: the last closing at or before `:height`."""
 LATE_FOR_IT: Final = "late_entry WHERE closed_burn_height >= closed.height AND burn_height <= closed.height"
-# Each part is looked up entry by entry and account by account: as joins the planner may read whole tables for them.
-_BALANCES_AT: Final = sa.text(
+_CLOSED: Final = sa.text(
     f"""WITH {LAST_CLOSED}
-    SELECT account, token, sum(amount) AS balance FROM (
-        SELECT b.account, b.token, coalesce(c.balance, 0) AS amount FROM pool.account_balance b
-        CROSS JOIN closed LEFT JOIN LATERAL (
-            SELECT balance FROM pool.account_closing k
-            WHERE k.account = b.account AND k.token = b.token AND k.burn_height <= closed.height
-            ORDER BY k.burn_height DESC LIMIT 1
-        ) AS c ON true
-        UNION ALL
-        SELECT p.account, p.token, p.amount FROM closed
-        CROSS JOIN LATERAL (
-            SELECT id FROM pool.journal_entry WHERE burn_height > closed.height AND burn_height <= :height
-            UNION ALL SELECT entry_id FROM pool.{LATE_FOR_IT}
-        ) AS e
-        CROSS JOIN LATERAL (SELECT account, token, amount FROM pool.posting WHERE entry_id = e.id OFFSET 0) AS p
-    ) AS part GROUP BY account, token ORDER BY account, token"""
+    SELECT closed.height, b.account, b.token, coalesce(c.balance, 0) AS balance FROM pool.account_balance b
+    CROSS JOIN closed LEFT JOIN LATERAL (
+        SELECT balance FROM pool.account_closing k
+        WHERE k.account = b.account AND k.token = b.token AND k.burn_height <= closed.height
+        ORDER BY k.burn_height DESC LIMIT 1
+    ) AS c ON true ORDER BY b.account, b.token"""
+)
+# By a query of its own, which says between which heights: the planner then knows how little that is.
+_SINCE: Final = sa.text(
+    f"""SELECT p.account, p.token, sum(p.amount) AS amount FROM (
+        SELECT id FROM pool.journal_entry WHERE burn_height > :closed AND burn_height <= :height
+        UNION ALL SELECT entry_id FROM pool.{LATE_FOR_IT.replace("closed.height", ":closed")}
+    ) AS e
+    CROSS JOIN LATERAL (SELECT account, token, amount FROM pool.posting WHERE entry_id = e.id OFFSET 0) AS p
+    GROUP BY p.account, p.token"""
 )
 
 
@@ -58,5 +57,12 @@ async def close_next(session: AsyncSession, blocks: int) -> int | None:
 
 async def balances_at(session: AsyncSession, burn_height: int) -> dict[tuple[str, Token], int]:
     """Signed balances as they stood when the chain's events up to `burn_height` were in the books."""
-    found = await (await session.connection()).execute(_BALANCES_AT, {"height": burn_height})
-    return {(row.account, Token(row.token)): int(row.balance) for row in found}
+    connection = await session.connection()
+    closed = (await connection.execute(_CLOSED, {"height": burn_height})).all()
+    result = {(row.account, Token(row.token)): int(row.balance) for row in closed}
+    if closed:
+        # What is closed never changes: entries since are the same whatever is closed meanwhile.
+        values = {"closed": closed[0].height, "height": burn_height}
+        for account, token, amount in await connection.execute(_SINCE, values):
+            result[account, Token(token)] = result.get((account, Token(token)), 0) + int(amount)
+    return result

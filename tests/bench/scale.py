@@ -24,6 +24,7 @@ from tests.bench.calls import Calls, calls_to, serialized
 from tests.bench.processes import Identity, Metadata, running_identity, running_service
 from tests.bench.workbench import Workbench
 from tests.integration.policy import harness
+from tests.load.covered import CREATED_WITHIN
 from tests.load.policies import TIP
 from tests.load.providers import CROWDED
 from tests.load.seed import seed
@@ -90,6 +91,12 @@ def _of_a_month(keys: Keys) -> list[Any]:
     ]
 
 
+def _of_heights(keys: Keys) -> list[Any]:
+    """Heights from all over the time in which policies were sold."""
+    heights = range(TIP - CREATED_WITHIN, TIP, CREATED_WITHIN // KEYS)
+    return [pool_pb2.GetPoolStatementRequest(burn_height=height) for height in heights]
+
+
 # By name of the query: its method, and the requests for some keys.
 QUERIES: Final[dict[str, tuple[str, Callable[[Keys], list[Any]]]]] = {
     "get": (f"{_POLICY}/GetPolicy", lambda keys: [pb.GetPolicyRequest(name=f"policies/{one}") for one in keys.ids]),
@@ -104,6 +111,7 @@ QUERIES: Final[dict[str, tuple[str, Callable[[Keys], list[Any]]]]] = {
         lambda keys: [pool_pb2.ListStatementLinesRequest(provider_principal=one) for one in keys.providers],
     ),
     "statement of a month": (f"{_POOL}/GetPeriodStatement", _of_a_month),
+    "balances of a height": (f"{_POOL}/GetPoolStatement", _of_heights),
 }
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tests.load.bulk import Connection
 
 # Creations are spread evenly over this many burn blocks before the tip; ends follow them.
-_CREATED_WITHIN: Final = 42_000
+CREATED_WITHIN: Final = 42_000
 # What had expired by the crowded height was ended there, all at once.
 _COVERAGE: Final = f"""
 INSERT INTO pool.coverage (policy_id, onchain_id, tier, token, amount_sats, strike_e8, floor_e8, max_payout, premium,
@@ -24,7 +24,7 @@ SELECT id, onchain_id, tier, token, protected_amount_sats, strike_price_usd_e8, 
         WHEN state IN ('SETTLED', 'EXPIRED') THEN greatest(created, expiration_burn_height) + 7
     END
 FROM (
-    SELECT *, {TIP} - 20 - {_CREATED_WITHIN} + (onchain_id * {_CREATED_WITHIN} / max(onchain_id) OVER ()) AS created
+    SELECT *, {TIP} - 20 - {CREATED_WITHIN} + (onchain_id * {CREATED_WITHIN} / max(onchain_id) OVER ()) AS created
     FROM policy.policy WHERE onchain_id IS NOT NULL
 ) AS on_chain
 """

@@ -1,10 +1,10 @@
-"""p99 of each query of policies, and of a provider's statements, among a million policies and 100,000 providers.
+"""p99 of each query of policies, of a provider's statements and of balances at a height, at scale.
 
-The yardstick is the same query among a thousand policies and a hundred providers. Calls go over gRPC to processes of
-their own, one in flight; both sides ask for as many different policies, holders, windows or providers, and answers
-hold as many rows. Every key is asked for once before the clock counts; then some calls of one side alternate with as
-many of the other, so that whatever else the machine does meets both. The row is the query whose p99 grew most; its
-notes have all of them.
+Among a million policies and 100,000 providers. The yardstick is the same query among a thousand policies and a hundred
+providers. Calls go over gRPC to processes of their own, one in flight; both sides ask for as many different policies,
+holders, windows, heights or providers, and answers hold as many rows. Every key is asked for once before the clock
+counts; then some calls of one side alternate with as many of the other, so that whatever else the machine does meets
+both. The row is the query whose p99 grew most; its notes have all of them.
 """
 
 from __future__ import annotations
