@@ -15,7 +15,7 @@ with workflow.unsafe.imports_passed_through():
 
 @workflow.defn(name=WorkflowName.RECONCILE)
 class Reconcile:
-    """`reconcile/{id}`. Books that have not yet followed the chain, or a tip that moved, are read again."""
+    """`reconcile/{id}`. Books that have not followed the chain yet wait; all is read anew for a withdrawn block."""
 
     @workflow.run
     async def run(self, given: ReconcileInput) -> steps.ReconciliationResult:
