@@ -32,6 +32,13 @@ class ChainWord:
             return None
         return PolicyState.SETTLED if self.end.HasField("policy_settled") else PolicyState.EXPIRED
 
+    def payout_counted(self, txid: str) -> int:
+        """What the settlement by this transaction paid, also where it was withdrawn; else by the one that stands."""
+        settled = [event for event in (self.end, *self.withdrawn) if event and event.HasField("policy_settled")]
+        by_txid = {event.txid: event.policy_settled.payout.base_units for event in settled}
+        standing = self.end.policy_settled.payout.base_units if self.end is not None else 0
+        return by_txid.get(txid, standing)
+
 
 class FinalEvents:
     """Reads the stream once, and on where the projector has gone on meanwhile."""

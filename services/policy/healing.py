@@ -158,13 +158,16 @@ async def _correct(session: AsyncSession, policy_id: str, word: ChainWord) -> No
     policy = await store.lock(session, policy_id)
     history = (await store.read_history(session, [policy_id]))[policy_id]
     believed = believed_state(policy, history)
-    if believed is not policy.state:
-        # Written by hand: nobody counted it.
-        payout = word.end.policy_settled.payout.base_units if word.end is not None else 0
-        await add_figures(session, figures_of(counted(policy, believed, payout), policy))
-    if not is_refuted(policy.state, history, word.end_state):
-        return
     origin = Origin(wall_now(), policy.creation_txid, policy.creation_burn_height)
+    refuted = is_refuted(policy.state, history, word.end_state)
+    if believed is not policy.state and (refuted or word.end is not None or believed not in OPEN):
+        # Written by hand: nobody counted it. What follows is in the history, so that it is counted once.
+        as_counted = counted(policy, believed, word.payout_counted(history[-1].txid))
+        await add_figures(session, figures_of(as_counted, policy))
+        if not refuted:
+            await store.save(session, note(policy, Actor.PROJECTOR, Cause.PROVEN_BY_CHAIN, origin))
+    if not refuted:
+        return
     if believed in (PolicyState.SETTLED, PolicyState.EXPIRED):
         target = await reopened(session, policy, history[-1].from_state or PolicyState.ACTIVE)
     elif believed is PolicyState.EXPIRING:

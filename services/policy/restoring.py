@@ -42,8 +42,8 @@ async def restore(
         return
     activation = await find_latest_activation(session, policy.id)
     policy = replace(policy, version=history[-1].version + VERSIONS_LOST, **_gone_on(history, word, activation))
-    payout = word.end.policy_settled.payout.base_units if word.end is not None else 0
-    await add_figures(session, figures_of(counted(policy, history[-1].to_state, payout), None))
+    as_counted = counted(policy, history[-1].to_state, word.payout_counted(history[-1].txid))
+    await add_figures(session, figures_of(as_counted, None))
     line = birth(policy, Actor.PROJECTOR, Cause.PROVEN_BY_CHAIN, origin)
     await store.insert(session, policy, replace(line, from_state=history[-1].to_state))
 

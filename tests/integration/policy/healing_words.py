@@ -57,8 +57,8 @@ def said(policy: policy_pb2.Policy) -> policy_pb2.Policy:
     return message
 
 
-async def overlooked(house: House, *missed: Any, height: int = 1300) -> None:
-    """Final events that the projector never sees."""
+async def overlooked(house: House, *missed: Any, height: int = 1020) -> None:
+    """Final events that the projector never sees; no quote waits at that height any more, and nothing is due yet."""
     await house.gateway.deliver(FINAL, height=height)
     await house.until_projected(Stream.FINAL, house.gateway.delivered(FINAL))
     house.gateway.overlook(*missed)

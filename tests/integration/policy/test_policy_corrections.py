@@ -19,6 +19,7 @@ from tests.integration.policy.healing_words import (
     figures,
     heal,
     outcomes,
+    overlooked,
     said,
 )
 from tests.integration.policy.test_policy_life import active_policy
@@ -71,7 +72,34 @@ async def test_an_end_that_was_edited_away_is_there_again(house: House, edit: st
     assert await outcomes(house, policy.name) == [HEALED]
     after = await house.get(policy.name)
     assert (after.state, after.payout.base_units) == (SETTLED, 5)
+    assert await outcomes(house, policy.name) == [NOTHING_MISSED]
     assert await figures(house) == counted
+
+
+async def test_an_end_that_was_written_by_hand_is_counted_once(house: House) -> None:
+    """Its event was missed and its row says it all the same; the second time there is nothing to do."""
+    policy = await active_policy(house)
+    await overlooked(house, events.settled(policy, 5))
+    await by_hand(house, "UPDATE policy.policy SET state = 'SETTLED', payout_base_units = 5")
+    await outcomes(house, policy.name)
+    counted, after = await figures(house), await house.get(policy.name)
+    assert counted == {("count", "SETTLED"): 1, ("premium", "STX"): policy.premium.base_units, ("payout", "STX"): 5}
+    assert await outcomes(house, policy.name) == [NOTHING_MISSED]
+    assert (await figures(house), await house.get(policy.name)) == (counted, after)
+
+
+async def test_a_withdrawn_end_that_was_taken_back_by_hand_is_counted_once(house: House) -> None:
+    """The row says what the chain says, history and figures do not: they do afterwards, and stay so."""
+    policy, counted = await active_policy(house), await figures(house)
+    await house.gateway.deliver(FINAL, events.settled(policy, 5), height=1010)
+    await house.until(policy.name, SETTLED)
+    await overlooked(house, events.settled(policy, 5, withdrawn=True))
+    await by_hand(house, "UPDATE policy.policy SET state = 'ACTIVE', payout_base_units = 0")
+    await outcomes(house, policy.name)
+    after = await house.get(policy.name)
+    assert (after.state, after.history[-1].cause) == (policy_pb2.POLICY_STATE_ACTIVE, "PROVEN_BY_CHAIN")
+    assert await outcomes(house, policy.name) == [NOTHING_MISSED]
+    assert (await figures(house), await house.get(policy.name)) == (counted, after)
 
 
 @pytest.mark.parametrize(
