@@ -21,7 +21,7 @@ from kernel.ids import new_id
 from tests.integration.chain_gateway.world import SERVICE, USD, World
 
 _INTENTS = 40
-_SECONDS = 300
+_SECONDS = 60
 
 
 def _free_port() -> int:
